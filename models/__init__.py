@@ -1,0 +1,108 @@
+"""Networks, checkpoints, images and latents: what training, metrics and service share.
+
+model = models.load("models/pretrained/NAME.safetensors")
+images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     # [16, c, s, s] in [-1, 1]
+"""
+
+from models.architectures import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    SamplerConfig,
+    build_discriminator,
+    build_generator,
+    initialize,
+    kind_of,
+)
+from models.checkpoint import Metadata, load, read_metadata, save, with_metadata
+from models.cyclegan import PatchGANConfig, ResNetConfig
+from models.dcgan import DCGANConfig, DCGANDiscriminatorConfig
+from models.errors import (
+    BrokenImageError,
+    CheckpointError,
+    ConflictError,
+    GanError,
+    ImageError,
+    InputError,
+    LimitError,
+    NotFoundError,
+    OverloadError,
+    WeightsUnavailable,
+)
+from models.files import atomic_path, sha256_of
+from models.foreign import import_checkpoint
+from models.images import (
+    ACCEPTED,
+    MAX_PIXELS,
+    as_pixels,
+    crop,
+    decode,
+    encode,
+    grid,
+    pad_to_stride,
+    read_text,
+    split_alpha,
+    to_float,
+    to_rgb,
+    to_uint8,
+    upright,
+)
+from models.latents import SEED_LIMIT, check_seed, draw, lerp, sample_seeds, slerp
+from models.loaded import Direction, Generator, Translator
+from models.mlp import MaxoutConfig, MLPConfig
+
+__all__ = [
+    "ACCEPTED",
+    "MAX_PIXELS",
+    "SEED_LIMIT",
+    "BrokenImageError",
+    "CheckpointError",
+    "ConflictError",
+    "DCGANConfig",
+    "DCGANDiscriminatorConfig",
+    "Direction",
+    "DiscriminatorConfig",
+    "GanError",
+    "Generator",
+    "GeneratorConfig",
+    "ImageError",
+    "InputError",
+    "LimitError",
+    "MLPConfig",
+    "MaxoutConfig",
+    "Metadata",
+    "NotFoundError",
+    "OverloadError",
+    "PatchGANConfig",
+    "ResNetConfig",
+    "SamplerConfig",
+    "Translator",
+    "WeightsUnavailable",
+    "as_pixels",
+    "atomic_path",
+    "build_discriminator",
+    "build_generator",
+    "check_seed",
+    "crop",
+    "decode",
+    "draw",
+    "encode",
+    "grid",
+    "import_checkpoint",
+    "initialize",
+    "kind_of",
+    "lerp",
+    "load",
+    "pad_to_stride",
+    "read_metadata",
+    "read_text",
+    "sample_seeds",
+    "save",
+    "sha256_of",
+    "slerp",
+    "split_alpha",
+    "to_float",
+    "to_rgb",
+    "to_uint8",
+    "upright",
+    "with_metadata",
+]

@@ -1,0 +1,52 @@
+"""`python -m models info FILE` and `python -m models import FILE OUT`: look into and convert checkpoints."""
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from models.checkpoint import load
+from models.errors import GanError
+from models.foreign import import_checkpoint
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0, or 2 with the reason on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    info = commands.add_parser("info", help="print a checkpoint's metadata as JSON, once it is checked whole")
+    info.add_argument("file", type=Path)
+    convert = commands.add_parser("import", help="convert a checkpoint of another project")
+    convert.add_argument("file", type=Path, help="*_net_G*.pth (CycleGAN) or netG_epoch_*.pth (pytorch/examples)")
+    convert.add_argument("out", type=Path, help="the .safetensors to write")
+    convert.add_argument("--reverse", type=Path, help="of a translator, the network from b to a")
+    convert.add_argument("--domains", nargs=2, metavar=("A", "B"), default=("a", "b"), help="what a and b show")
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.command == "import":
+            import_checkpoint(
+                arguments.file, arguments.out, reverse=arguments.reverse, domains=tuple(arguments.domains)
+            )
+        print(json.dumps(_describe(arguments.file if arguments.command == "info" else arguments.out), indent=2))
+    except (GanError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _describe(path: Path) -> dict[str, object]:
+    model = load(path)
+    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    return {
+        "file": path.name,
+        "sha256": model.digest,
+        "bytes": path.stat().st_size,
+        "parameters": parameters,
+        **dataclasses.asdict(model.metadata),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+"""CycleGAN's networks (Zhu, Park, Isola, Efros 2017, appendix 7.2): ResNet generator and PatchGAN discriminator.
+
+Layers stand in the order and with the indices of the authors' own code, so that their checkpoints map onto ours key
+by key. The generator's upsampling keeps the paper's 3 x 3 fractional convolutions for that reason.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from models.errors import InputError
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """Everything that rebuilds a translator: c7s1-w, d2w, d4w, R4w x blocks, u2w, uw, c7s1-c in the paper's notation.
+
+    Attributes:
+        width: channels of the first layer (64 in the paper).
+        blocks: residual blocks; the paper takes 6 at 128 px and 9 at 256 px.
+    """
+
+    stride: ClassVar[int] = 4  # two halvings: sides must be multiples of this
+    minimum_size: ClassVar[int] = 8  # reflection inside the residual blocks needs 2 x 2 features
+
+    channels: int = 3
+    width: int = 64
+    blocks: int = 9
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise InputError(f"channels is 1 (grey) or 3 (RGB), not {self.channels}.", where="channels")
+        if not 1 <= self.width <= 512:
+            raise InputError(f"width is 1 to 512, not {self.width}.", where="width")
+        if not 1 <= self.blocks <= 32:
+            raise InputError(f"blocks is 1 to 32, not {self.blocks}.", where="blocks")
+
+
+@dataclass(frozen=True)
+class PatchGANConfig:
+    """Everything that rebuilds a patch discriminator; 3 layers see 70 x 70 pixels each (Isola et al. 2017)."""
+
+    channels: int = 3
+    width: int = 64
+    layers: int = 3
+    norm: Literal["instance", "spectral"] = "instance"
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise InputError(f"channels is 1 (grey) or 3 (RGB), not {self.channels}.", where="channels")
+        if not 1 <= self.width <= 512:
+            raise InputError(f"width is 1 to 512, not {self.width}.", where="width")
+        if not 1 <= self.layers <= 6:
+            raise InputError(f"layers is 1 to 6, not {self.layers}.", where="layers")
+        if self.norm not in ("instance", "spectral"):
+            raise InputError(f"norm is instance or spectral, not {self.norm!r}.", where="norm")
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), 3 x 3, reflection padded, instance normalised; [n, c, h, w] -> the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images + self.layers(images)
+
+
+class ResNetGenerator(nn.Module):
+    """Images [n, c, h, w] in [-1, 1] -> images of the other domain, the same shape and range.
+
+    Sides must be multiples of 4 and at least 8 (`models.pad_to_stride` makes them so).
+    """
+
+    def __init__(self, config: ResNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(config.channels, width, 7),
+            *_normalised(width),
+            nn.Conv2d(width, width * 2, 3, 2, 1),
+            *_normalised(width * 2),
+            nn.Conv2d(width * 2, width * 4, 3, 2, 1),
+            *_normalised(width * 4),
+            *(ResidualBlock(width * 4) for _ in range(config.blocks)),
+            nn.ConvTranspose2d(width * 4, width * 2, 3, 2, 1, output_padding=1),
+            *_normalised(width * 2),
+            nn.ConvTranspose2d(width * 2, width, 3, 2, 1, output_padding=1),
+            *_normalised(width),
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(width, config.channels, 7),
+            nn.Tanh(),
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layers(images)
+
+
+def _normalised(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)
+
+
+class PatchDiscriminator(nn.Module):
+    """Images [n, c, h, w] in [-1, 1] -> logits [n, 1, h', w'], one for each patch, positive for real."""
+
+    def __init__(self, config: PatchGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        blocks = [nn.Sequential(self._conv(config.channels, config.width, 2), nn.LeakyReLU(0.2, inplace=True))]
+        channels = config.width
+        for layer in range(1, config.layers + 1):
+            wider = config.width * min(2**layer, 8)
+            stride = 2 if layer < config.layers else 1
+            norm: list[nn.Module] = [nn.InstanceNorm2d(wider)] if config.norm == "instance" else []
+            block = nn.Sequential(self._conv(channels, wider, stride), *norm, nn.LeakyReLU(0.2, inplace=True))
+            blocks.append(block)
+            channels = wider
+        self.blocks = nn.ModuleList(blocks)
+        self.head = self._conv(channels, 1, 1)
+
+    def _conv(self, inputs: int, outputs: int, stride: int) -> nn.Module:
+        conv = nn.Conv2d(inputs, outputs, 4, stride, 1)
+        return spectral_norm(conv) if self.config.norm == "spectral" else conv
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The activations after every block, highest resolution first."""
+        activations = []
+        for block in self.blocks:
+            images = block(images)
+            activations.append(images)
+        return activations
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.features(images)[-1])

@@ -1,0 +1,191 @@
+"""DCGAN: generator and discriminator (Radford, Metz, Chintala 2016, section 3), for 16 to 256 px.
+
+The paper's rules hold: strided convolutions instead of pooling, batch norm but in the generator's last and the
+discriminator's first layer, ReLU up and tanh out, leaky ReLU down. Kernels are 4 with stride 2: a multiple of the
+stride, so that every output pixel is covered equally often and no checkerboard is built in (Odena 2016).
+
+Class-conditional: the generator gets the class as a learned embedding beside the latent (Mirza and Osindero 2014,
+eq. 2); the discriminator by projection (Miyato and Koyama 2018, eq. 3).
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from models.errors import InputError
+
+Norm = Literal["batch", "layer", "spectral", "none"]
+IMAGE_SIZES = (16, 32, 64, 128, 256)
+
+
+def _check(image_size: int, channels: int, width: int, classes: int, max_multiplier: int) -> None:
+    if image_size not in IMAGE_SIZES:
+        raise InputError(f"DCGAN image_size is one of {IMAGE_SIZES}, not {image_size}.", where="image_size")
+    if channels not in (1, 3):
+        raise InputError(f"channels is 1 (grey) or 3 (RGB), not {channels}.", where="channels")
+    if not 1 <= width <= 1024:
+        raise InputError(f"width is 1 to 1024, not {width}.", where="width")
+    if not 0 <= classes <= 10_000:
+        raise InputError(f"classes is 0 (unconditional) to 10,000, not {classes}.", where="classes")
+    if not 1 <= max_multiplier <= 64:
+        raise InputError(f"max_multiplier is 1 to 64, not {max_multiplier}.", where="max_multiplier")
+
+
+@dataclass(frozen=True)
+class DCGANConfig:
+    """Everything that rebuilds a DCGAN generator.
+
+    Attributes:
+        width: channels of the highest-resolution feature map; each lower one has twice as many.
+        max_multiplier: the doubling stops at width x this (8 in the paper's 64 px network).
+        classes: 0 for an unconditional model.
+        class_embedding: components of a class's embedding, concatenated to the latent.
+    """
+
+    image_size: int = 64
+    channels: int = 3
+    latent_size: int = 100
+    width: int = 64
+    max_multiplier: int = 8
+    classes: int = 0
+    class_embedding: int = 32
+
+    def __post_init__(self) -> None:
+        _check(self.image_size, self.channels, self.width, self.classes, self.max_multiplier)
+        if not 1 <= self.latent_size <= 4096:
+            raise InputError(f"latent_size is 1 to 4096, not {self.latent_size}.", where="latent_size")
+        if not 1 <= self.class_embedding <= 1024:
+            raise InputError(f"class_embedding is 1 to 1024, not {self.class_embedding}.", where="class_embedding")
+
+
+@dataclass(frozen=True)
+class DCGANDiscriminatorConfig:
+    """Everything that rebuilds a DCGAN discriminator.
+
+    Attributes:
+        norm: "batch" (the paper), "spectral" (Miyato et al. 2018), "layer" (Gulrajani et al. 2017 recommend it under
+            a gradient penalty, which batch norm would break by coupling the samples), or "none".
+        refine: adds a 3 x 3 convolution at every resolution (Miyato et al. 2018, table 3): better, and slower.
+        dropout: probability, on the features before the last layer.
+    """
+
+    image_size: int = 64
+    channels: int = 3
+    width: int = 64
+    max_multiplier: int = 8
+    norm: Norm = "batch"
+    refine: bool = False
+    dropout: float = 0.0
+    classes: int = 0
+
+    def __post_init__(self) -> None:
+        _check(self.image_size, self.channels, self.width, self.classes, self.max_multiplier)
+        if self.norm not in ("batch", "layer", "spectral", "none"):
+            raise InputError(f"norm is batch, layer, spectral or none, not {self.norm!r}.", where="norm")
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"dropout is in [0, 1), not {self.dropout}.", where="dropout")
+
+
+def _feature_channels(config: DCGANConfig | DCGANDiscriminatorConfig) -> list[int]:
+    """Channels of the feature maps from the image's side down to 4 x 4: width, 2 width, 4 width, ..."""
+    levels = config.image_size.bit_length() - 3  # 16 -> 2, 32 -> 3, 64 -> 4
+    return [config.width * min(2**level, config.max_multiplier) for level in range(levels)]
+
+
+class DCGANGenerator(nn.Module):
+    """Latents [n, latent] (and classes [n] int64, where conditional) -> images [n, c, s, s] in [-1, 1]."""
+
+    def __init__(self, config: DCGANConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = _feature_channels(config)[::-1]
+        inputs = config.latent_size + (config.class_embedding if config.classes else 0)
+        self.embedding = nn.Embedding(config.classes, config.class_embedding) if config.classes else None
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(inputs, channels[0], 4, 1, 0, bias=False),  # [n, ., 1, 1] -> [n, ., 4, 4]
+            nn.BatchNorm2d(channels[0]),
+            nn.ReLU(inplace=True),
+        ]
+        for wide, narrow in itertools.pairwise(channels):
+            layers += [
+                nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False),  # doubles the side
+                nn.BatchNorm2d(narrow),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.ConvTranspose2d(channels[-1], config.channels, 4, 2, 1, bias=False), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        if self.embedding is not None:
+            if classes is None:
+                raise InputError("This generator is class-conditional: give a class for each latent.", where="class")
+            latents = torch.cat([latents, self.embedding(classes)], dim=1)
+        elif classes is not None:
+            raise InputError("This generator has no classes.", where="class")
+        return self.layers(latents[:, :, None, None])
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images [n, c, s, s] in [-1, 1] (and classes [n]) -> logits [n], positive for real."""
+
+    def __init__(self, config: DCGANDiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = _feature_channels(config)
+        blocks = [nn.Sequential(_conv(config, config.channels, channels[0], 4, 2, 1), _leaky())]
+        for narrow, wide in itertools.pairwise(channels):
+            if config.refine:
+                blocks.append(_block(config, narrow, narrow, 3, 1, 1))
+            blocks.append(_block(config, narrow, wide, 4, 2, 1))
+        self.blocks = nn.ModuleList(blocks)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = _conv(config, channels[-1], 1, 4, 1, 0)  # [n, ., 4, 4] -> [n, 1, 1, 1]
+        self.projection: nn.Module | None = None
+        if config.classes:
+            embedding = nn.Embedding(config.classes, channels[-1])
+            self.projection = spectral_norm(embedding) if config.norm == "spectral" else embedding
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The activations after every block, highest resolution first; the last is [n, ., 4, 4]."""
+        activations = []
+        for block in self.blocks:
+            images = block(images)
+            activations.append(images)
+        return activations
+
+    def forward(self, images: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        features = self.dropout(self.features(images)[-1])
+        logits = self.head(features).flatten()
+        if self.projection is None:
+            return logits
+        if classes is None:
+            raise InputError("This discriminator is class-conditional: give a class for each image.", where="class")
+        return logits + (self.projection(classes) * features.sum(dim=(2, 3))).sum(dim=1)
+
+
+def _leaky() -> nn.Module:
+    return nn.LeakyReLU(0.2, inplace=True)
+
+
+def _conv(
+    config: DCGANDiscriminatorConfig, inputs: int, outputs: int, kernel: int, stride: int, padding: int
+) -> nn.Module:
+    followed_by_norm = config.norm == "batch" and inputs != config.channels and outputs != 1
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=not followed_by_norm)
+    return spectral_norm(conv) if config.norm == "spectral" else conv
+
+
+def _block(
+    config: DCGANDiscriminatorConfig, inputs: int, outputs: int, kernel: int, stride: int, padding: int
+) -> nn.Sequential:
+    conv = _conv(config, inputs, outputs, kernel, stride, padding)
+    norm: list[nn.Module] = []
+    if config.norm == "batch":
+        norm = [nn.BatchNorm2d(outputs)]
+    elif config.norm == "layer":
+        norm = [nn.GroupNorm(1, outputs)]
+    return nn.Sequential(conv, *norm, _leaky())
