@@ -8,8 +8,8 @@ logit, before any sigmoid. Every loss here is a pair of functions of logits,
 
 with `real` the logits of data and `fake` those of generated samples, float tensors of any shape (the two need
 not agree: each is averaged on its own). A loss adds no constraint by itself: `LOSSES` says which its paper
-asks for. `real_target` is the label of data, in (0, 1]: below one it is one-sided label smoothing (Salimans et
-al. 2016, section 3.4). Only some losses compare with a label; the others refuse it with `InputError`.
+asks for. `real_target` is the label of data, in (0, 1]; below one it is one-sided label smoothing (Salimans
+et al. 2016, section 3.4). Only some losses compare with a label; the others refuse it with `InputError`.
 """
 
 from collections.abc import Mapping

@@ -35,9 +35,7 @@ def test_the_table_names_its_rows_and_their_constraints() -> None:
     ]  # fmt: skip
     assert all(loss.name == name for name, loss in LOSSES.items())
     assert {n: loss.weight_clip for n, loss in LOSSES.items() if loss.weight_clip} == {"wgan": 0.01}
-    assert {n: loss.gradient_penalty for n, loss in LOSSES.items() if loss.gradient_penalty} == {
-        "wgan-gp": 10.0
-    }
+    assert {n: loss.gradient_penalty for n, loss in LOSSES.items() if loss.gradient_penalty} == {"wgan-gp": 10.0}
 
 
 def test_the_table_cannot_be_written_to() -> None:
@@ -111,9 +109,7 @@ def test_patch_logits_count_as_so_many_samples(name: str) -> None:
     real, fake = REAL.repeat(8).reshape(2, 1, 4, 3), FAKE.repeat(6).reshape(2, 1, 2, 3)
     loss = LOSSES[name]
     assert loss.discriminator(real=real, fake=fake).shape == ()
-    torch.testing.assert_close(
-        loss.discriminator(real=real, fake=fake), loss.discriminator(real=REAL, fake=FAKE)
-    )
+    torch.testing.assert_close(loss.discriminator(real=real, fake=fake), loss.discriminator(real=REAL, fake=FAKE))
     torch.testing.assert_close(loss.generator(fake=fake), loss.generator(fake=FAKE))
 
 
