@@ -1,0 +1,241 @@
+"""Build the container image for real, run it, and ask it for a sample and a translation: `make image-test`.
+
+Needs root on Debian or Ubuntu; no container daemon. The base image is made by debootstrap from the mirror
+that apt uses here, the image is built and run by buildah in a chroot, and everything lives in a folder that
+is removed after. pip's configuration on this machine (index, certificates, folders of wheels) goes into the
+build as a secret and read-only mounts, so that the image can be built wherever `make serve` works, and keeps
+no trace of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import requests
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE_ARCHIVE = ROOT / "build" / "image-base.tar"
+BASE_PACKAGES = "python3,python3-venv,ca-certificates"
+HORSE = ROOT / "tests" / "fixtures" / "horse.jpg"
+STARTUP_S = 120
+
+
+def say(text: str) -> None:
+    print(f"image-test: {text}", flush=True)
+
+
+def call(*command: str | Path) -> str:
+    """Run a command with its messages passed through; its standard output, stripped."""
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def require_tools() -> None:
+    """buildah and debootstrap, installed by apt where missing."""
+    if os.geteuid() != 0:
+        sys.exit("image-test needs root: debootstrap and a chroot build do")
+    missing = [tool for tool in ("buildah", "debootstrap") if not shutil.which(tool)]
+    if missing:
+        say(f"installing {' '.join(missing)}")
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(["apt-get", "install", "-qq", "-y", *missing], check=True, stdout=sys.stderr)
+
+
+def base_archive() -> Path:
+    """A bare system of this machine's release with Python, as a tar file kept in build/ for the next time."""
+    if BASE_ARCHIVE.exists():
+        return BASE_ARCHIVE
+    release = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
+    if release is None:
+        sys.exit("image-test: /etc/os-release names no release for debootstrap")
+    targets = call("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages")
+    mirrors = [line.split()[0] for line in targets.splitlines() if line.split()[1] == release[1]]
+    if not mirrors:
+        sys.exit(f"image-test: apt has no source for {release[1]}")
+    say(f"making a bare {release[1]} with debootstrap")
+    BASE_ARCHIVE.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            [
+                "debootstrap",
+                "--variant=minbase",
+                f"--include={BASE_PACKAGES}",
+                release[1],
+                folder,
+                mirrors[0],
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        shutil.rmtree(Path(folder, "var/cache/apt/archives"))
+        partial = BASE_ARCHIVE.with_suffix(".partial")
+        call("tar", "--one-file-system", "-C", folder, "-cf", partial, ".")
+        partial.rename(BASE_ARCHIVE)
+    return BASE_ARCHIVE
+
+
+def pip_settings() -> tuple[str, list[Path]]:
+    """This machine's pip configuration as one pip.conf, and the local files and folders that it names."""
+    listing = call(sys.executable, "-m", "pip", "config", "list")
+    values: dict[str, str] = {}
+    for line in sorted(listing.splitlines(), reverse=True):  # "global.KEY" before ":env:.KEY", which wins
+        key, value = line.split("=", 1)
+        values[key.rsplit(".", 1)[1]] = ast.literal_eval(value)
+    lines = (key + " = " + "\n    ".join(value.split()) + "\n" for key, value in values.items())
+    paths = {Path(word.removeprefix("file://")) for value in values.values() for word in value.split()}
+    # An index folder is mounted with its parent: its pages link to files beside it.
+    mounts = {path.parent if path.name == "simple" else path for path in paths if path.is_absolute()}
+    return "[global]\n" + "".join(lines), sorted(path for path in mounts if path.exists())
+
+
+class Buildah:
+    """buildah with a storage of its own in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.command: list[str | Path] = [
+            "buildah",
+            "--root",
+            folder / "storage",
+            "--runroot",
+            folder / "run",
+        ]
+        self.command += ["--storage-driver", "vfs"]
+
+    def __call__(self, *arguments: str | Path) -> str:
+        return call(*self.command, *arguments)
+
+    def process(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([*self.command, *arguments], stdout=sys.stderr, start_new_session=True)
+
+
+def build(buildah: Buildah, folder: Path, device: str) -> None:
+    """The base image from its archive, then the Dockerfile on it, tagged `gan-service`."""
+    container = buildah("from", "scratch")
+    buildah("add", "--quiet", container, base_archive(), "/")
+    buildah("commit", "--quiet", "--rm", container, "gan-base")
+    configuration, mounts = pip_settings()
+    secret = folder / "pip.conf"
+    secret.write_text(configuration)
+    say("building the image (some minutes)")
+    buildah(
+        *("bud", "--isolation", "chroot", "--format", "docker", "--layers=false", "--tag", "gan-service"),
+        *(
+            "--build-arg",
+            "BASE=localhost/gan-base",
+            "--build-arg",
+            f"DEVICE={device}",
+            "--secret",
+            f"id=pip,src={secret}",
+        ),
+        *(word for path in mounts for word in ("--volume", f"{path}:{path}:ro")),
+        ROOT,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(buildah: Buildah, container: str, config: dict[str, list[str]]) -> Iterator[str]:
+    """The image's own command in the container, ready to answer, at the address given; ended by SIGTERM."""
+    port = free_port()
+    started = time.monotonic()
+    process = buildah.process(
+        "run", "--isolation", "chroot", "--env", f"BENTOML_PORT={port}", container, "--", *config["Cmd"]
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            if process.poll() is not None or time.monotonic() - started > STARTUP_S:
+                sys.exit(f"image-test: the container did not become ready (exit status {process.poll()})")
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(f"{url}/readyz", timeout=2).ok:
+                    break
+            time.sleep(0.2)
+        say(f"ready after {time.monotonic() - started:.1f} s")
+        # The health check that an orchestrator would run, as the image states it ("CMD", then the command).
+        health = config["Healthcheck"][1:]
+        buildah("run", "--isolation", "chroot", "--env", f"BENTOML_PORT={port}", container, "--", *health)
+        yield url
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def check_contents(buildah: Buildah, container: str) -> None:
+    """Not root; the service and what it needs, and nothing of training, tests or pip's configuration."""
+    inside = ("run", "--isolation", "chroot", container, "--")
+    user = buildah(*inside, "id", "-u")
+    files = buildah(*inside, "sh", "-c", "ls -A /app; ls -A /etc/pip.conf 2>/dev/null; true").split()
+    if user == "0" or sorted(files) != [
+        "constraints.txt",
+        "metrics",
+        "models",
+        "requirements.txt",
+        "service",
+    ]:
+        sys.exit(f"image-test: the image runs as user {user} and holds {files}")
+    say(f"runs as user {user}; /app holds {' '.join(files)}")
+
+
+def ask(url: str) -> None:
+    """One sample and one translation, and that both are pictures of the right size."""
+    models = requests.get(f"{url}/v1/models", timeout=60).json()
+    say(f"models: {json.dumps(models)[:300]}")
+    sample = requests.post(f"{url}/v1/sample", json={"n": 1, "seed": 7}, headers={"Accept": "image/png"}, timeout=60)
+    with HORSE.open("rb") as photo:
+        translation = requests.post(
+            f"{url}/v1/translate", files={"images": photo}, headers={"Accept": "image/png"}, timeout=120
+        )
+    for name, answer in (("sample", sample), ("translation", translation)):
+        if answer.status_code != 200:
+            sys.exit(f"image-test: {name} answered {answer.status_code}: {answer.text[:500]}")
+        path = ROOT / "build" / f"image-{name}.png"
+        path.write_bytes(answer.content)
+        with Image.open(path) as picture:
+            size = picture.size
+        if name == "translation" and size != Image.open(HORSE).size:
+            sys.exit(f"image-test: the translation came back as {size}")
+        say(f"{name}: {size[0]} x {size[1]} px, {len(answer.content)} bytes, build/{path.name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"), help="the image's DEVICE build argument")
+    arguments = parser.parse_args()
+    require_tools()
+    with tempfile.TemporaryDirectory(prefix="image-test-") as name:
+        folder = Path(name)
+        buildah = Buildah(folder)
+        started = time.monotonic()
+        build(buildah, folder, arguments.device)
+        say(f"built in {time.monotonic() - started:.0f} s")
+        config = json.loads(buildah("inspect", "--type", "image", "gan-service"))["Docker"]["config"]
+        container = buildah("from", "--pull-never", "gan-service")
+        check_contents(buildah, container)
+        with running(buildah, container, {"Cmd": config["Cmd"], "Healthcheck": config["Healthcheck"]["Test"]}) as url:
+            ask(url)
+        size = buildah("images", "--format", "{{.Size}}", "gan-service")
+        say(f"image size: {size}, passed")
+
+
+if __name__ == "__main__":
+    main()
