@@ -1,0 +1,32 @@
+// Before and after: two images in one frame, divided by a slider. The slider is a range input laid over the
+// frame, so keyboard, touch and screen readers get it for nothing.
+
+import { el } from "./dom.js";
+
+/** Fills `frame`; `after` null shows the original alone while the service works. */
+export const showCompare = (frame, { before, after, beforeName, afterName, width, height }) => {
+  frame.style.aspectRatio = `${width} / ${height}`;
+  frame.style.width = `min(100%, ${Math.max(width, 560)}px, calc(72vh * ${(width / height).toFixed(4)}))`;
+  frame.toggleAttribute("data-busy", after === null);
+  const original = el("img", { src: before, alt: `Original: ${beforeName}` });
+  if (after === null) return frame.replaceChildren(original);
+  const slider = el("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": `Divider between ${beforeName} and ${afterName}` });
+  const move = () => frame.style.setProperty("--at", `${slider.value}%`);
+  slider.addEventListener("input", move);
+  move();
+  return frame.replaceChildren(
+    original,
+    el("img", { class: "after", src: after, alt: `Translated: ${afterName}` }),
+    el("span", { class: "edge", "aria-hidden": "true" }),
+    el("span", { class: "tag left" }, beforeName),
+    el("span", { class: "tag right" }, afterName),
+    slider,
+  );
+};
+
+export const sizeOf = async (url) => {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return { width: image.naturalWidth, height: image.naturalHeight };
+};

@@ -1,0 +1,45 @@
+// Files by drop or paste: whole folders too, which browsers hand over entry by entry.
+
+const IMAGE = /\.(png|jpe?g|webp|gif|bmp|tiff?)$/i;
+
+export const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
+
+const readEntry = (entry) =>
+  new Promise((resolve, reject) => (entry.isFile ? entry.file((file) => resolve([file]), reject) : readFolder(entry).then(resolve, reject)));
+
+const readFolder = async (folder) => {
+  const reader = folder.createReader();
+  const files = [];
+  for (;;) {
+    // One call gives at most 100 entries; an empty answer is the end.
+    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (entries.length === 0) return files;
+    for (const entry of entries) files.push(...(await readEntry(entry)));
+  }
+};
+
+const filesOf = async (transfer) => {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (entries.length === 0) return [...transfer.files];
+  return (await Promise.all(entries.map(readEntry))).flat();
+};
+
+/** Calls `take(files)` when files are dropped on `surface`. */
+export const acceptDrop = (surface, take) => {
+  const stop = (event) => {
+    event.preventDefault();
+    surface.classList.toggle("over", event.type === "dragenter" || event.type === "dragover");
+  };
+  for (const type of ["dragenter", "dragover", "dragleave"]) surface.addEventListener(type, stop);
+  surface.addEventListener("drop", async (event) => {
+    stop(event);
+    take(await filesOf(event.dataTransfer));
+  });
+};
+
+/** Calls `take(files)` when images are pasted while `isOpen()`. */
+export const acceptPaste = (isOpen, take) =>
+  addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])].filter(isImage);
+    if (isOpen() && files.length > 0) take(files);
+  });

@@ -1,0 +1,150 @@
+// Sample: a contact sheet of seeds. The address bar holds what was drawn, so that a link draws it again.
+
+import { drawSamples, sampleZip } from "./api.js";
+import { byId, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
+import { openLightbox } from "./lightbox.js";
+
+const FULL = 3; // the truncation slider's end stands for "off"
+const FEW = 12; // up to this many, tiles are large
+let models = [];
+let urls = [];
+let written = null; // the hash that this view wrote itself
+
+const field = (name) => byId(`sample-${name}`);
+const model = () => models.find((one) => one.name === field("model").value);
+
+export const start = (all) => {
+  models = all.filter((one) => one.sampler);
+  if (models.length === 0) {
+    field("form").querySelectorAll("button, input, select").forEach((control) => (control.disabled = true));
+    const reason = all.reason ?? "Put a generator's .safetensors file in the service's model folder; it appears here by itself.";
+    field("sheet").replaceChildren(voidNotice("No generator is being served", reason));
+    return;
+  }
+  setOptions(field("model"), models.map(({ name, label }) => ({ value: name, text: label })));
+  field("seed").value = randomSeed();
+  field("model").addEventListener("change", () => (onModel(), draw()));
+  field("n").addEventListener("input", onRanges);
+  field("truncation").addEventListener("input", onRanges);
+  for (const name of ["n", "truncation", "class", "seed"]) field(name).addEventListener("change", () => draw());
+  field("dice").addEventListener("click", () => {
+    field("seed").value = randomSeed();
+    draw();
+  });
+  field("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    // Enter in the seed field draws that seed; the button draws new ones.
+    if (event.submitter === field("go") && document.activeElement !== field("seed")) field("seed").value = randomSeed();
+    draw();
+  });
+  field("save").addEventListener("click", saveAll);
+  onModel();
+  onRanges();
+};
+
+export const show = (query) => {
+  if (models.length === 0) return;
+  if (query.has("seed") && location.hash !== written) {
+    if (models.some(({ name }) => name === query.get("model"))) field("model").value = query.get("model");
+    onModel();
+    field("seed").value = query.get("seed");
+    field("n").value = query.get("n") ?? 1;
+    field("truncation").value = query.get("truncation") ?? FULL;
+    if (query.has("class")) field("class").value = query.get("class");
+    onRanges();
+    draw();
+  } else if (!field("sheet").firstChild) draw();
+};
+
+const onModel = () => {
+  const classes = model().classes;
+  field("class-field").hidden = !classes;
+  setOptions(field("class"), [
+    { value: "", text: "All, in turn" },
+    ...(classes ?? []).map((text, index) => ({ value: String(index), text })),
+  ]);
+};
+
+const onRanges = () => {
+  field("n-out").value = field("n").value;
+  const truncation = Number(field("truncation").value);
+  field("truncation-out").value = truncation >= FULL ? "off" : truncation.toFixed(1);
+};
+
+const wishes = () => {
+  const truncation = Number(field("truncation").value);
+  return {
+    model: model(),
+    n: Number(field("n").value),
+    seed: Number(field("seed").value),
+    classIndex: field("class").value === "" ? null : Number(field("class").value),
+    truncation: truncation >= FULL ? null : truncation,
+  };
+};
+
+/** "#sample?model=dcgan&seed=7&n=32": what draws the same pixels again. */
+const hashOf = ({ model, n, seed, classIndex, truncation }) => {
+  const query = new URLSearchParams({ model: model.name, seed, n });
+  if (classIndex !== null) query.set("class", classIndex);
+  if (truncation !== null) query.set("truncation", truncation);
+  return `#sample?${query}`;
+};
+
+const drawLatest = latest(async (signal, wish) => {
+  const sheet = field("sheet");
+  sheet.toggleAttribute("data-few", wish.n <= FEW);
+  if (sheet.querySelectorAll("button").length !== wish.n) {
+    sheet.replaceChildren(...Array.from({ length: wish.n }, () => el("div", { class: "tile wait" })));
+  }
+  const from = performance.now();
+  const answer = await drawSamples(wish, signal);
+  const took = performance.now() - from;
+  urls.forEach((url) => URL.revokeObjectURL(url));
+  const items = answer.images.map((blob, index) => ({
+    url: URL.createObjectURL(blob),
+    blob,
+    seed: answer.seeds[index],
+    label: answer.labels?.[index] ?? null,
+    model: wish.model,
+    digest: answer.digest,
+    truncation: wish.truncation,
+    link: hashOf({ ...wish, n: 1, seed: answer.seeds[index], classIndex: answer.classes?.[index] ?? null }),
+  }));
+  urls = items.map(({ url }) => url);
+  sheet.replaceChildren(...items.map((item, index) => tile(item, () => openLightbox(items, index))));
+  const last = answer.seeds.at(-1);
+  const range = items.length === 1 ? `Seed ${last}` : `Seeds ${answer.seeds[0]} to ${last}`;
+  field("note").textContent = `${range}, drawn in ${took < 1000 ? `${Math.round(took)} ms` : `${(took / 1000).toFixed(1)} s`}`;
+  field("save").hidden = false;
+});
+
+const tile = (item, open) => {
+  const name = item.label ? `Seed ${item.seed}, ${item.label}` : `Seed ${item.seed}`;
+  return el("button", { class: "tile", type: "button", title: name, onclick: open }, el("img", { src: item.url, alt: name, decoding: "async" }));
+};
+
+const draw = async () => {
+  if (!field("form").reportValidity()) return;
+  const wish = wishes();
+  try {
+    showFault(field("fault"), null);
+    await drawLatest(wish);
+    written = hashOf(wish);
+    if (location.hash.startsWith("#sample") || !location.hash) history.replaceState(null, "", written);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    field("sheet").replaceChildren();
+    field("note").textContent = "";
+    field("save").hidden = true;
+    showFault(field("fault"), error, draw);
+  }
+};
+
+const saveAll = async () => {
+  const wish = wishes();
+  try {
+    saveBlob(await sampleZip(wish), `${wish.model.name}-seed-${wish.seed}.zip`);
+  } catch (error) {
+    showFault(field("fault"), error, saveAll);
+  }
+};
