@@ -1,6 +1,7 @@
 """The checkpoint: one `NAME.safetensors` with the weights that are served and everything that rebuilds the network.
 
-No pickle, so loading runs no code. The header carries, each as JSON:
+No pickle, so loading runs no code. The header's `gan_service` entry is one JSON object (one entry, because the format
+does not fix the order of several, and equal checkpoints should have equal digests):
 
     format_version  1
     kind            "dcgan", "mlp" or "cyclegan"
@@ -14,6 +15,7 @@ Tensors are named `generator.*` for samplers, `a_to_b.*` and `b_to_a.*` for tran
 missing). Files are written atomically. Optimizers and other training state never enter this file.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +33,7 @@ from models.files import atomic_path, sha256_of
 from models.loaded import Generator, Translator
 
 FORMAT_VERSION = 1
+_ENTRY = "gan_service"
 DIRECTIONS = ("a_to_b", "b_to_a")
 
 
@@ -83,9 +86,8 @@ def save(
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: Metadata) -> None:
-    header = {name: json.dumps(getattr(metadata, name)) for name in Metadata.__dataclass_fields__}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=header)
+        save_file(tensors, temporary, metadata={_ENTRY: json.dumps(dataclasses.asdict(metadata))})
 
 
 def read_metadata(path: str | Path) -> Metadata:
@@ -101,16 +103,18 @@ def read_metadata(path: str | Path) -> Metadata:
             header = file.metadata() or {}
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}.") from error
-    missing = [name for name in ("format_version", "kind", "architecture") if name not in header]
-    if missing:
+    if _ENTRY not in header:
         raise CheckpointError(
-            f"{path.name} is a safetensors file but not a checkpoint of ours: its header lacks {', '.join(missing)}. "
+            f"{path.name} is a safetensors file but not a checkpoint of ours: its header has no {_ENTRY!r} entry. "
             "`python -m models import` converts checkpoints of other projects."
         )
     try:
-        fields = {name: json.loads(header[name]) for name in Metadata.__dataclass_fields__ if name in header}
+        fields = json.loads(header[_ENTRY])
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path.name}: its header is not JSON: {error}.") from error
+    known = {field.name for field in dataclasses.fields(Metadata)}
+    if not isinstance(fields, dict) or not {"format_version", "kind", "architecture"} <= set(fields) <= known:
+        raise CheckpointError(f"{path.name}: its header must be a JSON object of {', '.join(sorted(known))}.")
     for name in ("domains", "classes"):
         if isinstance(fields.get(name), list):
             fields[name] = tuple(fields[name])
