@@ -1,7 +1,7 @@
 """What `models.load` gives: a generator or a translator, ready to be called."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 from torch import nn
@@ -45,6 +45,11 @@ class Generator:
     def channels(self) -> int:
         """1 (grey) or 3 (RGB)."""
         return self.config.channels
+
+    def to(self, device: str | torch.device) -> Self:
+        """Moves the weights to `device`, in place."""
+        self.module.to(device)
+        return self
 
     @torch.inference_mode()
     def __call__(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
@@ -96,6 +101,11 @@ class Translator:
     def minimum_size(self) -> int:
         """Sides of an image must be at least this, in pixels."""
         return self.config.minimum_size
+
+    def to(self, device: str | torch.device) -> Self:
+        """Moves the weights to `device`, in place."""
+        self.module.to(device)
+        return self
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor, direction: Direction) -> torch.Tensor:
