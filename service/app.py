@@ -1,0 +1,41 @@
+"""The BentoML service: `bentoml serve service.app:GanService`.
+
+Endpoints are thin: `operations.run` reads, calls and answers. POSTs are BentoML apis, the rest is mounted at /.
+"""
+
+import bentoml
+from starlette.responses import Response
+
+from service.bento import Incoming, api
+from service.core import Core
+from service.routes import mounted
+from service.sampling import SAMPLE
+from service.settings import Settings
+
+CORE = Core(Settings.from_environment())
+
+
+@bentoml.service(
+    name="gan-service",
+    workers=1,
+    traffic={"timeout": CORE.settings.deadline_s + 5},  # ours comes first; this one answers in BentoML's own shape
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(mounted(CORE), path="/")
+class GanService:
+    """Samples, interpolations, translations and scores of generative adversarial networks."""
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        await CORE.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        await CORE.stop()
+
+    async def __is_ready__(self) -> bool:
+        return CORE.ready
+
+    @api(SAMPLE)
+    async def sample(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)

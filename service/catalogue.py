@@ -1,0 +1,92 @@
+"""GET /v1/models."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+import models
+from service.core import Core
+from service.operations import Call, Operation
+from service.registry import Served
+
+
+class ModelCard(BaseModel):
+    """One version of one model."""
+
+    id: str = Field(description="NAME@VERSION; names this version for good.")
+    name: str
+    version: str
+    names: list[str] = Field(description="Every name that leads here now: the id, the bare name, aliases.")
+    kind: str
+    digest: str = Field(description="SHA-256 of the checkpoint file.")
+    origin: str
+    can: list[str] = Field(description="The endpoints it works with.")
+    image_size: int | None
+    channels: int
+    latent_size: int | None
+    classes: list[str]
+    domains: list[str]
+    directions: list[str]
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+
+
+class RefusedFile(BaseModel):
+    """A file that is not served, or not under its bare name."""
+
+    file: str
+    reason: str
+
+
+class Catalogue(BaseModel):
+    """The answer of GET /v1/models."""
+
+    ready: bool
+    models: list[ModelCard]
+    refused: list[RefusedFile]
+
+
+def card(core: Core, one: Served) -> ModelCard:
+    """What is known of a version."""
+    network, metadata = one.unit.network, one.metadata
+    sampler = isinstance(network, models.Generator)
+    return ModelCard(
+        id=one.id,
+        name=one.source.name,
+        version=one.version,
+        names=core.registry.names_of(one),
+        kind=metadata.kind,
+        digest=one.digest,
+        origin=one.source.origin,
+        can=["sample", "interpolate"] if sampler else ["translate"],
+        image_size=network.image_size if isinstance(network, models.Generator) else None,
+        channels=network.config.channels,
+        latent_size=network.latent_size if isinstance(network, models.Generator) else None,
+        classes=list(network.classes) if isinstance(network, models.Generator) else [],
+        domains=list(network.domains) if isinstance(network, models.Translator) else [],
+        directions=list(network.directions) if isinstance(network, models.Translator) else [],
+        metrics=metadata.metrics,
+        training=metadata.training,
+    )
+
+
+async def list_models(core: Core, _: Call) -> Response:
+    """All versions in service, and what was refused and why."""
+    answer = Catalogue(
+        ready=core.ready,
+        models=[card(core, one) for one in core.registry.served()],
+        refused=[RefusedFile(file=one.path.name, reason=one.reason) for one in core.registry.refusals],
+    )
+    return JSONResponse(answer.model_dump(mode="json"))
+
+
+MODELS = Operation(
+    "GET",
+    "/v1/models",
+    "models",
+    "List the models",
+    list_models,
+    "models",
+    answers={"application/json": Catalogue},
+)

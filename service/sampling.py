@@ -1,0 +1,181 @@
+"""POST /v1/sample."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from starlette.responses import JSONResponse, Response
+
+import models
+from models.errors import InputError
+from models.images import Pixels
+from service import encoders
+from service.core import Core
+from service.engine import Latents, Sampler
+from service.operations import Call, Operation
+from service.registry import Served
+from service.schemas import ClassLabel, SampleAnswer, SampleRequest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to draw: `seeds` is None for latents that the client gave."""
+
+    served: Served
+    rows: Latents
+    seeds: list[int] | None
+    truncation: float | None
+
+    @property
+    def count(self) -> int:
+        return len(self.rows.latents)
+
+    def text(self, index: int) -> dict[str, str]:
+        """What a PNG carries, so that the image can be made again."""
+        text = {"gan.model": self.served.id, "gan.digest": self.served.digest}
+        if self.seeds is None:
+            text["gan.latent"] = encoders.base64_of(self.rows.latents[index].numpy().tobytes())
+        else:
+            text["gan.seed"] = str(self.seeds[index])
+        if self.truncation is not None:
+            text["gan.truncation"] = repr(self.truncation)
+        if self.rows.classes is not None:
+            text["gan.class"] = str(int(self.rows.classes[index]))
+        return text
+
+
+async def sample(core: Core, call: Call) -> Response:
+    """Seeds or latents to images, in the form that was asked for."""
+    request: SampleRequest = call.body
+    served = core.registry.get(request.model, Sampler)
+    plan = make_plan(served, request)
+    choice = encoders.choose(call.request.headers.get("accept", ""), request.output, request.format, plan.count)
+    assert isinstance(served.unit, Sampler)
+    pixels = await served.unit.images(plan.rows)
+    content, media = await core.encode(pack, pixels, plan, choice, request.quality)
+    if isinstance(content, dict):
+        return JSONResponse(content)
+    return Response(content, media_type=media, headers=provenance(plan))
+
+
+def make_plan(served: Served, request: SampleRequest) -> Plan:
+    """Turns a request into latents and classes; raises InputError where its parts contradict each other."""
+    network = served.unit.network
+    assert isinstance(network, models.Generator)
+    if request.latents is not None and (request.seed is not None or request.truncation is not None):
+        raise InputError("Give latents, or seed and truncation, not both.", where="latents")
+    count = _count(request)
+    seeds = None
+    if request.latents is not None:
+        if any(len(row) != network.latent_size for row in request.latents):
+            raise InputError(f"Each latent of {served.id} has {network.latent_size} numbers.", where="latents")
+        latents = torch.tensor(request.latents, dtype=torch.float32)
+    else:
+        seeds = request.seed if isinstance(request.seed, list) else None
+        if seeds is None:
+            base = secrets.randbelow(2**53) if request.seed is None else request.seed  # 2^53: exact in JavaScript
+            assert isinstance(base, int)
+            seeds = models.sample_seeds(base, count)
+        latents = models.draw(seeds, network.latent_size, truncation=request.truncation)
+    classes = class_numbers(network, request.classes, count)
+    rows = Latents(latents, classes)
+    served.unit.check(rows)  # type: ignore[union-attr]
+    return Plan(served, rows, seeds, request.truncation)
+
+
+def _count(request: SampleRequest) -> int:
+    lists = {
+        name: len(value)
+        for name, value in (("seed", request.seed), ("latents", request.latents), ("class", request.classes))
+        if isinstance(value, list)
+    }
+    counts = {*lists.values(), *([request.n] if request.n is not None else [])}
+    if len(counts) > 1:
+        given = ", ".join(f"{name} has {length}" for name, length in lists.items())
+        raise InputError(f"The lists differ in length, or from n: {given}.", where=next(iter(lists)))
+    return counts.pop() if counts else 1
+
+
+def class_numbers(
+    network: models.Generator, labels: ClassLabel | list[ClassLabel] | None, count: int
+) -> torch.Tensor | None:
+    """Class numbers int64 [count] from numbers or names; None for none."""
+    if labels is None:
+        return None
+    each = labels if isinstance(labels, list) else [labels] * count
+    return torch.tensor([_class_number(network, label) for label in each])
+
+
+def _class_number(network: models.Generator, label: ClassLabel) -> int:
+    if isinstance(label, int):
+        return min(label, 2**31)
+    if label not in network.classes:
+        there = ", ".join(network.classes) or "none"
+        raise InputError(f"This model has no class {label!r}; it has: {there}.", where="class")
+    return network.classes.index(label)
+
+
+def pack(pixels: Pixels, plan: Plan, choice: encoders.Choice, quality: int) -> tuple[bytes | dict[str, object], str]:
+    """(content, media type) of the answer."""
+    kind = choice.format
+    seeds: Sequence[int | None] = plan.seeds or [None] * plan.count
+    texts = [plan.text(index) for index in range(plan.count)]
+    if choice.output == "grid":
+        text = {"gan.model": plan.served.id, "gan.digest": plan.served.digest, "gan.seeds": seed_list(plan)}
+        return models.encode(models.grid(pixels), kind, quality=quality, text=text), encoders.MEDIA[kind]
+    if choice.output == "npz":
+        arrays: Mapping[str, np.ndarray] = {"images": pixels, "latents": plan.rows.latents.numpy()}
+        if plan.seeds is not None:
+            arrays = {**arrays, "seeds": np.array(plan.seeds, np.int64)}
+        return encoders.npz_of(arrays), encoders.MEDIA["npz"]
+    files = encoders.files(pixels, kind, quality, texts)
+    if choice.output == "image":
+        return files[0], encoders.MEDIA[kind]
+    if choice.output == "zip":
+        names = [f"{i:03d}{'' if seed is None else f'_seed{seed}'}.{kind}" for i, seed in enumerate(seeds)]
+        return encoders.zip_of(dict(zip(names, files, strict=True))), encoders.MEDIA["zip"]
+    images = [
+        {"seed": seed, "format": kind, "data": encoders.base64_of(file)}
+        for seed, file in zip(seeds, files, strict=True)
+    ]
+    answer: dict[str, object] = {
+        "model": plan.served.id,
+        "digest": plan.served.digest,
+        "seeds": seeds,
+        "images": images,
+    }
+    return answer, encoders.MEDIA["json"]
+
+
+def seed_list(plan: Plan) -> str:
+    return ",".join(map(str, plan.seeds or []))
+
+
+def provenance(plan: Plan) -> dict[str, str]:
+    """Headers of binary answers: what made the image."""
+    headers = {"X-Model": plan.served.id, "X-Digest": plan.served.digest}
+    return headers if plan.seeds is None else {**headers, "X-Seeds": seed_list(plan)}
+
+
+SAMPLE = Operation(
+    "POST",
+    "/v1/sample",
+    "sample",
+    "Draw images",
+    sample,
+    "generate",
+    body=SampleRequest,
+    answers={
+        **{media: None for name, media in encoders.MEDIA.items() if name != "json"},
+        "application/json": SampleAnswer,
+    },
+    headers={
+        "X-Seeds": "The seed of each image, separated by commas.",
+        "X-Model": "Name and version.",
+        "X-Digest": "SHA-256 of the checkpoint.",
+    },
+    errors=(404, 406),
+    examples={"four": {"n": 4, "seed": 7, "output": "grid"}},
+)

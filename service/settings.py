@@ -1,0 +1,106 @@
+"""Every knob of the service: one frozen object, read once from `GAN_*` environment variables.
+
+`GAN_MAX_BATCH=8 bentoml serve service.app:GanService` sets `max_batch`. Lists are separated by commas (folders by
+the system's path separator, `:`); an unknown `GAN_` name or a value out of bounds stops the start with a sentence.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+_PREFIX = "GAN_"
+
+
+def _split(separator: str) -> BeforeValidator:
+    def split(value: object) -> object:
+        return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else value
+
+    return BeforeValidator(split)
+
+
+def _pairs(value: object) -> object:
+    """`a=x,b=y` -> {"a": "x", "b": "y"}"""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=") for part in value.split(",") if part.strip()]
+    if any(not separator for _, separator, _ in parts):
+        raise ValueError("write it as name=value,name=value")
+    return {name.strip(): target.strip() for name, _, target in parts}
+
+
+Names = Annotated[tuple[str, ...], _split(",")]
+Folders = Annotated[tuple[Path, ...], _split(os.pathsep)]
+
+
+class Settings(BaseModel):
+    """Defaults suit a small CPU machine. Sizes are in the unit that the name ends with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Models
+    models: Folders = (Path("models/pretrained"),)
+    """Folders searched for `NAME.safetensors` and `NAME@VERSION.safetensors`."""
+    bento_models: Names = ()
+    """Tags in BentoML's model store, such as `dcgan:latest`, whose folder holds one .safetensors file."""
+    aliases: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
+    """`alias=model` pairs; an `aliases.json` in a model folder adds to them."""
+    reload_s: float = Field(default=2.0, ge=0)
+    """Seconds between looks at the model folders; 0 looks once, at the start."""
+    gate_fid_margin: float | None = Field(default=None, ge=0)
+    """With a value, a new version goes into service only if its FID is at most the old one's plus this."""
+
+    # Engine
+    device: str = "cpu"
+    threads: int = Field(default=max(1, (os.cpu_count() or 2) // 2), ge=1, le=1024)
+    """Threads inside one forward pass. Half the cores, because HTTP and the encoders need some too."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_batch: int = Field(default=32, ge=1, le=1024)
+    """Images in one forward pass of a generator (64 x 64); translators count in tiles of 256 x 256."""
+    max_queue: int = Field(default=1024, ge=1)
+    """Images that may wait for one model; past it requests are turned away at once."""
+    deadline_s: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds a request may take, before 504; what takes longer is a job."""
+
+    # Limits
+    body_mb: int = Field(default=64, ge=1)
+    image_pixels: int = Field(default=50_000_000, ge=1)
+    translate_pixels: int = Field(default=4_194_304, ge=1)
+    """Pixels of one image to translate, about 2048 x 2048; above it, 413."""
+    translate_files: int = Field(default=32, ge=1)
+    tile: int = Field(default=512, ge=64, multiple_of=4)
+    """Images with a longer side than this are translated in overlapping tiles of this size, in pixels."""
+    set_files: int = Field(default=10_000, ge=2)
+    """Images in one set to score."""
+    archive_mb: int = Field(default=512, ge=1)
+    """An archive's size once unpacked."""
+
+    # Access
+    api_keys: Names = ()
+    """SHA-256 of each accepted key, as hexadecimal digits (`NAME:HEX` names it in the logs). Empty: no keys asked."""
+    api_keys_file: Path | None = None
+    """A file with one such entry a line."""
+    rate_per_minute: int = Field(default=0, ge=0)
+    """Requests a minute for each key (each address where no keys are asked); 0 is no limit."""
+
+    # Seen from outside
+    log_json: bool = True
+    store: Path = Path("data/store")
+    """Folder for references and jobs."""
+    drift: Literal["off", "fid", "kid"] = "off"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises ValueError, with a sentence for each wrong variable."""
+        values = {
+            name.removeprefix(_PREFIX).lower(): value
+            for name, value in environment.items()
+            if name.startswith(_PREFIX) and value != ""
+        }
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            lines = [f"{_PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}." for e in error.errors()]
+            raise ValueError("The settings in the environment are wrong. " + " ".join(lines)) from None

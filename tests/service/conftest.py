@@ -1,0 +1,171 @@
+"""Tiny real checkpoints, and the service around them in two forms.
+
+server        the real thing, once a session: `bentoml serve` in a process of its own, over HTTP
+serve(...)    the same endpoints without BentoML, in a thread of this process, with settings of the test's choice
+"""
+
+import contextlib
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import torch
+import uvicorn
+
+import models
+from service.core import Core
+from service.routes import standalone
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def save_sampler(
+    path: Path, seed: int = 0, classes: tuple[str, ...] = (), metrics: dict[str, Any] | None = None
+) -> Path:
+    """A DCGAN of 16 px with random weights."""
+    torch.manual_seed(seed)
+    config = models.DCGANConfig(image_size=16, latent_size=8, width=8, classes=len(classes), class_embedding=4)
+    network = models.build_generator(config)
+    models.initialize(network)
+    for parameter in network.parameters():
+        parameter.data *= 4  # pictures with some contrast
+    metadata = models.Metadata("dcgan", dataclasses.asdict(config), classes=classes or None, metrics=metrics or {})
+    models.save(path, {"generator": network}, metadata)
+    return path
+
+
+def save_translator(path: Path, seed: int = 0) -> Path:
+    """A CycleGAN of width 4 with random weights."""
+    torch.manual_seed(seed)
+    config = models.ResNetConfig(width=4, blocks=2)
+    networks = {direction: models.build_generator(config) for direction in ("a_to_b", "b_to_a")}
+    for network in networks.values():
+        models.initialize(network)
+        for parameter in network.parameters():
+            parameter.data *= 4
+    models.save(path, networks, models.Metadata("cyclegan", dataclasses.asdict(config), domains=("horse", "zebra")))
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models: `tiny` (16 px, 8 latents), `classy` (with classes cat and dog), `horse` (a translator)."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save_sampler(folder / "tiny.safetensors")
+    save_sampler(folder / "classy.safetensors", classes=("cat", "dog"))
+    save_translator(folder / "horse.safetensors")
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Polls; fails the test when the condition does not come true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(requests.ConnectionError, requests.Timeout):
+            if condition():
+                return
+        time.sleep(0.02)
+    pytest.fail(f"{what} did not happen within {seconds} s")
+
+
+def serving_environment(folder: Path, checkpoints: Path) -> dict[str, str]:
+    """The environment of a BentoML server that leaves nothing outside `folder`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GAN_", "PROMETHEUS_"))}
+    return kept | {
+        "BENTOML_HOME": str(folder / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "OMP_NUM_THREADS": "1",
+        "GAN_MODELS": str(checkpoints),
+        "GAN_STORE": str(folder / "store"),
+    }
+
+
+@contextlib.contextmanager
+def bentoml_server(environment: dict[str, str], log: Path) -> Iterator[str]:
+    """`bentoml serve` until the block ends; gives its address. It must end by itself on SIGTERM."""
+    port = free_port()
+    command = [sys.executable, "-m", "bentoml", "serve", "service.app:GanService", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until(
+            lambda: process.poll() is not None or requests.get(f"{url}/readyz", timeout=2).status_code == 200,
+            "the server's readiness",
+        )
+        if process.poll() is not None:
+            pytest.fail(f"the server stopped: {log.read_text()[-3000:]}")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Iterator[str]:
+    """The address of the real service."""
+    folder = tmp_path_factory.mktemp("server")
+    with bentoml_server(serving_environment(folder, checkpoints), folder / "log") as url:
+        yield url
+
+
+@dataclasses.dataclass(frozen=True)
+class Local:
+    """A service in this process."""
+
+    url: str
+    core: Core
+
+
+@contextlib.contextmanager
+def local_server(settings: Settings) -> Iterator[Local]:
+    """The endpoints without BentoML, in a thread with an event loop of its own."""
+    core = Core(settings)
+    app = standalone(core)
+    port = free_port()
+    config = uvicorn.Config(app, port=port, log_level="warning", ws="none", lifespan="on")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: server.started and core.ready, "the local server's readiness")
+        yield Local(f"http://127.0.0.1:{port}", core)
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+@pytest.fixture
+def serve(checkpoints: Path, tmp_path: Path) -> Iterator[Callable[..., Local]]:
+    """`serve(max_batch=1)` starts a service with those settings; it stops when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def start(**settings: Any) -> Local:
+            defaults: dict[str, Any] = {"models": (checkpoints,), "store": tmp_path / "store", "reload_s": 0}
+            return stack.enter_context(local_server(Settings(**(defaults | settings))))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def local(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """One service with the default settings, shared by the session."""
+    store = tmp_path_factory.mktemp("store")
+    with local_server(Settings(models=(checkpoints,), store=store, reload_s=0)) as one:
+        yield one
