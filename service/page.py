@@ -1,17 +1,15 @@
-"""The web page at `/` and its files under `/static`: a Starlette app that the service mounts last, at the root.
+"""The web page at `/` and its files under `/static`, as routes for the application that the service mounts.
 
-Nothing is built, nothing comes from another host: a Content-Security-Policy holds the browser to that. Whatever no
-endpoint answers ends up here too, so this is where an unknown address gets its 404 in the service's one error shape.
+Nothing is built and nothing comes from another host: a Content-Security-Policy holds the browser to that.
 """
 
 from pathlib import Path
 
-from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -32,39 +30,32 @@ _HEADERS = {
 }
 
 
-def page_app() -> Starlette:
-    """The ASGI app to mount at `/`, after every endpoint."""
-    app = Starlette(
-        routes=[
-            Route("/", _index, methods=["GET"]),
-            Mount("/static", StaticFiles(directory=STATIC)),
-        ],
-        exception_handlers={HTTPException: _http_error},
-    )
-    app.add_middleware(_with_headers)
-    return app
+def page_routes() -> list[BaseRoute]:
+    """`/` and `/static/...`; they ask for no API key, because the page has no secrets and asks for the key itself."""
+    return [
+        Route("/", _index, methods=["GET"], name="page"),
+        Mount("/static", _guarded(StaticFiles(directory=STATIC)), name="static"),
+    ]
 
 
 async def _index(_: Request) -> Response:
-    return FileResponse(STATIC / "index.html", media_type="text/html; charset=utf-8")
+    return FileResponse(STATIC / "index.html", media_type="text/html; charset=utf-8", headers=_HEADERS)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == 404:
-        text = f"There is nothing at {request.method} {request.url.path[:200]}; GET /docs.json lists what there is."
-        return error_response(HTTPException(404, text))
-    return error_response(error)
+def _guarded(app: ASGIApp) -> ASGIApp:
+    """The headers above on every answer, and errors in the service's one shape."""
 
-
-def _with_headers(app: ASGIApp) -> ASGIApp:
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
+                MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
-        await app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+        try:
+            await app(scope, receive, send_with_headers)
+        except HTTPException as error:
+            if error.status_code == 404:
+                error = HTTPException(404, f"The page has no file {scope['path'][:200]}.")
+            await error_response(error)(scope, receive, send_with_headers)
 
-    return wrapped
+    return guarded
