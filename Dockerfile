@@ -39,7 +39,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     if [ "$FID_WEIGHTS" = yes ]; then python -m metrics fetch || echo "built without FID weights" >&2; fi
 
 # What the service writes, references and job results, lives in /data: mount a volume there to keep it.
-RUN useradd --system --create-home --uid 1034 gan && mkdir /data && chown gan /data
+RUN useradd --create-home --uid 1034 gan && mkdir /data && chown gan /data
 ENV GAN_STORE=/data BENTOML_HOST=0.0.0.0 BENTOML_PORT=3000 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER gan

@@ -31,7 +31,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 BASE_ARCHIVE = ROOT / "build" / "image-base.tar"
 BASE_PACKAGES = "python3,python3-venv,ca-certificates"
-HORSE = ROOT / "tests" / "fixtures" / "horse.jpg"
+HORSE = ROOT / "tests" / "fixtures" / "horse2zebra" / "testA" / "n02381460_1000.jpg"
+CONTENTS = ["constraints.txt", "metrics", "models", "requirements.txt", "service"]  # of /app
 STARTUP_S = 120
 
 
@@ -118,8 +119,10 @@ class Buildah:
     def __call__(self, *arguments: str | Path) -> str:
         return call(*self.command, *arguments)
 
-    def process(self, *arguments: str | Path) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*self.command, *arguments], stdout=sys.stderr, start_new_session=True)
+    def process(self, log: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
+        with log.open("wb") as output:
+            command = [*self.command, *arguments]
+            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
 
 
 def build(buildah: Buildah, folder: Path, device: str) -> None:
@@ -131,19 +134,11 @@ def build(buildah: Buildah, folder: Path, device: str) -> None:
     secret = folder / "pip.conf"
     secret.write_text(configuration)
     say("building the image (some minutes)")
-    buildah(
-        *("bud", "--isolation", "chroot", "--format", "docker", "--layers=false", "--tag", "gan-service"),
-        *(
-            "--build-arg",
-            "BASE=localhost/gan-base",
-            "--build-arg",
-            f"DEVICE={device}",
-            "--secret",
-            f"id=pip,src={secret}",
-        ),
-        *(word for path in mounts for word in ("--volume", f"{path}:{path}:ro")),
-        ROOT,
-    )
+    options = ["--isolation", "chroot", "--format", "docker", "--layers=false", "--tag", "gan-service"]
+    options += ["--build-arg", "BASE=localhost/gan-base", "--build-arg", f"DEVICE={device}"]
+    options += ["--secret", f"id=pip,src={secret}"]
+    options += [word for path in mounts for word in ("--volume", f"{path}:{path}:ro")]
+    buildah("bud", *options, ROOT)
 
 
 def free_port() -> int:
@@ -153,26 +148,20 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(buildah: Buildah, container: str, config: dict[str, list[str]]) -> Iterator[str]:
+def running(buildah: Buildah, container: str, command: list[str], health: list[str]) -> Iterator[str]:
     """The image's own command in the container, ready to answer, at the address given; ended by SIGTERM."""
-    port = free_port()
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    inside = ["run", "--isolation", "chroot", "--env", f"BENTOML_PORT={port}", container, "--"]
+    log = ROOT / "build" / "image-server.log"
     started = time.monotonic()
-    process = buildah.process(
-        "run", "--isolation", "chroot", "--env", f"BENTOML_PORT={port}", container, "--", *config["Cmd"]
-    )
-    url = f"http://127.0.0.1:{port}"
+    process = buildah.process(log, *inside, *command)
     try:
-        while True:
-            if process.poll() is not None or time.monotonic() - started > STARTUP_S:
-                sys.exit(f"image-test: the container did not become ready (exit status {process.poll()})")
-            with contextlib.suppress(requests.RequestException):
-                if requests.get(f"{url}/readyz", timeout=2).ok:
-                    break
+        while not is_ready(url):
             time.sleep(0.2)
+            if process.poll() is not None or time.monotonic() - started > STARTUP_S:
+                sys.exit(f"image-test: the container is not ready\n{log.read_text()[-5000:]}")
         say(f"ready after {time.monotonic() - started:.1f} s")
-        # The health check that an orchestrator would run, as the image states it ("CMD", then the command).
-        health = config["Healthcheck"][1:]
-        buildah("run", "--isolation", "chroot", "--env", f"BENTOML_PORT={port}", container, "--", *health)
+        buildah(*inside, *health)  # as an orchestrator would run it
         yield url
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -180,18 +169,18 @@ def running(buildah: Buildah, container: str, config: dict[str, list[str]]) -> I
         process.wait(timeout=60)
 
 
+def is_ready(url: str) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(f"{url}/readyz", timeout=2).ok
+    return False
+
+
 def check_contents(buildah: Buildah, container: str) -> None:
     """Not root; the service and what it needs, and nothing of training, tests or pip's configuration."""
     inside = ("run", "--isolation", "chroot", container, "--")
     user = buildah(*inside, "id", "-u")
     files = buildah(*inside, "sh", "-c", "ls -A /app; ls -A /etc/pip.conf 2>/dev/null; true").split()
-    if user == "0" or sorted(files) != [
-        "constraints.txt",
-        "metrics",
-        "models",
-        "requirements.txt",
-        "service",
-    ]:
+    if user == "0" or sorted(files) != CONTENTS:
         sys.exit(f"image-test: the image runs as user {user} and holds {files}")
     say(f"runs as user {user}; /app holds {' '.join(files)}")
 
@@ -231,7 +220,8 @@ def main() -> None:
         config = json.loads(buildah("inspect", "--type", "image", "gan-service"))["Docker"]["config"]
         container = buildah("from", "--pull-never", "gan-service")
         check_contents(buildah, container)
-        with running(buildah, container, {"Cmd": config["Cmd"], "Healthcheck": config["Healthcheck"]["Test"]}) as url:
+        health = config["Healthcheck"]["Test"][1:]  # "CMD", then the command
+        with running(buildah, container, config["Cmd"], health) as url:
             ask(url)
         size = buildah("images", "--format", "{{.Size}}", "gan-service")
         say(f"image size: {size}, passed")

@@ -46,7 +46,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(home: Path, serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bento served from an empty folder: nothing of the working tree is at hand."""
-    command = [sys.executable, "-m", "bentoml", "serve", "gan_service:latest", "--host", "127.0.0.1", "--port", "{port}"]
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "gan-service:latest",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "{port}",
+    ]
     folder = tmp_path_factory.mktemp("elsewhere")
     environment = {**OFFLINE, "BENTOML_HOME": str(home), "PYTHONPATH": "", "GAN_STORE": str(folder / "store")}
     with serve(command, folder, environment) as address:
@@ -54,16 +64,14 @@ def url(home: Path, serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_the_bento_holds_the_service_alone(home: Path) -> None:
-    (source,) = home.glob("bentos/gan_service/*/src")
+    (source,) = home.glob("bentos/gan-service/*/src")
     assert sorted(path.name for path in source.iterdir() if path.is_dir()) == ["metrics", "models", "service"]
     shipped = {path.name for path in (ROOT / "models" / "pretrained").glob("*.safetensors")}
     assert {path.name for path in (source / "models" / "pretrained").glob("*.safetensors")} == shipped
 
 
 def test_the_bento_samples(url: str) -> None:
-    answer = requests.post(
-        f"{url}/v1/sample", json={"n": 1, "seed": 7}, headers={"Accept": "image/png"}, timeout=60
-    )
+    answer = requests.post(f"{url}/v1/sample", json={"n": 1, "seed": 7}, headers={"Accept": "image/png"}, timeout=60)
     assert answer.status_code == 200, answer.text
     with Image.open(io.BytesIO(answer.content)) as image:
         assert image.format == "PNG"

@@ -80,9 +80,7 @@ def test_block_runs_as_written(block: Block, url: str, workspace: Path) -> None:
         # Other targets of make would train for hours or build an image: what they would run must be known.
         command = ["bash", "-c", STRICT + re.sub(r"^make ", "make --dry-run ", text, flags=re.MULTILINE)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"README.md:{block.line}\n{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     for name in re.findall(r"(?:-o|--output|>) (\S+)", text):
         assert_whole(workspace / name)
