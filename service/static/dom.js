@@ -52,7 +52,8 @@ export const blobFromBase64 = (text, type) => {
   return new Blob([bytes], { type });
 };
 
-export const randomSeed = () => crypto.getRandomValues(new Uint32Array(1))[0];
+/** Six digits: short enough to say aloud, and enough to be new each time. */
+export const randomSeed = () => 100_000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 900_000);
 
 /** Calls `work(signal)`; a newer call aborts the older one, so that the last wish wins. */
 export const latest = (work) => {
@@ -75,7 +76,7 @@ export const pretty = (value, digits = 2) => {
   const size = Math.abs(value);
   if (size >= 1000) return Math.round(value).toLocaleString("en");
   if (size > 0 && size < 0.01) return value.toPrecision(2);
-  return value.toFixed(digits);
+  return size < 1 ? value.toFixed(digits + 1) : value.toFixed(digits);
 };
 
 export const seconds = (value) => {

@@ -71,6 +71,7 @@ byId("key-dialog").addEventListener("close", () => {
 });
 addEventListener("gan:key-needed", askKey);
 addEventListener("hashchange", () => {
+  scrollTo(0, 0);
   show();
   byId("main").focus({ preventScroll: true });
 });

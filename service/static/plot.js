@@ -1,9 +1,9 @@
-// Plots as SVG: values with their intervals on one axis, and shares as bars. Text is real text.
+// Plots as SVG, drawn at the width they are shown at, so that text keeps its size: values with their intervals on
+// one axis, and shares as bars.
 
 import { pretty, svg } from "./dom.js";
 
-const WIDTH = 640;
-const GUTTER = 12;
+const GUTTER = 18;
 
 /** Ends of an axis on round numbers, and its ticks. */
 export const niceAxis = (low, high, count = 5) => {
@@ -20,10 +20,10 @@ export const niceAxis = (low, high, count = 5) => {
 const label = (value, step) => value.toFixed(Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9) + (step % 1 && String(step).includes("25") ? 1 : 0))));
 
 /** One row for each answer, the newest first: a dot, and a whisker over its interval. */
-export const distancePlot = (title, rows) => {
+export const distancePlot = (title, rows, width) => {
   const ends = rows.flatMap(({ value, interval }) => [value, ...(interval ?? [])]);
-  const axis = niceAxis(Math.min(0, ...ends), Math.max(...ends));
-  const scale = (value) => GUTTER + ((value - axis.from) / (axis.to - axis.from)) * (WIDTH - 2 * GUTTER);
+  const axis = niceAxis(Math.min(0, ...ends), Math.max(...ends), width < 480 ? 3 : 6);
+  const scale = (value) => GUTTER + ((value - axis.from) / (axis.to - axis.from)) * (width - 2 * GUTTER);
   const rowHeight = 52;
   const height = rows.length * rowHeight + 28;
   const floor = height - 24;
@@ -37,29 +37,29 @@ export const distancePlot = (title, rows) => {
     return svg(
       "g",
       { class: index === 0 ? "new" : "old" },
-      svg("text", { class: "name", x: GUTTER, y: y - 16 }, index === 0 ? "This score" : name),
+      svg("text", { class: "name", x: GUTTER + 8, y: y - 16 }, index === 0 ? "This score" : name),
       whisker,
       svg("circle", { class: "dot", cx: scale(value), cy: y, r: 6 }),
     );
   });
   const spoken = rows.map(({ name, value }) => `${name}: ${pretty(value)}`).join("; ");
-  return svg("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": `${title}. ${spoken}` }, ...grid, ...marks);
+  return svg("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${spoken}` }, ...grid, ...marks);
 };
 
 /** Bars from 0 to 1 (density may pass 1: the axis grows with it). */
-export const sharePlot = (shares) => {
+export const sharePlot = (shares, width) => {
   const top = Math.max(1, ...shares.map(({ value }) => value));
   const rowHeight = 44;
-  const full = WIDTH - 2 * GUTTER;
+  const full = width;
   const rows = shares.flatMap(({ name, value }, index) => {
     const y = index * rowHeight;
     return [
-      svg("text", { class: "name", x: GUTTER, y: y + 14 }, name),
-      svg("text", { x: WIDTH - GUTTER, y: y + 14, "text-anchor": "end" }, pretty(value, 3)),
-      svg("rect", { class: "bar-back", x: GUTTER, y: y + 22, width: full, height: 8, rx: 4 }),
-      svg("rect", { class: "bar-fill", x: GUTTER, y: y + 22, width: (full * Math.max(0, value)) / top, height: 8, rx: 4 }),
+      svg("text", { class: "name", x: 0, y: y + 14 }, name),
+      svg("text", { x: width, y: y + 14, "text-anchor": "end" }, pretty(value)),
+      svg("rect", { class: "bar-back", x: 0, y: y + 22, width: full, height: 8, rx: 4 }),
+      svg("rect", { class: "bar-fill", x: 0, y: y + 22, width: (full * Math.max(0, value)) / top, height: 8, rx: 4 }),
     ];
   });
-  const spoken = shares.map(({ name, value }) => `${name}: ${pretty(value, 3)}`).join("; ");
-  return svg("svg", { class: "plot", viewBox: `0 0 ${WIDTH} ${shares.length * rowHeight}`, role: "img", "aria-label": spoken }, ...rows);
+  const spoken = shares.map(({ name, value }) => `${name}: ${pretty(value)}`).join("; ");
+  return svg("svg", { class: "plot", viewBox: `0 0 ${width} ${shares.length * rowHeight}`, role: "img", "aria-label": spoken }, ...rows);
 };

@@ -5,7 +5,7 @@ import { byId, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNoti
 import { openLightbox } from "./lightbox.js";
 
 const FULL = 3; // the truncation slider's end stands for "off"
-const FEW = 12; // up to this many, tiles are large
+const TILE = 108; // the width that tiles come near to, in CSS pixels
 let models = [];
 let urls = [];
 let written = null; // the hash that this view wrote itself
@@ -23,6 +23,7 @@ export const start = (all) => {
   }
   setOptions(field("model"), models.map(({ name, label }) => ({ value: name, text: label })));
   field("seed").value = randomSeed();
+  if (innerWidth < 860) field("n").value = 16;
   field("model").addEventListener("change", () => (onModel(), draw()));
   field("n").addEventListener("input", onRanges);
   field("truncation").addEventListener("input", onRanges);
@@ -90,9 +91,18 @@ const hashOf = ({ model, n, seed, classIndex, truncation }) => {
   return `#sample?${query}`;
 };
 
+/** As many columns as fit, moved a little where that fills the last row. */
+const columnsFor = (n, width) => {
+  const narrow = width < 500;
+  const natural = Math.max(1, Math.round(width / (narrow ? TILE * 0.8 : TILE)));
+  if (n <= natural) return Math.max(n, narrow ? 2 : 4);
+  const near = [0, 1, -1, 2, -2].map((by) => natural + by).filter((columns) => columns > 1);
+  return near.find((columns) => n % columns === 0) ?? natural;
+};
+
 const drawLatest = latest(async (signal, wish) => {
   const sheet = field("sheet");
-  sheet.toggleAttribute("data-few", wish.n <= FEW);
+  sheet.style.setProperty("--columns", columnsFor(wish.n, sheet.clientWidth));
   if (sheet.querySelectorAll("button").length !== wish.n) {
     sheet.replaceChildren(...Array.from({ length: wish.n }, () => el("div", { class: "tile wait" })));
   }

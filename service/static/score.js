@@ -13,6 +13,7 @@ let controller = null;
 export const start = async (all) => {
   field("form").addEventListener("submit", submit);
   field("cancel").addEventListener("click", () => controller?.abort());
+  addEventListener("resize", () => history.length > 0 && render());
   // References are a convenience here: without them files and models still work.
   const references = await getReferences().catch(() => []);
   const models = all.filter((one) => one.sampler).map(({ name }) => name);
@@ -74,14 +75,16 @@ const headline = (name, distance) =>
 
 const render = () => {
   const blocks = [];
+  const room = field("result").clientWidth;
+  const width = room < 720 ? room : Math.round((room - 32) * 0.68); // .result has two columns where there is room
   const [{ name, result }] = history;
   for (const [key, title] of [["fid", "FID"], ["kid", "KID"], ["is", "Inception score"]]) {
     if (!result[key]) continue;
     const rows = history.filter((one) => one.result[key]).slice(0, 6).map((one) => ({ name: one.name, ...one.result[key] }));
-    blocks.push(el("section", { class: "result", "aria-label": title }, headline(title, result[key]), distancePlot(title, rows)));
+    blocks.push(el("section", { class: "result", "aria-label": title }, headline(title, result[key]), distancePlot(title, rows, width)));
   }
   if (result.shares.length > 0) {
-    blocks.push(el("section", { class: "result", "aria-label": "Fidelity and variety" }, el("div", { class: "facts" }, el("h3", {}, "Fidelity and variety"), el("p", { class: "soft small verdict" }, "Shares of each set that lie within the other's neighbourhoods; 1 is best.")), sharePlot(result.shares)));
+    blocks.push(el("section", { class: "result", "aria-label": "Fidelity and variety" }, el("div", { class: "facts" }, el("h3", {}, "Fidelity and variety"), el("p", { class: "soft small verdict" }, "Shares of each set that lie within the other's neighbourhoods; 1 is best.")), sharePlot(result.shares, width)));
   }
   const facts = el("div", { class: "facts" }, el("h2", {}, name), fact("Sets", counts(result.counts)), fact("Protocol", result.protocol), ...result.warnings.map((text) => el("p", { class: "small verdict" }, text)));
   field("result").replaceChildren(facts, ...blocks);

@@ -1,0 +1,116 @@
+// The service's HTTP API, and the only file here that knows its addresses and shapes.
+// Everything raised is an ApiError with the service's own sentence.
+
+import { blobFromBase64 } from "./dom.js";
+
+export class ApiError extends Error {
+  constructor(message, status = 0, where = null) {
+    super(message);
+    this.name = "ApiError";
+    this.status = status;
+    this.where = where;
+  }
+}
+
+let key = null;
+try {
+  key = sessionStorage.getItem("api-key");
+} catch {
+  // Storage may be closed: the key then lives as long as the page.
+}
+
+export const setKey = (value) => {
+  key = value;
+  try {
+    sessionStorage.setItem("api-key", value);
+  } catch {
+    // As above.
+  }
+};
+
+/** fetch, with the key, and with errors as sentences. Addresses are relative: the page may live under a prefix. */
+const call = async (path, { method = "GET", json, form, accept = "application/json", signal, headers = {} } = {}) => {
+  const sent = { Accept: accept, ...headers };
+  if (key) sent.Authorization = `Bearer ${key}`;
+  if (json) sent["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, { method, headers: sent, body: json ? JSON.stringify(json) : form, signal });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The service cannot be reached. Check that it is running, then try again.");
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => null);
+  if (response.status === 401) dispatchEvent(new Event("gan:key-needed"));
+  const wait = response.headers.get("Retry-After");
+  const sentence = body?.error?.message ?? `The service answered ${response.status}.`;
+  throw new ApiError(wait ? `${sentence} Try again in ${wait} s.` : sentence, response.status, body?.error?.where);
+};
+
+export const isReady = () => fetch("readyz").then(({ ok }) => ok, () => false);
+
+/** [{name, label, sampler, translator, classes, domains, size, digest}] */
+export const getModels = async () => {
+  const { models } = await (await call("v1/models")).json();
+  return models.map((model) => ({
+    name: model.name,
+    label: model.name,
+    sampler: model.domains === null,
+    translator: model.domains !== null,
+    classes: model.classes,
+    domains: model.domains,
+    size: model.image_size,
+    digest: model.digest,
+  }));
+};
+
+const sampleBody = ({ model, n, seed, classIndex, truncation }) => {
+  const body = { model: model.name, n, seed };
+  if (truncation !== null) body.truncation = truncation;
+  if (classIndex !== null) body.class = classIndex;
+  return body;
+};
+
+/** {images: Blob[], seeds, digest} */
+export const drawSamples = async (wish, signal) => {
+  const response = await call("v1/sample", { method: "POST", json: { ...sampleBody(wish), response: "json" }, signal });
+  const { images, seeds, digest } = await response.json();
+  return { images: images.map((image) => blobFromBase64(image, "image/png")), seeds, digest };
+};
+
+export const sampleZip = async (wish) =>
+  (await call("v1/sample", { method: "POST", json: { ...sampleBody(wish), response: "zip" }, accept: "application/zip" })).blob();
+
+/** One image of side x side frames between four corner seeds. */
+export const latentMap = async ({ model, corners, classIndex, side }, signal) =>
+  (await call("v1/interpolate", { method: "POST", json: { model: model.name, corners, side, class: classIndex }, accept: "image/png", signal })).blob();
+
+export const animate = async ({ model, seeds, format }) =>
+  (await call("v1/interpolate", { method: "POST", json: { model: model.name, seeds, format, steps: 16, loop: true }, accept: "image/*" })).blob();
+
+/** {blob, loss}: the translated photo, and the round trip's L1 where it was asked for. */
+export const translateImage = async ({ model, direction, format, cycle, file }, signal) => {
+  const form = new FormData();
+  form.append("images", file, file.name);
+  for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle })) form.append(name, value);
+  const response = await call("v1/translate", { method: "POST", form, accept: "image/*", signal });
+  const loss = response.headers.get("X-Cycle-L1");
+  return { blob: await response.blob(), loss: loss === null ? null : Number(loss) };
+};
+
+export const getReferences = async () => (await (await call("v1/references")).json()).references.map(({ name }) => name);
+
+export const runScore = async (wish, { signal, onProgress }) => {
+  for (let done = 0; done < 10; done += 1) {
+    onProgress({ stage: "Reading features", done: done * 100, total: 1000, left_s: 10 - done });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    signal.throwIfAborted();
+  }
+  return {
+    protocol: wish.protocol, counts: { a: 1000, b: 120 }, warnings: [],
+    fid: { value: 62.13, interval: [58.4, 66.2], verdict: "120 images are few: FID is biased upward by about 20 at this size. Compare only with scores of the same counts." },
+    kid: { value: 0.0213, interval: [0.019, 0.0241], verdict: null },
+    shares: [{ name: "Precision", value: 0.72 }, { name: "Recall", value: 0.41 }, { name: "Density", value: 0.91 }, { name: "Coverage", value: 0.66 }],
+  };
+};
