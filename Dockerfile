@@ -1,7 +1,7 @@
 # The service alone: no training code, no root, CPU by default.
 #
 #   docker build -t gan-service .                           CPU
-#   docker build -t gan-service --build-arg DEVICE=gpu .    NVIDIA GPU: the CUDA build of torch, some GB
+#   docker build -t gan-service --build-arg DEVICE=cuda .   NVIDIA GPU: the CUDA build of torch, some GB
 #   docker run -p 3000:3000 -v gan-data:/data gan-service
 #
 # BASE is any Debian or Ubuntu with Python 3.11 or later and its venv module; `make image-test` builds on a bare Debian.
@@ -22,8 +22,8 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     pip="pip install -qq --no-cache-dir --disable-pip-version-check -c constraints.txt" && \
     case "$DEVICE" in \
         cpu) $pip "torch==$version+cpu" || $pip "torch==$version" ;; \
-        gpu) $pip "torch===$version" ;; \
-        *) echo "DEVICE is cpu or gpu, not '$DEVICE'" >&2; exit 1 ;; \
+        cuda) $pip "torch===$version" ;; \
+        *) echo "DEVICE is cpu or cuda, not '$DEVICE'" >&2; exit 1 ;; \
     esac && \
     $pip -r requirements.txt
 
@@ -40,7 +40,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 # What the service writes, references and job results, lives in /data: mount a volume there to keep it.
 RUN useradd --create-home --uid 1034 gan && mkdir /data && chown gan /data
-ENV GAN_STORE=/data BENTOML_HOST=0.0.0.0 BENTOML_PORT=3000 \
+ENV GAN_DEVICE=$DEVICE GAN_STORE=/data BENTOML_HOST=0.0.0.0 BENTOML_PORT=3000 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER gan
 EXPOSE 3000

@@ -208,7 +208,7 @@ def ask(url: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"), help="the image's DEVICE build argument")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="the image's DEVICE build argument")
     arguments = parser.parse_args()
     require_tools()
     with tempfile.TemporaryDirectory(prefix="image-test-") as name:
