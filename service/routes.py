@@ -23,6 +23,7 @@ from service.catalogue import MODELS
 from service.core import Core
 from service.errors import error_response
 from service.operations import Operation, run
+from service.page import page_routes
 from service.sampling import SAMPLE
 
 OPERATIONS: tuple[Operation, ...] = (SAMPLE, MODELS)
@@ -55,7 +56,7 @@ def _routes(core: Core, operations: Sequence[Operation]) -> list[BaseRoute]:
         Route(one.path, functools.partial(_endpoint, one, core), methods=[one.method], name=one.name)
         for one in operations
     ]
-    return [*routes, Route("/{path:path}", _Fallback(routes))]
+    return [*routes, *page_routes(), Route("/{path:path}", _Fallback(routes))]
 
 
 async def _endpoint(operation: Operation, core: Core, request: Request) -> Response:
