@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Literal
+from typing import Literal
 
 from models.errors import InputError, LimitError
 
@@ -33,6 +33,7 @@ _RATIO_FLOOR = 16 * 2**20  # bytes; a few flat bitmaps may well shrink a thousan
 _EXTRA_ENTRIES = 1000  # folders and labels that may come beside the images
 
 Kind = Literal["zip", "tar", "tar.gz", "tar.bz2"]
+_Stream = io.BytesIO | gzip.GzipFile | bz2.BZ2File
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def _tar(data: bytes, kind: Kind | None, limits: Limits, where: str) -> Iterator
                 yield member.name, file.read()
 
 
-def _unpacked(data: bytes, kind: Kind | None) -> IO[bytes]:
+def _unpacked(data: bytes, kind: Kind | None) -> _Stream:
     raw = io.BytesIO(data)
     if kind == "tar.gz":
         return gzip.GzipFile(fileobj=raw)
@@ -134,7 +135,7 @@ def _unpacked(data: bytes, kind: Kind | None) -> IO[bytes]:
 class _Bounded(io.RawIOBase):
     """A stream that stops with LimitError at the limit: headers, padding and skipped members count too."""
 
-    def __init__(self, stream: IO[bytes], packed: int, limits: Limits, where: str) -> None:
+    def __init__(self, stream: _Stream, packed: int, limits: Limits, where: str) -> None:
         self._stream = stream
         self._packed = packed
         self._limits = limits

@@ -38,7 +38,7 @@ def test_what_is_not_there_is_not_found(store: FolderStore) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_refused_and_touch_nothing(store: FolderStore, tmp_path: Path, name: str) -> None:
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     with pytest.raises(InputError, match="is not a name"):
         check_name(name)
     for key in (f"{name}/x", f"../{name}", f"a.{name}/x") if name else ("",):
@@ -47,7 +47,7 @@ def test_hostile_names_are_refused_and_touch_nothing(store: FolderStore, tmp_pat
                 call()
     with pytest.raises(InputError):
         store.put("../jobs", "a.json", b"x")
-    assert {path for path in tmp_path.rglob("*")} == before
+    assert set(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize("name", ["a", "A1", "cifar10-train_v1.2", "a" * 64, "a..b"])
