@@ -11,16 +11,18 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constr
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format weights bento image-test benchmarks golden pretrained clean
+.PHONY: help serve test setup lint format weights bento image-test benchmarks golden pretrained constraints clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: $(VENV)/.service $(VENV)/.weights ## Serve at http://localhost:3000 (PORT=..., HOST=0.0.0.0 for other machines)
 	exec $(BIN)/bentoml serve service.app:GanService --host $(HOST) --port $(PORT)
 
 test: $(VENV)/.dev ## Run the tests (ARGS="tests/models -x" to choose)
 	$(BIN)/python -m pytest $(ARGS)
+
+setup: $(VENV)/.dev ## Install everything, also for training and tests
 
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -49,6 +51,12 @@ golden: $(VENV)/.dev ## Compare our scores with the values other tools publish
 
 pretrained: $(VENV)/.dev ## Train the shipped models again, from data to card
 	$(BIN)/python -m training pretrained
+
+constraints: ## Pin the whole tree again, after a change of a requirements file
+	rm -rf build/constraints && "$(PYTHON)" -m venv build/constraints
+	build/constraints/bin/pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	{ head -n 1 constraints.txt; build/constraints/bin/pip freeze | sed 's/+cpu//' | sort -f; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt && rm -rf build/constraints
 
 clean: ## Remove the virtual environment, caches and build outputs
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
