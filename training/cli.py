@@ -1,0 +1,84 @@
+"""The command line: python -m training dcgan|cyclegan|ring|export. `--help` of each says all."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models import GanError, InputError
+from training.config import RUNS, Run
+from training.flags import add_flags, from_dict, given, merged
+
+ABOUT = {
+    "dcgan": "Train a sampler: DCGAN, or the fully connected GAN, on a folder of images.",
+    "cyclegan": "Train a translator: CycleGAN, on two folders of photos.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns 0, or 2 with one clear sentence on standard error."""
+    typed = parser().parse_args(arguments)
+    try:
+        run, resume = configuration(typed)
+        if typed.dry_run:
+            from training.preview import preview
+
+            print(preview(run))
+            return 0
+        from training.loop import train
+
+        outcome = train(run, resume=resume)
+        print(f"{outcome.checkpoint}: {outcome.images} images")
+        return 0 if outcome.finished else 130
+    except GanError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; flags come from the configuration's dataclasses, and are never abbreviated."""
+    top = argparse.ArgumentParser(prog="python -m training", allow_abbrev=False)
+    commands = top.add_subparsers(dest="command", required=True, metavar="|".join(ABOUT))
+    for kind, about in ABOUT.items():
+        command = commands.add_parser(kind, help=about, description=about, allow_abbrev=False)
+        command.add_argument("--config", metavar="RUN.json", help="read a configuration; flags go over it")
+        command.add_argument(
+            "--resume", metavar="FOLDER", help="go on with the run in this folder, as it was configured"
+        )
+        command.add_argument("--dry-run", action="store_true", help="check everything, print it with sizes, and stop")
+        add_flags(command, RUNS[kind])
+    return top
+
+
+def configuration(typed: argparse.Namespace) -> tuple[Run, bool]:
+    """The run that was asked for, and whether it goes on from a snapshot.
+
+    Raises:
+        InputError: a file that cannot be read, an unknown key, a value out of range.
+    """
+    kind = RUNS[typed.command]
+    flags = given(typed, kind)
+    if typed.resume and typed.config:
+        raise InputError("--resume brings its own configuration: leave --config out.", where="config")
+    if typed.resume:
+        base = read_json(Path(typed.resume) / "config.json", "--resume")
+        flags = merged(flags, {"output": {"out": typed.resume}})
+    else:
+        base = read_json(Path(typed.config), "--config") if typed.config else {}
+    origin = typed.resume or typed.config or "flags"
+    return from_dict(kind, merged(base, flags), origin=origin), bool(typed.resume)
+
+
+def read_json(path: Path, flag: str) -> dict[str, Any]:
+    """A JSON object from a file; raises InputError that names the flag."""
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{flag}: {path} cannot be read: {error.strerror}.", where=flag) from error
+    except ValueError as error:
+        raise InputError(f"{flag}: {path} is not JSON: {error}.", where=flag) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{flag}: {path} must hold an object of option groups.", where=flag)
+    return content

@@ -1,0 +1,274 @@
+"""The translator's game: two generators and two discriminators over unpaired photos (Zhu, Park, Isola, Efros 2017).
+
+One step is one step of both generators together, then one of both discriminators. Passes that go through the same
+network are joined into one larger batch wherever the result is the same (instance norm looks at one image at a
+time), and no weight gradients are computed for the discriminators while the generators learn.
+"""
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models import (
+    Metadata,
+    PatchGANConfig,
+    ResNetConfig,
+    build_discriminator,
+    build_generator,
+    grid,
+    initialize,
+    to_float,
+    to_uint8,
+)
+from models.images import Pixels
+from training.config import CycleGANRun
+from training.data import Dataset, batch, indices
+from training.ema import Average
+from training.game import (
+    Evaluation,
+    Moment,
+    Players,
+    Scalars,
+    Stage,
+    adam,
+    frozen,
+    generator_of,
+    gradient_norm,
+    mean_distance,
+    set_rates,
+)
+from training.losses import LOSSES
+from training.pool import ImagePool
+from training.terms import cycle_consistency, identity_mapping
+
+SHEET = 4  # photos of each domain on a picture
+CROWD = 16  # photos for the measure of variety
+
+
+@dataclasses.dataclass(frozen=True)
+class Domains:
+    """Photos of both domains to learn from, and to look at on the way (the test photos, where there are any)."""
+
+    train_a: Dataset
+    train_b: Dataset
+    test_a: Dataset
+    test_b: Dataset
+
+    @property
+    def digest(self) -> str:
+        return self.train_a.digest[:32] + self.train_b.digest[:32]
+
+
+def domain_names(run: CycleGANRun, dataset: str) -> tuple[str, str]:
+    """As configured, else from a name like horse2zebra, else a and b."""
+    parts = re.fullmatch(r"([A-Za-z_]+)2([A-Za-z_]+)", dataset)
+    first, second = parts.groups() if parts else ("a", "b")
+    return run.data.domain_a or first, run.data.domain_b or second
+
+
+class CycleGANGame:
+    """The players of one run and the steps they take (`training.game.Game`)."""
+
+    def __init__(self, run: CycleGANRun, data: Domains, stage: Stage) -> None:
+        self.run, self.data, self.stage = run, data, stage
+        self.loss = LOSSES[run.game.loss]
+        self.images_per_step = run.pace.batch
+        self.data_seconds = 0.0
+        self.data_bytes = sum(d.pixels.nbytes for d in (data.train_a, data.train_b, data.test_a, data.test_b))
+        self.config = ResNetConfig(width=run.network.width, blocks=run.network.blocks)
+        patch = PatchGANConfig(width=run.network.discriminator_width, norm=run.network.discriminator_norm)
+        self.a_to_b, self.b_to_a = build_generator(self.config), build_generator(self.config)
+        self.judge_a, self.judge_b = build_discriminator(patch), build_discriminator(patch)
+        networks = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a, "judge_a": self.judge_a, "judge_b": self.judge_b}
+        for network in networks.values():
+            initialize(network)
+            stage.place(network)
+        half_life = run.optimizer.ema_kimg * 1000
+        self.averages = {name: Average(networks[name], half_life) for name in ("a_to_b", "b_to_a")}
+        self.generators = nn.ModuleList([self.a_to_b, self.b_to_a])
+        self.discriminators = nn.ModuleList([self.judge_a, self.judge_b])
+        self.g_optimizer = adam(self.generators, run.optimizer.g_lr, run.optimizer)
+        self.d_optimizer = adam(self.discriminators, run.optimizer.d_lr, run.optimizer)
+        self.pool_a, self.pool_b = ImagePool(run.game.pool), ImagePool(run.game.pool)
+        self.players = Players(
+            networks=networks,
+            optimizers={"generators": self.g_optimizer, "discriminators": self.d_optimizer},
+            averages=self.averages,
+            pools={"a": self.pool_a, "b": self.pool_b},
+        )
+        self.synced_a_to_b, self.synced_b_to_a = stage.synced(self.a_to_b), stage.synced(self.b_to_a)
+        self.synced_judge_a, self.synced_judge_b = stage.synced(self.judge_a), stage.synced(self.judge_b)
+
+    # --- training ---
+
+    def step(self, moment: Moment) -> Scalars:
+        """One step of both generators, then one of both discriminators."""
+        run = self.run
+        draws = generator_of(run.pace.seed, moment.step, 0)
+        own = generator_of(run.pace.seed, moment.step, 1 + self.stage.rank)
+        set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment)
+        set_rates(self.d_optimizer, run.optimizer.d_lr, run.optimizer, moment)
+        started = time.perf_counter()
+        real_a = self._real(self.data.train_a, moment.images, draws, domain=0)
+        real_b = self._real(self.data.train_b, moment.images, draws, domain=1)
+        self.data_seconds = time.perf_counter() - started
+        fake_a, fake_b, scalars = self._generator_step(real_a, real_b)
+        shown_a, shown_b = self.pool_a.exchange(fake_a, own), self.pool_b.exchange(fake_b, own)
+        scalars |= self._discriminator_step(real_a, real_b, shown_a, shown_b)
+        for name, average in self.averages.items():
+            images = moment.images + self.images_per_step
+            average.update(self.players.networks[name], self.images_per_step, images)
+        return scalars
+
+    def _generator_step(self, real_a: Tensor, real_b: Tensor) -> tuple[Tensor, Tensor, Scalars]:
+        """Equation 3 of the paper, with the identity loss of its section 5.2. Returns the fakes, detached."""
+        game = self.run.game
+        with frozen(self.discriminators):
+            with self.stage.autocast():
+                fake_b, same_b = self._translate(self.synced_a_to_b, real_a, real_b)
+                fake_a, same_a = self._translate(self.synced_b_to_a, real_b, real_a)
+                back_a, back_b = self.synced_b_to_a(fake_b), self.synced_a_to_b(fake_a)
+                logits_a, logits_b = self.judge_a(fake_a), self.judge_b(fake_b)
+            adversarial = self.loss.generator(fake=logits_a.float()) + self.loss.generator(fake=logits_b.float())
+            cycle = cycle_consistency(image=real_a, round_trip=back_a) + cycle_consistency(
+                image=real_b, round_trip=back_b
+            )
+            total = adversarial + game.cycle * cycle
+            scalars = {"loss_g": adversarial.detach(), "cycle": cycle.detach()}
+            if same_a is not None and same_b is not None:
+                same = identity_mapping(image=real_a, translated=same_a) + identity_mapping(
+                    image=real_b, translated=same_b
+                )
+                total = total + game.cycle * game.identity * same
+                scalars["identity"] = same.detach()
+            self.g_optimizer.zero_grad(set_to_none=True)
+            total.backward()
+        self.g_optimizer.step()
+        scalars["g_gradient_norm"] = gradient_norm(self.generators)
+        return fake_a.detach().float(), fake_b.detach().float(), scalars
+
+    def _translate(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The source translated, and the target domain's photos, which should come back as they are."""
+        if not self.run.game.identity:
+            return generator(source), None
+        fake, same = generator(torch.cat([source, target])).chunk(2)
+        return fake, same
+
+    def _discriminator_step(self, real_a: Tensor, real_b: Tensor, fake_a: Tensor, fake_b: Tensor) -> Scalars:
+        loss_a, logits_a = self._judge(self.synced_judge_a, real_a, fake_a)
+        loss_b, logits_b = self._judge(self.synced_judge_b, real_b, fake_b)
+        # halved, as the paper does to slow the discriminators down against the generators (appendix 7.1)
+        total = 0.5 * (loss_a + loss_b)
+        self.d_optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        self.d_optimizer.step()
+        if self.loss.weight_clip is not None:
+            with torch.no_grad():
+                for parameter in self.discriminators.parameters():
+                    parameter.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
+        real, fake = zip(logits_a, logits_b, strict=True)
+        return {
+            "loss_d": total.detach(),
+            "d_real": torch.stack(real).mean(),
+            "d_fake": torch.stack(fake).mean(),
+        }
+
+    def _judge(self, judge: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        with self.stage.autocast():
+            real_logits, fake_logits = judge(torch.cat([real, fake])).float().chunk(2)
+        loss = self.loss.discriminator(real=real_logits, fake=fake_logits)
+        return loss, (real_logits.detach().mean(), fake_logits.detach().mean())
+
+    def _real(self, data: Dataset, start: int, draws: torch.Generator, domain: int) -> Tensor:
+        """This process's share of the next photos of one domain; each domain has an order of its own."""
+        run, stage = self.run, self.stage
+        return batch(
+            data.pixels,
+            indices(2 * run.pace.seed + domain, start, start + run.pace.batch, len(data)),
+            run.data.image_size,
+            flips=run.data.flips,
+            random=draws,
+            device=stage.device,
+            share=stage.share(run.pace.batch),
+        )
+
+    # --- showing and saving ---
+
+    def rehearse(self) -> int:
+        size = self.run.data.image_size
+        photo = torch.zeros(1, 3, size, size, device=self.stage.device)
+        for generator, judge in ((self.a_to_b, self.judge_b), (self.b_to_a, self.judge_a)):
+            for _ in ("translation", "round trip", "identity"):
+                fake = generator(photo)
+            judge(fake)
+        return 1
+
+    def refresh(self) -> None:
+        """Nothing to do: instance norm keeps no statistics."""
+
+    def picture(self) -> Pixels:
+        """Rows of photo, translation, round trip: A to B on the left, B to A on the right."""
+        rows = []
+        for photos, there, back in (
+            (self.data.test_a, self.averages["a_to_b"], self.averages["b_to_a"]),
+            (self.data.test_b, self.averages["b_to_a"], self.averages["a_to_b"]),
+        ):
+            images = _first(photos, SHEET).to(self.stage.device)
+            with torch.no_grad():
+                fake = there.module(images)
+                rows.append([to_uint8(images), to_uint8(fake), to_uint8(back.module(fake))])
+        columns = [column for row in rows for column in row]
+        return grid(np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:]), columns=6)
+
+    def variety(self) -> float:
+        """The smaller of both directions."""
+        ratios = []
+        for source, target, name in (
+            (self.data.train_a, self.data.train_b, "a_to_b"),
+            (self.data.train_b, self.data.train_a, "b_to_a"),
+        ):
+            with torch.no_grad():
+                fake = self.averages[name].module(_first(source, CROWD).to(self.stage.device))
+            ratios.append(float(mean_distance(fake).cpu() / mean_distance(_first(target, CROWD))))
+        return min(ratios)
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        return {
+            "a_to_b": Evaluation(self._translations(self.data.test_a, "a_to_b"), self.data.test_b.pixels),
+            "b_to_a": Evaluation(self._translations(self.data.test_b, "b_to_a"), self.data.test_a.pixels),
+        }
+
+    def _translations(self, photos: Dataset, direction: str) -> Callable[[int], Iterator[Pixels]]:
+        def batches(count: int) -> Iterator[Pixels]:
+            for start in range(0, min(count, len(photos)), SHEET):
+                images = to_float(photos.pixels[start : start + SHEET].numpy()).to(self.stage.device)
+                with torch.no_grad():
+                    yield to_uint8(self.averages[direction].module(images))
+
+        return batches
+
+    def weights(self) -> dict[str, nn.Module]:
+        return {name: average.module for name, average in self.averages.items()}
+
+    def metadata(self) -> Metadata:
+        train_a, train_b = self.data.train_a, self.data.train_b
+        return Metadata(
+            kind="cyclegan",
+            architecture=dataclasses.asdict(self.config),
+            domains=domain_names(self.run, train_a.name),
+            training={
+                "dataset": train_a.name,
+                "dataset_images": [len(train_a), len(train_b)],
+                "dataset_digest": self.data.digest,
+            },
+        )
+
+
+def _first(data: Dataset, count: int) -> Tensor:
+    """The first photos of a data set, cut to the middle: float32 [n, c, s, s]."""
+    return to_float(data.pixels[:count].numpy())

@@ -1,0 +1,51 @@
+"""The exponential moving average of a generator's weights: the one that is sampled, scored and served."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class Average:
+    """A copy of `module` whose weights follow it with a half-life counted in images.
+
+    Averaging weights over the run is Yazici et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training",
+    equation 2; the half-life in images (not steps) is Karras et al. 2020. Early on the average is kept short, or
+    the first, untrained weights would linger in it. A half-life of 0 makes it a plain copy of the latest weights.
+    """
+
+    def __init__(self, module: nn.Module, half_life_images: float) -> None:
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        self.half_life = half_life_images
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, batch: int, images: int) -> None:
+        """Moves towards `module`, after a step of `batch` images that ended at `images` seen in all."""
+        half_life = min(self.half_life, 0.05 * images)
+        keep = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - keep)
+        for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):
+            mine.copy_(theirs)
+
+
+@torch.no_grad()
+def standing_statistics(module: nn.Module, batches: list[tuple[Tensor, ...]]) -> None:
+    """Recomputes batch norm's running statistics for the weights as they are, from the given inputs.
+
+    Averaged weights never produced the statistics that the live network tracked. BigGAN (Brock et al. 2019,
+    appendix B.1) measures them anew as a plain mean over fresh latents; so do we. Networks without batch norm are
+    left alone.
+    """
+    norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not norms:
+        return
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.reset_running_stats()
+        layer.momentum = None  # torch's word for a plain, cumulative mean
+    module.train()
+    for inputs in batches:
+        module(*inputs)
+    module.eval()
+    for layer, momentum in zip(norms, momenta, strict=True):
+        layer.momentum = momentum

@@ -1,0 +1,197 @@
+"""What the loop knows of a game: its players, one step, and what to show and save. DCGAN and CycleGAN are two.
+
+All randomness of a step is a function of (seed, step), so there is no random state to lose: a resumed run draws
+what it would have drawn. Latents, flips and crops are drawn for the whole batch and each process takes its share,
+so two processes see what one would.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models import InputError, Metadata
+from models.images import Pixels
+from training.config import Machine, Optimizer, Pace
+from training.ema import Average
+from training.pool import ImagePool
+
+Scalars = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Players:
+    """All that training changes, by name: what a snapshot holds."""
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Adam]
+    averages: dict[str, Average]
+    pools: dict[str, ImagePool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run stands before a step: `step` steps were done, on `images` images of the `total`."""
+
+    step: int
+    images: int
+    total: int
+
+
+class Game(Protocol):
+    """One kind of adversarial training."""
+
+    players: Players
+    images_per_step: int
+    data_seconds: float  # that the last step spent on getting its images
+    data_bytes: int  # of images held in memory
+
+    def step(self, moment: Moment) -> Scalars:
+        """Trains every player once; returns what to log, as scalar tensors on the device."""
+        ...
+
+    def rehearse(self) -> int:
+        """The forward passes of one step on a few images, without training; returns how many images."""
+        ...
+
+    def refresh(self) -> None:
+        """Makes the averages ready to be shown, scored and saved."""
+        ...
+
+    def picture(self) -> Pixels:
+        """A sheet of samples that stay comparable over the run, uint8 [h, w, c]."""
+        ...
+
+    def variety(self) -> float:
+        """Mean pairwise distance of samples over that of data: near 0 where the generator has collapsed."""
+        ...
+
+    def evaluations(self) -> "dict[str, Evaluation]":
+        """What to score during training: pairs of generated images and what they should resemble."""
+        ...
+
+    def weights(self) -> dict[str, nn.Module]:
+        """The parts of the inference checkpoint."""
+        ...
+
+    def metadata(self) -> Metadata:
+        """The checkpoint's metadata, as far as the game knows it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One distance to measure: `fakes(n)` gives about n generated images in batches, uint8 [b, h, w, 3]."""
+
+    fakes: Any
+    reference: Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a game is played: device, precision and this process's part of each batch."""
+
+    device: torch.device
+    bf16: bool
+    channels_last: bool
+    compile: bool
+    rank: int = 0
+    world: int = 1
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def share(self, batch: int) -> slice:
+        """This process's part of a batch of `batch`."""
+        each = batch // self.world
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def place(self, network: nn.Module) -> nn.Module:
+        """Moves a fresh network here, in the memory layout that is fastest here."""
+        network = network.to(self.device)
+        return network.to(memory_format=torch.channels_last) if self.channels_last else network  # type: ignore[call-overload]
+
+    def synced(self, network: nn.Module) -> nn.Module:
+        """The network to call where its weights are to be trained: gradients are averaged over all processes."""
+        if self.compile:
+            network.compile()
+        if self.world == 1:
+            return network
+        ids = [self.device.index or 0] if self.device.type == "cuda" else None
+        # Buffers stay local: batch norm's are measured anew before use, spectral norm's are equal everywhere.
+        return nn.parallel.DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+
+
+def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
+    """Settles what the configuration leaves to the machine.
+
+    Raises:
+        InputError: a device that is not there, a batch that does not divide, compile without a GPU.
+    """
+    wanted = machine.device
+    if wanted == "auto":
+        wanted = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"--device {wanted} cannot be used here: {error}", where="device") from error
+    if machine.compile and device.type != "cuda":
+        raise InputError(f"--compile is for GPUs; this run is on {device.type}.", where="compile")
+    if pace.batch % world:
+        raise InputError(f"--batch {pace.batch} does not divide among {world} processes.", where="batch")
+    bf16 = machine.precision == "bf16" or (machine.precision == "auto" and _computes_bf16(device))
+    return Stage(device, bf16, machine.channels_last, machine.compile, rank, world)
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # avx512_bf16 or amx_bf16; elsewhere bf16 is emulated, and slower than fp32
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def generator_of(seed: int, step: int, purpose: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random generator of one purpose of one step: a function of its arguments alone."""
+    mixed = np.random.SeedSequence([seed, step, purpose]).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(mixed >> 1))
+
+
+def adam(network: nn.Module, rate: float, config: Optimizer) -> torch.optim.Adam:
+    """Adam (Kingma & Ba 2015), all parameters in one fused call."""
+    return torch.optim.Adam(network.parameters(), rate, (config.beta1, config.beta2), fused=True)
+
+
+def set_rates(optimizer: torch.optim.Adam, rate: float, config: Optimizer, moment: Moment) -> None:
+    """The rate at a moment: constant, then falling linearly to 0 over the last `decay_kimg` of the run."""
+    length = config.decay_kimg * 1000
+    left = moment.total - moment.images
+    rate *= min(1.0, left / length) if length else 1.0
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+@contextlib.contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """Within, gradients pass through the networks but none are computed for their weights: a third of the work."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """The 2-norm of all of a network's gradients together."""
+    return torch.nn.utils.get_total_norm([p.grad for p in network.parameters() if p.grad is not None])
+
+
+def mean_distance(images: Tensor) -> Tensor:
+    """Mean Euclidean distance between all pairs of [n, c, h, w]."""
+    return torch.pdist(images.flatten(1).float()).mean()

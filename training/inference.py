@@ -1,0 +1,49 @@
+"""The inference checkpoint of a run: what `models.load` and the service read."""
+
+import dataclasses
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import models
+from training.config import Run, kind_of
+from training.flags import to_dict
+from training.game import Game
+from training.state import Progress
+
+
+def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[str, Any]) -> None:
+    """Writes the averaged weights with everything that says where they come from."""
+    metadata = game.metadata()
+    config = to_dict(run)
+    training = metadata.training | {
+        "run": kind_of(run),
+        "loss": run.game.loss,
+        "steps": progress.step,
+        "images": progress.images,
+        "seed": run.pace.seed,
+        "device": next(iter(game.weights().values())).parameters().__next__().device.type,
+        "seconds": round(progress.seconds, 1),
+        "code": code_version(),
+        "config": {name: config[name] for name in ("network", "game", "optimizer", "pace")}
+        | {"data": {key: value for key, value in config["data"].items() if key != "data"}},
+    }
+    models.save(path, game.weights(), dataclasses.replace(metadata, training=training, metrics=metrics))
+
+
+@cache
+def code_version() -> str:
+    """The commit of this code, with `+` where files differ from it; `unknown` outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()

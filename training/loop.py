@@ -1,0 +1,139 @@
+"""The run: one loop that reads from top to bottom. How a step is made, the game knows; what is due when, this file."""
+
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from models import GanError
+from training import alarms, evaluate, finish, folder, inference, report, state
+from training.build import build
+from training.config import Run, kind_of
+from training.distributed import World, joined
+from training.flags import to_dict
+from training.folder import RunFolder
+from training.game import Game, Moment, stage
+from training.meter import Due, Meter
+from training.signals import Stop, stop_signals
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: where its checkpoint is, on how many images, and whether it came to its end."""
+
+    checkpoint: str
+    images: int
+    finished: bool
+
+
+def train(run: Run, *, resume: bool = False) -> Outcome:
+    """Trains from the first image, or from the snapshot in the run's folder, to the last.
+
+    Raises:
+        InputError: configuration, data or folder cannot be used; nothing was trained.
+        ConflictError: the folder is taken, or its snapshot is of another configuration.
+        Diverged: a loss or a weight is NaN or infinite.
+        GanError: the disk is full or read-only. These two name the last good snapshot.
+    """
+    if run.machine.threads:
+        torch.set_num_threads(run.machine.threads)
+    with joined() as world, folder.opened(run.output.out, run.output.name, resume=resume, world=world) as out:
+        here = stage(run.machine, run.pace, world.rank, world.size)
+        game, digest = build(run, here)
+        about = state.About(kind_of(run), to_dict(run), digest)
+        progress = state.Progress()
+        if resume:
+            progress = state.restore(state.read(out.state), about, game.players, world)
+        try:
+            with stop_signals() as stop:
+                return _train(run, game, out, progress, about, world, stop)
+        except OSError as error:
+            raise GanError(f"The run cannot write to {out.root}: {error}. {_last_good(out)}") from error
+
+
+def _train(
+    run: Run, game: Game, out: RunFolder, progress: state.Progress, about: state.About, world: World, stop: Stop
+) -> Outcome:
+    total = round(run.pace.kimg * 1000)
+    if world.first:
+        out.begin(about.config, progress.images)
+    board = report.Board(out.tensorboard, progress.images) if run.watch.tensorboard and world.first else None
+    bar = report.bar(total, progress.images, world)
+    scorer = evaluate.Scorer(run.watch)
+    due = Due(run, game.images_per_step)
+    meter = Meter()
+
+    while progress.images < total:
+        scalars = game.step(Moment(progress.step, progress.images, total))
+        progress.step += 1
+        progress.images += game.images_per_step
+        meter.add(scalars, game.images_per_step, game.data_seconds)
+        bar.update(game.images_per_step)
+
+        last = progress.images >= total
+        stopping = world.any(stop.asked) and not last
+        sampling = last or due("sample", progress.images)
+        scoring = not stopping and run.watch.fid_kimg > 0 and (last or due("fid", progress.images))
+        saving = last or stopping or due("snapshot", progress.images)
+        if not (sampling or scoring or saving or due("tick", progress.images)):
+            continue
+
+        # --- a tick: what the steps came to, and whether the run is well ---
+        line = meter.read(world)
+        progress.seconds += line.pop("tick_seconds")
+        alarms.check_finite(line | alarms.weight_sums(game.players.networks), _last_good(out))
+        progress.reference_gradient = max(progress.reference_gradient, line["g_gradient_norm"])
+        if sampling or scoring or saving:
+            game.refresh()
+        better = False
+        if world.first:
+            scores = scorer(game.evaluations()) if scoring else {}
+            variety = game.variety() if sampling else None
+            warnings = alarms.raised(line["g_gradient_norm"], progress.reference_gradient, variety)
+            entry = report.entry(progress, line, variety, scores, warnings)
+            out.append_log(entry)
+            report.show(entry, total)
+            better = evaluate.keep_best(scores, progress)
+            if board:
+                board.scalars(entry)
+            if sampling:
+                sheet = game.picture()
+                out.write_sheet(sheet, progress.images)
+                if board:
+                    board.picture(sheet, progress.images)
+
+        # --- snapshots: the last, and the best beside it ---
+        better = world.any(better)
+        for due_now, snapshot, checkpoint in (
+            (saving, out.state, out.checkpoint()),
+            (better, out.best, out.checkpoint("best")),
+        ):
+            if due_now:
+                state.save(snapshot, about, game.players, progress, world)
+                if world.first:
+                    inference.write(checkpoint, run, game, progress, scorer.latest)
+        meter.restart()
+        if stopping:
+            break
+
+    bar.close()
+    if board:
+        board.close()
+    finished = progress.images >= total
+    if world.first and finished:
+        finish.curves(out)
+        finish.film(out, run.watch.animation)
+    elif world.first:
+        print(
+            f"Stopped after {progress.images} images, with a snapshot. "
+            f"Go on with: python -m training {about.kind} --resume {out.root}",
+            file=sys.stderr,
+        )
+    world.wait()
+    return Outcome(str(out.checkpoint()), progress.images, finished)
+
+
+def _last_good(out: RunFolder) -> str:
+    if not out.state.exists():
+        return "There is no snapshot yet."
+    return f"The last good snapshot is {out.state}."
