@@ -1,0 +1,116 @@
+"""The one thread that runs Inception, and the bounded queue in front of it.
+
+Scores take seconds to hours, so they never share the thread that serves images, and a request for one is turned away
+at once (OverloadError, with an estimate of when it would fit) rather than left to wait behind a long one. Jobs wait
+instead: their number is bounded where they are submitted.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from models.errors import OverloadError
+
+Result = TypeVar("Result")
+Report = Callable[[int, int], None]
+Work = Callable[[Report], Result]
+"""Runs on the thread and calls its argument with (done, total) now and then; a cancelled one leaves by that call."""
+
+_GUESS_S = 10.0  # time left of work that has not reported yet
+
+
+class _Stopped(Exception):
+    """Unwinds work whose caller left."""
+
+
+class Scorer:
+    """Runs works one after the other on a thread of its own.
+
+    Args:
+        max_waiting: how many requests may wait while one runs.
+        threads: torch's, inside one forward pass.
+    """
+
+    def __init__(self, max_waiting: int, threads: int) -> None:
+        self._max_waiting = max_waiting
+        self._executor = ThreadPoolExecutor(1, "score", lambda: _limit_torch(threads))
+        self._lock = threading.Lock()
+        self._active = 0  # running and waiting
+        self._left_s = _GUESS_S
+        self._closing = threading.Event()
+
+    async def run(self, work: Work[Result], progress: Report | None = None, *, patience_s: float | None) -> Result:
+        """The result of `work`; when the caller is cancelled, the work stops at its next report.
+
+        Args:
+            progress: called on the event loop with what the work reports.
+            patience_s: how long the caller would wait for its turn; None waits as long as it takes.
+        Raises:
+            OverloadError: the queue is full, or the turn would come later than that.
+        """
+        relay = _relay(asyncio.get_running_loop(), progress)
+        stop = threading.Event()
+        with self._lock:
+            if patience_s is not None:
+                self._check_room(patience_s)
+            self._active += 1
+            future = self._executor.submit(self._run, work, relay, stop)
+        future.add_done_callback(self._leave)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            stop.set()
+
+    def _check_room(self, patience_s: float) -> None:
+        if self._active == 0:
+            return
+        waiting = self._active - 1
+        wait_s = self._left_s + waiting * _GUESS_S
+        if waiting >= self._max_waiting or wait_s > patience_s:
+            raise OverloadError(
+                "Another set is being scored, and scores run one at a time: try again later, or submit this one "
+                "as a job (POST /v1/jobs/score).",
+                retry_after_s=wait_s,
+            )
+
+    def _leave(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._active -= 1
+
+    def _run(self, work: Work[Result], relay: Report, stop: threading.Event) -> Result:
+        started = time.monotonic()
+        self._left_s = _GUESS_S
+
+        def report(done: int, total: int) -> None:
+            if self._closing.is_set():
+                raise OverloadError("The service is going down; send this again.", retry_after_s=_GUESS_S)
+            if stop.is_set():
+                raise _Stopped
+            if done:
+                self._left_s = (time.monotonic() - started) / done * max(total - done, 0)
+            relay(done, total)
+
+        report(0, 0)
+        return work(report)
+
+    def close(self) -> None:
+        """Stops what runs at its next report, and drops what waits."""
+        self._closing.set()
+        self._executor.shutdown(cancel_futures=True)
+
+
+def _relay(loop: asyncio.AbstractEventLoop, progress: Report | None) -> Report:
+    def relay(done: int, total: int) -> None:
+        if progress is not None:
+            loop.call_soon_threadsafe(progress, done, total)
+
+    return relay
+
+
+def _limit_torch(threads: int) -> None:
+    import torch  # late, so that tests of the queue need no torch
+
+    torch.set_num_threads(threads)
