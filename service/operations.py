@@ -36,11 +36,13 @@ class Call:
     Attributes:
         body: the operation's `body` model, filled from JSON, form fields or, for GET, the query.
         files: uploads by field name; they are closed after the handler returns.
+        progress: where a job reports (done, total); None for a request, which somebody waits for.
     """
 
     request: Request
     body: Any
     files: Mapping[str, list[UploadFile]] = field(default_factory=dict)
+    progress: Callable[[int, int], None] | None = None
 
 
 Handler = Callable[["Core", Call], Awaitable[Response]]

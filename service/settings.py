@@ -76,6 +76,16 @@ class Settings(BaseModel):
     """Images in one set to score."""
     archive_mb: int = Field(default=512, ge=1)
     """An archive's size once unpacked."""
+    score_queue: int = Field(default=2, ge=0)
+    """Requests that may wait while another set is scored."""
+    references: int = Field(default=100, ge=0)
+    """Named references kept; each takes 34 MB."""
+    job_queue: int = Field(default=32, ge=1)
+    """Jobs that may wait or run."""
+    job_images: int = Field(default=50_000, ge=1)
+    """Images that one job may draw."""
+    job_keep_h: float = Field(default=24.0, gt=0)
+    """Hours that a finished job and its result are kept."""
 
     # Access
     api_keys: Names = ()
@@ -89,6 +99,10 @@ class Settings(BaseModel):
     log_json: bool = True
     store: Path = Path("data/store")
     """Folder for references and jobs."""
+    inception_weights: Path | None = None
+    """The FID weights, where they are not in the cache folder: see docs/metrics.md."""
+    cache: Path | None = None
+    """The cache folder, read by metrics/."""
     drift: Literal["off", "fid", "kid"] = "off"
 
     @classmethod

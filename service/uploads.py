@@ -53,8 +53,9 @@ async def read_body(
     """
     if request.method in ("GET", "DELETE", "HEAD"):
         return (model.model_validate(_single(request.query_params.multi_items()), strict=False) if model else None), {}
-    if not fields:
-        return (await _json(model, request) if model else None), {}
+    # Where no file has to come, JSON says the same as a form.
+    if not any(field.required for field in fields) and (not fields or _media_type(request) == "application/json"):
+        return (await _json(model, request) if model else None), {field.name: [] for field in fields}
     form = await _form(request, sum(field.most for field in fields))
     stack.push_async_callback(form.close)
     files = _files(form, fields)
