@@ -50,37 +50,55 @@ const call = async (path, { method = "GET", json, form, accept = "application/js
 
 export const isReady = () => fetch("readyz").then(({ ok }) => ok, () => false);
 
-/** [{name, label, sampler, translator, classes, domains, size, digest}] */
+/** [{name, label, sampler, translator, classes, domains, size, digest}]; `classes` null for none. */
 export const getModels = async () => {
   const { models } = await (await call("v1/models")).json();
-  return models.map((model) => ({
-    name: model.name,
-    label: model.name,
-    sampler: model.domains === null,
-    translator: model.domains !== null,
-    classes: model.classes,
-    domains: model.domains,
-    size: model.image_size,
-    digest: model.digest,
-  }));
+  return models.map((card) => {
+    // The bare name follows the version in service; other versions go by their id.
+    const name = card.names.includes(card.name) ? card.name : card.id;
+    return {
+      name,
+      label: name,
+      sampler: card.can.includes("sample"),
+      translator: card.can.includes("translate"),
+      classes: card.classes.length > 0 ? card.classes : null,
+      domains: card.domains,
+      directions: card.directions,
+      size: card.image_size,
+      digest: card.digest,
+    };
+  });
 };
 
-const sampleBody = ({ model, n, seed, classIndex, truncation }) => {
-  const body = { model: model.name, n, seed };
+/** Class numbers of n images: the one that was chosen, or all in turn; none for models without classes. */
+const classesOf = ({ model, classIndex, n }) =>
+  model.classes && Array.from({ length: n }, (_, index) => classIndex ?? index % model.classes.length);
+
+const sampleBody = (wish, output) => {
+  const { model, n, seed, truncation } = wish;
+  const body = { model: model.name, n, seed, output, format: "png" };
   if (truncation !== null) body.truncation = truncation;
-  if (classIndex !== null) body.class = classIndex;
+  const classes = classesOf(wish);
+  if (classes) body.class = classes;
   return body;
 };
 
-/** {images: Blob[], seeds, digest} */
+/** {images: Blob[], seeds, classes, labels, digest} */
 export const drawSamples = async (wish, signal) => {
-  const response = await call("v1/sample", { method: "POST", json: { ...sampleBody(wish), response: "json" }, signal });
+  const response = await call("v1/sample", { method: "POST", json: sampleBody(wish, "json"), signal });
   const { images, seeds, digest } = await response.json();
-  return { images: images.map((image) => blobFromBase64(image, "image/png")), seeds, digest };
+  const classes = classesOf(wish);
+  return {
+    images: images.map(({ data, format }) => blobFromBase64(data, `image/${format}`)),
+    seeds,
+    digest,
+    classes,
+    labels: classes?.map((index) => wish.model.classes[index]),
+  };
 };
 
 export const sampleZip = async (wish) =>
-  (await call("v1/sample", { method: "POST", json: { ...sampleBody(wish), response: "zip" }, accept: "application/zip" })).blob();
+  (await call("v1/sample", { method: "POST", json: sampleBody(wish, "zip"), accept: "application/zip" })).blob();
 
 /** One image of side x side frames between four corner seeds. */
 export const latentMap = async ({ model, corners, classIndex, side }, signal) =>
