@@ -1,5 +1,6 @@
 """The files in deploy/: valid, and agreeing with the service and with each other."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from service.settings import Settings
+from service.telemetry import Telemetry
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -133,3 +135,47 @@ def test_prometheus_scrapes_the_pods():
     assert rules["__meta_kubernetes_pod_label_app_kubernetes_io_name"]["regex"] == "gan-service"
     assert rules["__meta_kubernetes_pod_container_port_name"]["regex"] == "http"
     assert config["global"]["scrape_timeout"] <= config["global"]["scrape_interval"]
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> dict[str, Any]:
+    board: dict[str, Any] = json.loads((ROOT / "deploy" / "grafana.json").read_text())
+    return board
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_there_are(dashboard):
+    families = {family.name: family for family in Telemetry().registry.collect()}
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    queries += [one["query"]["query"] for one in dashboard["templating"]["list"] if one["type"] == "query"]
+    labels = {name: set(_labels(name)) for name in families}
+    asked = set()
+    for query in queries:
+        for series in re.findall(r"\bgan_\w+", query):
+            name = re.sub(r"_(total|bucket|sum|count)$", "", series)
+            assert name in families, series
+            suffixes = {"counter": {"_total"}, "histogram": {"_bucket", "_sum", "_count"}, "gauge": {""}}
+            assert series.removeprefix(name) in suffixes[families[name].type], series
+            known = labels[name] | {"le", "job"}
+            used = {label for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(", ")}
+            used |= set(re.findall(r'(\w+)[=!]~?"', query))
+            assert used <= known, (query, used - known)
+            asked.add(name)
+    assert asked == families.keys(), "each metric of ours has its place on the dashboard"
+
+
+def _labels(name: str) -> tuple[str, ...]:
+    telemetry = Telemetry()
+    metric = next(value for value in vars(telemetry).values() if getattr(value, "_name", None) == name)
+    labels: tuple[str, ...] = metric._labelnames
+    return labels
+
+
+def test_the_dashboards_panels_do_not_overlap(dashboard):
+    cells: set[tuple[int, int]] = set()
+    for panel in dashboard["panels"]:
+        box = panel["gridPos"]
+        covered = {(x, y) for x in range(box["x"], box["x"] + box["w"]) for y in range(box["y"], box["y"] + box["h"])}
+        assert box["x"] + box["w"] <= 24
+        assert not covered & cells, panel["title"]
+        cells |= covered
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
