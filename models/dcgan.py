@@ -97,7 +97,10 @@ def _feature_channels(config: DCGANConfig | DCGANDiscriminatorConfig) -> list[in
 
 
 class DCGANGenerator(nn.Module):
-    """Latents [n, latent] (and classes [n] int64, where conditional) -> images [n, c, s, s] in [-1, 1]."""
+    """Latents [n, latent] (and classes, where conditional) -> images [n, c, s, s] in [-1, 1].
+
+    Classes are int64 [n], or float [n, classes]: weights that mix the embeddings, for interpolation between classes.
+    """
 
     def __init__(self, config: DCGANConfig) -> None:
         super().__init__()
@@ -123,7 +126,9 @@ class DCGANGenerator(nn.Module):
         if self.embedding is not None:
             if classes is None:
                 raise InputError("This generator is class-conditional: give a class for each latent.", where="class")
-            latents = torch.cat([latents, self.embedding(classes)], dim=1)
+            mixed = classes.is_floating_point()
+            embedded = classes @ self.embedding.weight if mixed else self.embedding(classes)
+            latents = torch.cat([latents, embedded], dim=1)
         elif classes is not None:
             raise InputError("This generator has no classes.", where="class")
         return self.layers(latents[:, :, None, None])
