@@ -10,6 +10,7 @@ from metrics.moments import Accumulator, Statistics
 from metrics.protocols import PROTOCOLS
 from metrics.scoring import METRICS, score, statistics
 from metrics.sources import Images, Samples, open_images
+from metrics.weights import cached_weights
 
 __all__ = [
     "METRICS",
@@ -20,6 +21,7 @@ __all__ = [
     "InceptionExtractor",
     "Samples",
     "Statistics",
+    "cached_weights",
     "extractor",
     "frechet_distance",
     "open_images",

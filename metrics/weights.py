@@ -48,9 +48,15 @@ class Weights:
 
 def cache_folder() -> Path:
     """GAN_CACHE, or ~/.cache/gan-service; created when missing."""
-    folder = Path(os.environ.get("GAN_CACHE") or Path.home() / ".cache" / "gan-service")
+    folder = cached_weights().parent
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def cached_weights() -> Path:
+    """Where fetched weights are kept. The file need not exist: who must not download looks here first."""
+    folder = Path(os.environ.get("GAN_CACHE") or Path.home() / ".cache" / "gan-service")
+    return folder / f"{EXTRACTOR}.safetensors"
 
 
 def load(path: str | Path | None = None) -> Weights:
@@ -65,7 +71,7 @@ def load(path: str | Path | None = None) -> Weights:
     chosen = path or os.environ.get("GAN_INCEPTION_WEIGHTS")
     if chosen:
         return _from_user(Path(chosen))
-    cached = cache_folder() / f"{EXTRACTOR}.safetensors"
+    cached = cache_folder() / cached_weights().name
     if not cached.exists():
         _fetch(cached)
     return Weights(_checked(foreign_weights.read(cached), cached), cached)
