@@ -33,6 +33,7 @@ from models.foreign import import_checkpoint
 from models.images import (
     ACCEPTED,
     MAX_PIXELS,
+    Pixels,
     as_pixels,
     crop,
     decode,
@@ -73,6 +74,7 @@ __all__ = [
     "NotFoundError",
     "OverloadError",
     "PatchGANConfig",
+    "Pixels",
     "ResNetConfig",
     "SamplerConfig",
     "Translator",
