@@ -38,7 +38,7 @@ Progress = Callable[[int, int], None]
 Runner = Callable[[bytes, Progress], Awaitable[Outcome]]
 """Does the work that a payload asks for. An Outcome of status 400 or more is a failed job."""
 
-_log = logging.getLogger("bentoml.gan")
+_log = logging.getLogger("gan")
 _SECTION = "jobs"
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

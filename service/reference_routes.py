@@ -1,0 +1,127 @@
+"""References over HTTP: kept, listed, downloaded, removed."""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from starlette.responses import JSONResponse, Response
+
+import metrics
+from metrics import Images, Statistics
+from models.errors import InputError
+from service import sets
+from service.core import Core
+from service.operations import Call, Operation
+from service.references import Reference
+from service.schemas_score import ReferenceList, ReferenceRequest, ReferenceView
+from service.scoring import Report
+from service.uploads import FileField
+
+
+def view(reference: Reference) -> ReferenceView:
+    """As clients see it."""
+    created = datetime.fromtimestamp(reference.created_at, UTC)
+    return ReferenceView(**{**asdict(reference), "created_at": created})
+
+
+async def create(core: Core, call: Call) -> Response:
+    """A set to statistics, kept under a name."""
+    request: ReferenceRequest = call.body
+    await core.references.check_free(request.name)
+    source = await sets.uploaded(call.files["images"], "images", core.settings)
+    if isinstance(source, Statistics):
+        statistics = _checked(source, request.protocol)
+    else:
+        statistics = await _extracted(core, call, source, request.protocol)
+    about = "statistics" if isinstance(source, Statistics) else source.name
+    reference = await core.references.add(request.name, statistics, about)
+    headers = {"Location": f"/v1/references/{reference.name}"}
+    return JSONResponse(view(reference).model_dump(mode="json"), 201, headers)
+
+
+async def _extracted(core: Core, call: Call, images: Images, protocol: str) -> Statistics:
+    def work(report: Report) -> Statistics:
+        return metrics.statistics(images, protocol=protocol, extractor=core.extractor(), progress=report)
+
+    patience_s = core.settings.deadline_s if call.progress is None else None
+    return await core.scorer.run(work, call.progress, patience_s=patience_s)
+
+
+def _checked(statistics: Statistics, protocol: str) -> Statistics:
+    """Statistics under the protocol; pytorch-fid's files do not say theirs, and are taken at the caller's word."""
+    if statistics.protocol not in (None, protocol):
+        raise InputError(
+            f"These statistics say that they were made with the protocol {statistics.protocol}, not {protocol}.",
+            where="protocol",
+        )
+    return replace(statistics, protocol=protocol)
+
+
+async def list_all(core: Core, _: Call) -> Response:
+    """Every reference, by name."""
+    answer = ReferenceList(references=[view(one) for one in await core.references.all()])
+    return JSONResponse(answer.model_dump(mode="json"))
+
+
+async def get(core: Core, call: Call) -> Response:
+    reference = await core.references.get(call.request.path_params["name"])
+    return JSONResponse(view(reference).model_dump(mode="json"))
+
+
+async def download(core: Core, call: Call) -> Response:
+    """The numbers, as pytorch-fid reads them."""
+    reference = await core.references.get(call.request.path_params["name"])
+    data = await core.references.npz(reference.name)
+    headers = {"Content-Disposition": f'attachment; filename="{reference.name}.npz"', "ETag": f'"{reference.digest}"'}
+    return Response(data, media_type="application/x-npz", headers=headers)
+
+
+async def delete(core: Core, call: Call) -> Response:
+    """Removes it and answers what it was."""
+    reference = await core.references.delete(call.request.path_params["name"])
+    return JSONResponse(view(reference).model_dump(mode="json"))
+
+
+_VIEW = {"application/json": ReferenceView}
+_PATH = "/v1/references/{name}"
+
+CREATE_REFERENCE = Operation(
+    "POST",
+    "/v1/references",
+    "reference",
+    "Keep a set's statistics",
+    create,
+    "references",
+    description="A large set takes longer than a request may: send it to POST /v1/jobs/reference.",
+    body=ReferenceRequest,
+    files=(FileField("images", "Images, or one zip or tar of them, or one .npz of statistics.", most=10_000),),
+    status=201,
+    answers=_VIEW,
+    headers={"Location": "The reference's address."},
+    errors=(409, 413, 415, 422, 503, 504),
+)
+LIST_REFERENCES = Operation(
+    "GET",
+    "/v1/references",
+    "references",
+    "List the references",
+    list_all,
+    "references",
+    answers={"application/json": ReferenceList},
+)
+GET_REFERENCE = Operation(
+    "GET", _PATH, "get_reference", "Look at a reference", get, "references", answers=_VIEW, errors=(404,)
+)
+DOWNLOAD_REFERENCE = Operation(
+    "GET",
+    f"{_PATH}/npz",
+    "download_reference",
+    "Download a reference",
+    download,
+    "references",
+    description="An .npz with mu and sigma, as pytorch-fid reads it.",
+    answers={"application/x-npz": None},
+    errors=(404,),
+)
+DELETE_REFERENCE = Operation(
+    "DELETE", _PATH, "delete_reference", "Remove a reference", delete, "references", answers=_VIEW, errors=(404,)
+)

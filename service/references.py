@@ -1,0 +1,126 @@
+"""Named references: the statistics of a set, kept in the store so that it need not be sent again."""
+
+import asyncio
+import hashlib
+import json
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from metrics import Statistics
+from models.errors import ConflictError, LimitError, NotFoundError
+from service.storage import Store, check_name
+
+_SECTION = "references"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is known of a reference besides its numbers.
+
+    Attributes:
+        n: images; None where statistics were uploaded that do not say.
+        source: what it was made of.
+        created_at: seconds since 1970.
+        digest: SHA-256 of the .npz.
+    """
+
+    name: str
+    n: int | None
+    protocol: str | None
+    extractor: str | None
+    source: str
+    created_at: float
+    digest: str
+
+
+class References:
+    """Named statistics in a store. All methods are coroutines; the file work is done beside the event loop."""
+
+    def __init__(self, store: Store, most: int) -> None:
+        self._store = store
+        self._most = most
+        self._writing = asyncio.Lock()
+
+    async def check_free(self, name: str) -> None:
+        """Raises InputError, ConflictError or LimitError where `add` would, before anything is computed."""
+        names = await self._names()
+        if check_name(name) in names:
+            raise ConflictError(f"There is a reference {name} already; delete it first.", where="name")
+        if len(names) >= self._most:
+            raise LimitError(f"{self._most} references are kept already, the most; delete one first.", where="name")
+
+    async def add(self, name: str, statistics: Statistics, source: str) -> Reference:
+        """Keeps statistics under a name.
+
+        Raises:
+            InputError: not a name.  ConflictError: it is taken.  LimitError: too many.  OverloadError: no room.
+        """
+        data = await asyncio.to_thread(to_npz, statistics)
+        reference = Reference(
+            name,
+            statistics.n,
+            statistics.protocol,
+            statistics.extractor,
+            source,
+            time.time(),
+            hashlib.sha256(data).hexdigest(),
+        )
+        async with self._writing:
+            await self.check_free(name)
+            # The record last: a crash in between leaves a file that no reference leads to, and the next add replaces.
+            await asyncio.to_thread(self._store.put, _SECTION, f"{name}.npz", data)
+            await asyncio.to_thread(self._store.put, _SECTION, f"{name}.json", json.dumps(asdict(reference)).encode())
+        return reference
+
+    async def get(self, name: str) -> Reference:
+        """Raises NotFoundError, with the names there are."""
+        data = await self._read(name, "json")
+        return Reference(**json.loads(data))
+
+    async def npz(self, name: str) -> bytes:
+        """The .npz, as pytorch-fid reads it. Raises NotFoundError."""
+        return await self._read(name, "npz")
+
+    async def statistics(self, name: str) -> Statistics:
+        """Raises NotFoundError."""
+        return await asyncio.to_thread(from_npz, await self.npz(name))
+
+    async def delete(self, name: str) -> Reference:
+        """Raises NotFoundError."""
+        async with self._writing:
+            reference = await self.get(name)
+            await asyncio.to_thread(self._store.delete, _SECTION, f"{name}.json")
+            await asyncio.to_thread(self._store.delete, _SECTION, f"{name}.npz")
+        return reference
+
+    async def all(self) -> list[Reference]:
+        """By name."""
+        return [await self.get(name) for name in await self._names()]
+
+    async def _names(self) -> list[str]:
+        keys = await asyncio.to_thread(self._store.names, _SECTION)
+        return [key.removesuffix(".json") for key in keys if key.endswith(".json")]
+
+    async def _read(self, name: str, suffix: str) -> bytes:
+        try:
+            return await asyncio.to_thread(self._store.get, _SECTION, f"{check_name(name)}.{suffix}")
+        except NotFoundError:
+            there = ", ".join(await self._names()) or "none yet"
+            raise NotFoundError(f"There is no reference {name}; there are: {there}.", where="reference") from None
+
+
+def to_npz(statistics: Statistics) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "statistics.npz"
+        statistics.save(path)
+        return path.read_bytes()
+
+
+def from_npz(data: bytes, name: str = "statistics.npz") -> Statistics:
+    """Raises InputError for what is not statistics; `name` is what the error calls it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(data)
+        return Statistics.load(path)
