@@ -1,30 +1,46 @@
-"""Scores of generated images: FID, and how far to trust it.
+"""Scores of generated images that agree with the field's, and how far to trust them.
 
-result = metrics.score("generated/", "real.npz")
-result["fid"]["value"]
+result = metrics.score("generated/", "real/", metrics=("fid", "kid"))
+result["fid"]["value"], result["fid"]["interval"], result["fid"]["verdict"]
 """
 
-from metrics.extraction import Extractor, InceptionExtractor, extractor, stream_features
+from metrics.extraction import Extractor, Features, InceptionExtractor, Progress, extractor, stream_features
+from metrics.featuresets import FEATURE_LIMIT, FeatureSet
 from metrics.frechet import frechet_distance
+from metrics.inception_score import inception_score
+from metrics.infinity import fid_infinity
+from metrics.kernel import kid
 from metrics.moments import Accumulator, Statistics
+from metrics.neighbours import prdc
 from metrics.protocols import PROTOCOLS
-from metrics.scoring import METRICS, score, statistics
-from metrics.sources import Images, Samples, open_images
-from metrics.weights import cached_weights
+from metrics.scoring import METRICS, features, score, statistics
+from metrics.sources import Images, Loader, Samples, open_images
+from metrics.weights import cache_folder, cached_weights
 
 __all__ = [
+    "FEATURE_LIMIT",
     "METRICS",
     "PROTOCOLS",
     "Accumulator",
     "Extractor",
+    "FeatureSet",
+    "Features",
     "Images",
     "InceptionExtractor",
+    "Loader",
+    "Progress",
     "Samples",
     "Statistics",
+    "cache_folder",
     "cached_weights",
     "extractor",
+    "features",
+    "fid_infinity",
     "frechet_distance",
+    "inception_score",
+    "kid",
     "open_images",
+    "prdc",
     "score",
     "statistics",
     "stream_features",

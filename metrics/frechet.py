@@ -10,11 +10,24 @@ For n <= d images A is the centred features over sqrt(n - 1), [n, d]: exact, and
 the Cholesky factor of the covariance, or its eigenvectors where it is singular.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 from metrics.moments import Statistics
 from models import InputError
+
+
+@dataclass(frozen=True)
+class Factor:
+    """rows: float64 [r, d] with rows.T @ rows = sigma. whiten: [d, r], x @ whiten being the y with y @ rows = x.
+
+    whiten is None where the rows are the centred images themselves, over sqrt(n - 1).
+    """
+
+    rows: torch.Tensor
+    whiten: torch.Tensor | None
 
 
 def frechet_distance(a: Statistics, b: Statistics) -> float:
@@ -25,7 +38,7 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
     """
     check_comparable(a, b)
     difference = a.mu - b.mu
-    cross = trace_of_root(_factor(a), _factor(b))
+    cross = trace_of_root(factor_of(a).rows, factor_of(b).rows)
     distance = difference @ difference + np.trace(a.sigma) + np.trace(b.sigma) - 2.0 * cross
     return max(float(distance), 0.0)  # below zero by rounding only, where the sets are equal
 
@@ -55,19 +68,21 @@ def trace_of_root(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(torch.linalg.eigvalsh(product @ product.T).clamp_(min=0.0).sqrt_().sum())
 
 
-def _factor(statistics: Statistics) -> torch.Tensor:
-    """[r, d], float64, with factor.T @ factor = sigma."""
+def factor_of(statistics: Statistics) -> Factor:
+    """A factor of the covariance, of as few rows as its rank allows."""
     if statistics.factor is not None:
-        return torch.from_numpy(statistics.factor)
+        return Factor(torch.from_numpy(statistics.factor), None)
     sigma = torch.from_numpy(statistics.sigma)
     d = len(sigma)
     if statistics.n is None or statistics.n > d:
         upper, failed = torch.linalg.cholesky_ex(sigma, upper=True)
         if not failed:
-            return upper
+            identity = torch.eye(d, dtype=torch.float64)
+            return Factor(upper, torch.linalg.solve_triangular(upper, identity, upper=True))
     values, vectors = torch.linalg.eigh(sigma)  # ascending
     # n images span n - 1 dimensions; beyond the rank eigenvalues are rounding, whose roots would not be small
     kept = values > d * torch.finfo(torch.float64).eps * values[-1]
     if statistics.n is not None:
         kept[: max(d - statistics.n + 1, 0)] = False
-    return values[kept].sqrt()[:, None] * vectors[:, kept].T
+    roots = values[kept].sqrt()
+    return Factor(roots[:, None] * vectors[:, kept].T, vectors[:, kept] / roots)

@@ -47,13 +47,24 @@ class Statistics:
         if not (np.isfinite(self.mu).all() and np.isfinite(self.sigma).all()):
             raise InputError("The statistics hold numbers that are not finite: extract them again.")
 
-    def save(self, path: str | Path) -> None:
-        """Writes `.npz` with mu and sigma as pytorch-fid reads them, and n, protocol, extractor, precision."""
+    def save(self, path: str | Path, *, features: Array | None = None) -> None:
+        """Writes `.npz` with mu and sigma as pytorch-fid reads them, and n, protocol, extractor, precision.
+
+        Args:
+            features: [n, d], kept beside them for the metrics that need them (see `FeatureSet`).
+        """
+        arrays = {
+            "mu": self.mu,
+            "sigma": self.sigma,
+            "n": np.array(-1 if self.n is None else self.n),
+            "protocol": np.array(self.protocol or ""),
+            "extractor": np.array(self.extractor or ""),
+            "precision": np.array(self.precision),
+        }
+        if features is not None:
+            arrays["features"] = features
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.savez(
-                file, mu=self.mu, sigma=self.sigma, n=-1 if self.n is None else self.n,
-                protocol=self.protocol or "", extractor=self.extractor or "", precision=self.precision,
-            )  # fmt: skip
+            np.savez(file, allow_pickle=False, **arrays)
 
     @staticmethod
     def load(path: str | Path) -> "Statistics":
@@ -103,16 +114,18 @@ class Accumulator:
         Raises:
             InputError: another shape, or a feature that is not finite.
         """
-        rows = np.asarray(features, dtype=np.float64)
+        rows = np.asarray(features)
         if rows.ndim != 2 or rows.shape[1] != self.dimensions:
             raise InputError(f"Features must be [n, {self.dimensions}], not {list(rows.shape)}.")
         if not np.isfinite(rows).all():
             raise InputError("The network gave features that are not finite; no score can be made of them.")
         self.n += len(rows)
-        self._rows.append(rows)
-        self._waiting += len(rows)
-        if self._waiting >= _BLOCK_ROWS and self.n > self.dimensions:
-            self._reduce()
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            block = rows[start : start + _BLOCK_ROWS].astype(np.float64)
+            self._rows.append(block)
+            self._waiting += len(block)
+            if self._waiting >= _BLOCK_ROWS and self.n > self.dimensions:
+                self._reduce()
 
     def _reduce(self) -> None:
         if self._rows:
@@ -135,8 +148,9 @@ class Accumulator:
         if self._outer is not None or self.n > self.dimensions:
             self._reduce()
 
-    def statistics(self, *, protocol: str | None = None, extractor: str | None = None,
-                   precision: str = "float32") -> Statistics:  # fmt: skip
+    def statistics(
+        self, protocol: str | None = None, extractor: str | None = None, precision: str = "float32"
+    ) -> Statistics:
         """Mean and covariance of everything added so far.
 
         Raises:
@@ -155,11 +169,3 @@ class Accumulator:
         mu = self._sum / self.n
         sigma = (self._outer - self.n * np.outer(mu, mu)) / (self.n - 1)
         return Statistics(mu, (sigma + sigma.T) / 2, self.n, protocol, extractor, precision)
-
-
-def describe(features: Array, weights: Array | None = None) -> Statistics:
-    """Statistics of features [n, d] at hand, each counted `weights[i]` times (default once)."""
-    chosen = np.repeat(features, weights.astype(np.int64), axis=0) if weights is not None else features
-    accumulator = Accumulator(features.shape[1])
-    accumulator.add(chosen)
-    return accumulator.statistics()

@@ -1,18 +1,69 @@
 """`score`: the one function behind the service's /score, the trainer's FID and the command line."""
 
+import functools
+import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metrics.extraction import Extractor, Progress, stream_features
-from metrics.extraction import extractor as make_extractor
-from metrics.frechet import frechet_distance
-from metrics.moments import Accumulator, Statistics
-from metrics.protocols import protocol_named
-from metrics.sources import open_images
-from models import InputError
+import numpy as np
 
-METRICS = ("fid",)
+from metrics import featuresets, trust
+from metrics.extraction import Extractor, InceptionExtractor, Progress
+from metrics.extraction import extractor as make_extractor
+from metrics.featuresets import FEATURE_LIMIT, FeatureSet
+from metrics.frechet import check_comparable, frechet_distance
+from metrics.inception_score import inception_score
+from metrics.infinity import fid_infinity
+from metrics.kernel import kid
+from metrics.moments import Statistics
+from metrics.neighbours import prdc
+from metrics.protocols import protocol_named
+from metrics.resampling import Counts, resample_counts
+from metrics.sources import Images, open_images
+from models import InputError, LimitError
+
+METRICS = ("fid", "kid", "prdc", "is", "fid_infinity")
+REPLICATES = 200
+_PACKAGES = ("numpy", "pillow", "torch")  # whose versions a score may depend on
+
+
+def features(
+    source: object,
+    *,
+    protocol: str = "pytorch-fid",
+    extractor: Extractor | None = None,
+    keep: bool = True,
+    workers: int = 2,
+    progress: Progress | None = None,
+    cache: str | Path | None = None,
+) -> FeatureSet:
+    """One pass over a set of images: its statistics and its features, to be scored again and again.
+
+    Args:
+        source: anything `open_images` takes, or statistics or features made before: a `FeatureSet`, `Statistics`,
+            or the path of an `.npz` of either.
+        protocol: "pytorch-fid" or "clean-fid".
+        extractor: by default the Inception, loaded once.
+        keep: False keeps the statistics only, in memory that does not grow with the images.
+        workers: decoding threads.
+        progress: progress(done, total) after every batch; total is 0 where it is not known.
+        cache: a folder that keeps features under a digest of the images.
+    Raises:
+        InputError and its kin, for images that are none and sets of fewer than two.  NotFoundError.
+        WeightsUnavailable.
+    """
+    if isinstance(source, FeatureSet):
+        return source
+    if isinstance(source, Statistics):
+        return FeatureSet("statistics", source)
+    if isinstance(source, str | Path) and Path(source).suffix == ".npz":
+        return FeatureSet.load(source)
+    rules, images = protocol_named(protocol), open_images(source)
+    network = extractor or _inception()
+    return featuresets.extract(
+        images, network, rules, keep=keep, workers=workers, progress=progress, cache=Path(cache) if cache else None
+    )
 
 
 def statistics(
@@ -23,69 +74,169 @@ def statistics(
     workers: int = 2,
     progress: Progress | None = None,
 ) -> Statistics:
-    """Streaming statistics of a set of images, in memory that does not grow with their number.
-
-    Args:
-        source: anything `open_images` takes, or an `.npz` file of statistics.
-        protocol: "pytorch-fid" or "clean-fid".
-        extractor: by default the Inception.
-        workers: decoding threads.
-        progress: progress(done, total) after every batch.
-    Raises:
-        InputError and its kin: see `open_images`; fewer than two images.  WeightsUnavailable.
-    """
-    if (given := _given_statistics(source)) is not None:
-        return given
-    rules = protocol_named(protocol)
-    images = open_images(source)
-    network = extractor or make_extractor()
-    accumulator = Accumulator(network.dimensions)
-    for features in stream_features(images, network, rules, workers=workers, progress=progress):
-        accumulator.add(features)
-    return accumulator.statistics(protocol=rules.name, extractor=network.name, precision=network.precision)
+    """`features` without the features: n, mean and covariance, in constant memory."""
+    found = features(source, protocol=protocol, extractor=extractor, keep=False, workers=workers, progress=progress)
+    return found.statistics
 
 
-def _given_statistics(source: object) -> Statistics | None:
-    if isinstance(source, Statistics):
-        return source
-    if isinstance(source, str | Path) and Path(source).suffix == ".npz":
-        return Statistics.load(source)
-    return None
+@functools.cache
+def _inception() -> InceptionExtractor:
+    return make_extractor()
 
 
 def score(
     a: object,
-    b: object,
+    b: object = None,
     *,
     metrics: Sequence[str] = ("fid",),
     protocol: str = "pytorch-fid",
     extractor: Extractor | None = None,
+    bootstrap: int = REPLICATES,
+    seed: int = 0,
     workers: int = 2,
     progress: Progress | None = None,
+    cache: str | Path | None = None,
 ) -> dict[str, Any]:
-    """How far the images `a` (generated) are from the images `b` (real).
+    """How far the generated images `a` are from the real images `b`, and how far to trust the figure.
 
     Args:
-        a, b: folders, `.zip`/`.tar` archives, `.npz` statistics, `Statistics`, uint8 arrays [n, h, w, 3], `Samples`
-            of a checkpoint, or iterables of images (see `open_images`).
-        metrics: of "fid".
+        a, b: folders, `.zip` or `.tar` archives, `.npz` files, `Statistics`, `FeatureSet`, uint8 arrays
+            [n, h, w, 3], `Samples` of a checkpoint, or iterables of images (see `open_images`). b may be left out
+            where only "is" is asked for.
+        metrics: any of "fid", "kid", "prdc", "is", "fid_infinity"; all from one pass over each set.
         protocol: "pytorch-fid" or "clean-fid".
-        extractor: by default the Inception; anything of the protocol `Extractor` serves.
+        extractor: by default the Inception, loaded once; anything of the protocol `Extractor` serves.
+        bootstrap: resamples for the 95% intervals; 0 leaves them out, and then FID alone keeps no features.
+        seed: of resamples, subsets and the floor's draws.
         workers: decoding threads.
-        progress: progress(done, total) after every batch, over both sets; raising from it cancels.
+        progress: progress(done, total) after every batch, over both sets; raising from it cancels cleanly.
+        cache: a folder that keeps features under a digest of the images.
     Returns:
-        {"fid": {"value": ..}, "a": {"n": ..}, "b": {"n": ..}, "protocol": .., "extractor": .., ..}
+        Every metric asked for under its name ("prdc" as "precision", "recall", "density", "coverage"), each with
+        "value" and "interval" ([low, high], or None); "fid" also with "reliable", "verdict" and "floor";
+        "a" and "b" with their counts; "protocol", "extractor", "versions". Ready for JSON.
     Raises:
-        InputError and its kin, NotFoundError, WeightsUnavailable.
+        InputError and its kin (images, parameters, sets too small), NotFoundError, LimitError (a metric that needs
+        features, of a set larger than FEATURE_LIMIT), WeightsUnavailable.
     """
+    _check(metrics, b, bootstrap)
+    keep = bootstrap > 0 or set(metrics) != {"fid"}
+    sources = [_opened(source) for source in ((a, b) if b is not None else (a,))]
+    shared = _shared(progress, sources)
+    sets = [
+        features(source, protocol=protocol, extractor=extractor, keep=keep, workers=workers, progress=tell, cache=cache)
+        for source, tell in zip(sources, shared, strict=True)
+    ]
+    first, second = sets[0], sets[-1]
+    check_comparable(first.statistics, second.statistics)
+    generator = np.random.default_rng(seed)
+    counts_a, counts_b = (_counts(side, bootstrap, generator) for side in (first, second))
+    both = (counts_a, counts_b) if counts_a is not None and counts_b is not None else None
+    result: dict[str, Any] = {}
+    for name in metrics:
+        if name == "fid":
+            result["fid"] = _fid(first, second, counts_a, counts_b, seed)
+        elif name == "kid":
+            result["kid"] = kid(_needed(first), _needed(second), counts=both, seed=seed)
+        elif name == "prdc":
+            result |= prdc(_needed(first), _needed(second), counts=both)
+        elif name == "is":
+            logits = (extractor or _inception()).logits(_needed(first))
+            result["is"] = inception_score(logits, counts=counts_a, seed=seed)
+        else:
+            result["fid_infinity"] = _infinity(first, second, counts_a, counts_b, seed)
+    result["a"] = _side(first)
+    result["b"] = _side(second) if b is not None else None
+    statistics = first.statistics
+    return result | {
+        "protocol": statistics.protocol or second.statistics.protocol,
+        "extractor": statistics.extractor or second.statistics.extractor,
+        "bootstrap": bootstrap,
+        "seed": seed,
+        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+    }
+
+
+def _check(metrics: Sequence[str], b: object, bootstrap: int) -> None:
+    if isinstance(metrics, str) or not metrics:
+        raise InputError(f"Name at least one metric, in a list: {', '.join(METRICS)}.", where="metrics")
     for name in metrics:
         if name not in METRICS:
-            raise InputError(f"Unknown metric {name!r}: use {', '.join(METRICS)}.", where="metrics")
-    first = statistics(a, protocol=protocol, extractor=extractor, workers=workers, progress=progress)
-    second = statistics(b, protocol=protocol, extractor=extractor, workers=workers, progress=progress)
+            raise InputError(f"Unknown metric {name!r}: use any of {', '.join(METRICS)}.", where="metrics")
+    if b is None and set(metrics) != {"is"}:
+        raise InputError("Only Inception Score does without real images: give them as b.", where="b")
+    if not 0 <= bootstrap <= 10_000:
+        raise InputError(f"Bootstrap is a number of resamples from 0 to 10,000, not {bootstrap}.", where="bootstrap")
+
+
+def _opened(source: object) -> object:
+    """Opens both sets before any work: a wrong second path should not cost the first one's extraction."""
+    made_before = isinstance(source, Statistics | FeatureSet) or (
+        isinstance(source, str | Path) and Path(source).suffix == ".npz"
+    )
+    return features(source) if made_before else open_images(source)
+
+
+def _shared(progress: Progress | None, sources: Sequence[object]) -> list[Progress | None]:
+    """One progress over all the sets that are extracted."""
+    if progress is None:
+        return [None] * len(sources)
+    images = [source.count if isinstance(source, Images) else 0 for source in sources]
+    known = [count for count in images if count is not None]
+    total = sum(known) if len(known) == len(images) else 0
+    finished = [0] * len(sources)
+
+    def tell(index: int) -> Progress:
+        def call(done: int, _total: int) -> None:
+            finished[index] = done
+            progress(sum(finished), total)
+
+        return call
+
+    return [tell(index) for index in range(len(sources))]
+
+
+def _counts(side: FeatureSet, bootstrap: int, generator: np.random.Generator) -> Counts | None:
+    if side.features is None or not bootstrap:
+        return None
+    return resample_counts(len(side.features), bootstrap, generator)
+
+
+def _needed(side: FeatureSet) -> np.ndarray:
+    if side.features is None:
+        n = side.statistics.n
+        if n is not None and n > FEATURE_LIMIT:
+            raise LimitError(
+                f"{side.name} has {n:,} images; metrics other than FID keep features, of at most {FEATURE_LIMIT:,}."
+            )
+        raise InputError(
+            f"{side.name} holds statistics only. Metrics other than FID need the features: give the images, or an "
+            ".npz written with features.",
+            where=side.name,
+        )
+    return side.features
+
+
+def _fid(a: FeatureSet, b: FeatureSet, counts_a: Counts | None, counts_b: Counts | None, seed: int) -> dict[str, Any]:
+    value = frechet_distance(a.statistics, b.statistics)
+    reliable, sentence = trust.verdict(a.statistics.n, b.statistics.n, len(a.statistics.mu))
     return {
-        "fid": {"value": frechet_distance(first, second)},
-        "a": {"n": first.n},
-        "b": {"n": second.n},
-        "protocol": protocol,
+        "value": value,
+        "interval": trust.fid_interval(a, b, value, counts_a, counts_b),
+        "reliable": reliable,
+        "verdict": sentence,
+        "floor": trust.floor(a, b, seed=seed),
     }
+
+
+def _infinity(
+    a: FeatureSet, b: FeatureSet, counts_a: Counts | None, counts_b: Counts | None, seed: int
+) -> dict[str, Any]:
+    _needed(a)
+    found = fid_infinity(a, b, seed=seed)
+    spread = trust.fid_interval(a, b, found["value"], counts_a, counts_b)  # of FID at n, moved to the intercept
+    return found | {"interval": spread}
+
+
+def _side(side: FeatureSet) -> dict[str, Any]:
+    return {"name": side.name, "n": side.statistics.n, "precision": side.statistics.precision}

@@ -61,9 +61,9 @@ def open_images(source: object) -> Images:
     """Any accepted source of images as a stream.
 
     Args:
-        source: a folder (searched through its subfolders), a `.zip` or `.tar*` archive, an image file list, a uint8
-            array [n, h, w], [n, h, w, 1], [n, h, w, 3] or [n, h, w, 4], `Images`, `Samples`, or an iterable of images: uint8
-            arrays [h, w], [h, w, c] or batches [n, h, w, c], encoded bytes, paths, Pillow images.
+        source: `Images` as they are, a folder (searched through its subfolders), a `.zip` or `.tar*` archive, a list
+            of image files, a uint8 array [n, h, w] or [n, h, w, 1, 3 or 4], `Samples`, or an iterable of images:
+            uint8 arrays [h, w], [h, w, c] or batches [n, h, w, c], encoded bytes, paths, Pillow images.
     Raises:
         NotFoundError: no such path.  InputError: no image in it, or not a source.
         ImageError and LimitError come later, from the loaders, and name the image at fault.

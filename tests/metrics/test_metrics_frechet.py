@@ -5,7 +5,8 @@ import pytest
 import scipy.linalg
 
 import metrics
-from metrics.moments import Accumulator, Statistics, describe
+from metrics.featuresets import of_features
+from metrics.moments import Accumulator, Statistics
 from models import InputError
 
 
@@ -14,6 +15,10 @@ def by_sqrtm(a: Statistics, b: Statistics) -> float:
     root = scipy.linalg.sqrtm(a.sigma @ b.sigma)
     difference = a.mu - b.mu
     return float(difference @ difference + np.trace(a.sigma + b.sigma) - 2 * np.trace(root).real)
+
+
+def describe(rows: np.ndarray) -> Statistics:
+    return of_features("rows", rows).statistics
 
 
 def features(n: int, d: int = 64, seed: int = 0, shift: float = 0.0) -> np.ndarray:
@@ -42,7 +47,7 @@ def test_every_rank_agrees_with_sqrtm(na: int, nb: int) -> None:
 
 
 @pytest.mark.parametrize("n", [10, 64, 65, 300])
-def test_the_low_rank_form_equals_the_one_through_the_covariance(n: int, tmp_path: object) -> None:
+def test_the_low_rank_form_equals_the_one_through_the_covariance(n: int) -> None:
     """The same sets, once through features, once through mu and sigma alone, as a file gives them."""
     a, b = describe(features(n, seed=3)), describe(features(200, seed=4))
     bare = Statistics(a.mu, a.sigma)  # neither n nor the factor

@@ -1,0 +1,119 @@
+"""A set of images as metrics see it: its statistics and, where they are needed and not too many, its features.
+
+FID alone needs the statistics only, in memory that does not grow with the images. Everything else (intervals, KID,
+precision and its kin) needs the features: 8 KB an image, kept up to FEATURE_LIMIT images.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from metrics import parallel
+from metrics.extraction import Extractor, Features, Progress, stream_features
+from metrics.moments import Accumulator, Statistics
+from metrics.protocols import Protocol
+from metrics.sources import Images
+from models import InputError
+
+FEATURE_LIMIT = 50_000  # 410 MB of float32
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """name: of the source.  statistics: of all its images.  features: float32 [n, d] in order, or None.
+
+    As `.npz` it is what pytorch-fid reads (mu and sigma), with n, protocol, extractor, precision, and the features.
+    """
+
+    name: str
+    statistics: Statistics
+    features: Features | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Writes the `.npz`, atomically."""
+        self.statistics.save(path, features=self.features)
+
+    @staticmethod
+    def load(path: str | Path) -> "FeatureSet":
+        """Reads any `.npz` of statistics, with features or without; raises as `Statistics.load`."""
+        path = Path(path)
+        statistics = Statistics.load(path)
+        with np.load(path, allow_pickle=False) as file:
+            features = file["features"].astype(np.float32, copy=False) if "features" in file.files else None
+        if features is not None and features.shape != (statistics.n, len(statistics.mu)):
+            raise InputError(
+                f"{path.name} holds features of shape {list(features.shape)} beside n = {statistics.n} and mu of "
+                f"{len(statistics.mu)}: they do not belong together.",
+                where=path.name,
+            )
+        if features is not None:
+            return of_features(
+                path.name, features, statistics.protocol, statistics.extractor, statistics.precision
+            )  # with the exact low-rank factor
+        return FeatureSet(path.name, statistics, features)
+
+
+def of_features(
+    name: str,
+    features: Features,
+    protocol: str | None = None,
+    extractor: str | None = None,
+    precision: str = "float32",
+) -> FeatureSet:
+    """A set from features [n, d] already at hand; raises InputError for fewer than 2 or for ones not finite."""
+    accumulator = Accumulator(features.shape[1])
+    accumulator.add(features)
+    return FeatureSet(name, accumulator.statistics(protocol, extractor, precision), features)
+
+
+def extract(
+    images: Images,
+    network: Extractor,
+    protocol: Protocol,
+    *,
+    keep: bool = True,
+    workers: int = 2,
+    progress: Progress | None = None,
+    cache: Path | None = None,
+) -> FeatureSet:
+    """One pass over the images. Under torchrun every process takes its part, and every process gets the whole.
+
+    Args:
+        keep: keep the features, up to FEATURE_LIMIT images.
+        workers: decoding threads.
+        progress: progress(done, total) after every batch.
+        cache: a folder where features are kept under a digest of the images' content, and found again.
+    Raises:
+        InputError and its kin: fewer than two images, one that cannot be decoded, features not finite.
+    """
+    rank, world = parallel.rank_and_world()
+    kept_in = _cache_path(cache, images, network, protocol) if cache and keep else None
+    if kept_in and kept_in.exists() and world == 1:  # on several machines the processes might find differently
+        return FeatureSet(images.name, (found := FeatureSet.load(kept_in)).statistics, found.features)
+    accumulator = Accumulator(network.dimensions)
+    kept: list[Features] = []
+    for features in stream_features(images, network, protocol, workers=workers, progress=progress, part=(rank, world)):
+        accumulator.add(features)
+        keep = keep and accumulator.n * world <= FEATURE_LIMIT
+        if keep:
+            kept.append(features)
+        else:
+            kept.clear()
+    part = np.concatenate(kept) if kept else np.empty((0, network.dimensions), np.float32)
+    if world > 1:
+        accumulator, part, keep = parallel.combine(accumulator, part, keep)
+    statistics = accumulator.statistics(protocol.name, network.name, network.precision)
+    whole = FeatureSet(images.name, statistics, part if keep else None)
+    if kept_in and keep and rank == 0:
+        kept_in.parent.mkdir(parents=True, exist_ok=True)
+        whole.save(kept_in)
+    return whole
+
+
+def _cache_path(folder: Path, images: Images, network: Extractor, protocol: Protocol) -> Path | None:
+    if images.digest is None:
+        return None
+    key = "\n".join([images.digest(), protocol.name, network.name, network.precision])
+    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
