@@ -8,8 +8,11 @@ from starlette.responses import Response
 
 from service.bento import Incoming, api
 from service.core import Core
-from service.routes import mounted
+from service.middleware import Edge
+from service.reference_routes import CREATE_REFERENCE
+from service.routes import REFERENCE_JOB, SAMPLE_JOB, SCORE_JOB, mounted
 from service.sampling import SAMPLE
+from service.scores import SCORE
 from service.settings import Settings
 
 CORE = Core(Settings.from_environment())
@@ -39,3 +42,26 @@ class GanService:
     @api(SAMPLE)
     async def sample(self, call: Incoming, /) -> Response:
         return await call.answer(CORE)
+
+    @api(SCORE)
+    async def score(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(CREATE_REFERENCE)
+    async def reference(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(SAMPLE_JOB)
+    async def submit_sample(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(SCORE_JOB)
+    async def submit_score(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(REFERENCE_JOB)
+    async def submit_reference(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+
+GanService.add_asgi_middleware(Edge, core=CORE)  # type: ignore[attr-defined]

@@ -34,6 +34,7 @@ class BatchReport:
     items: int
     started_ns: int
     ended_ns: int
+    still_queued: int
     queued_ns: tuple[int, ...]
     tags: tuple[object, ...]
 
@@ -172,7 +173,7 @@ class Batcher(Generic[Item, Result]):
         self._seconds_per_unit += 0.1 * ((ended - started) / 1e9 / size - self._seconds_per_unit)
         if self._observe:
             queued, tags = tuple(e.queued_ns for e in batch), tuple(e.tag for e in batch)
-            self._observe(BatchReport(size, len(batch), started, ended, queued, tags))
+            self._observe(BatchReport(size, len(batch), started, ended, self._queued, queued, tags))
 
     def _run_alone(self, entry: _Entry[Item, Result]) -> Result | BaseException:
         try:

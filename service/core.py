@@ -2,14 +2,26 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from opentelemetry.sdk.trace import TracerProvider
+
+import metrics
+from service.auth import load_keys
 from service.engine import Engine
+from service.inception import local_extractor
+from service.jobs import Jobs
+from service.limits import RateLimit
+from service.references import References
 from service.registry import Registry
+from service.scoring import Scorer
 from service.settings import Settings
+from service.storage import FolderStore
+from service.telemetry import Telemetry, set_up_logging
 
 Result = TypeVar("Result")
 
@@ -18,34 +30,58 @@ class Core:
     """Engine, registry and what else outlives a request.
 
     Attributes:
+        telemetry: metrics and spans.  keys: the accepted API keys.  rate: requests a minute.
         encoders: threads for work outside the device, such as decoding and encoding images.
+        scorer: the thread that runs Inception.  extractor: makes it, once; called on that thread.
+
+    Args:
+        extractor: what to score with in place of the Inception.
+        tracer_provider: where spans go, in place of what the environment says.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        extractor: metrics.Extractor | None = None,
+        tracer_provider: TracerProvider | None = None,
+    ) -> None:
         self.settings = settings
-        self.engine = Engine(settings)
+        self.telemetry = Telemetry(tracer_provider)
+        self.keys = load_keys(settings)
+        self.rate = RateLimit(settings.rate_per_minute)
+        self.engine = Engine(settings, self.telemetry)
         self.registry = Registry(settings, self.engine)
         self.encoders = ThreadPoolExecutor(2, "encode")
+        self.store = FolderStore(settings.store)
+        self.references = References(self.store, settings.references)
+        self.jobs = Jobs(self.store, max_waiting=settings.job_queue, keep_s=settings.job_keep_h * 3600)
+        self.scorer = Scorer(settings.score_queue, settings.threads)
+        self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Returns at once; the models are loaded and warmed in the background, and `ready` says when they are."""
+        set_up_logging(self.settings.log_json)
         self._tasks.add(asyncio.create_task(self._load_and_watch()))
 
     async def _load_and_watch(self) -> None:
         await self.registry.refresh()
         gc.collect()
         gc.freeze()  # a quarter of a million objects of torch's need no further look: pauses of 200 ms otherwise
+        await self.jobs.start()  # only now, because a job that is taken up again may need its model
         await self.registry.watch()
 
     async def stop(self) -> None:
-        """Stops watching, finishes what is being run."""
+        """Stops watching, finishes what is being run; jobs go back to the store."""
+        await self.jobs.stop()
+        await asyncio.to_thread(self.scorer.close)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self.encoders.shutdown(cancel_futures=True)
         await asyncio.to_thread(self.engine.close)
+        await asyncio.to_thread(self.telemetry.close)
 
     async def encode(self, function: Callable[..., Result], *arguments: object) -> Result:
         """Runs work on pixels or files beside the event loop."""

@@ -55,12 +55,12 @@ def choose(accept: str, output: Output | None, kind: ImageFormat | None, count: 
         InputError: `output` is image, and there are several.
     """
     if output is None:
-        output, asked = _from_accept(accept, count)
-        kind = kind or asked
+        output, from_accept = _from_accept(accept, count)
+        kind = kind or from_accept
     if output == "image" and count > 1:
         raise InputError(f"output=image holds one image, not {count}: use grid, zip, npz or json.", where="output")
-    asked_kinds = (_FORMAT_OF[media] for media in accepted(accept) if media in _FORMAT_OF)
-    return Choice(output, kind or next(asked_kinds, "png"))
+    asked = [_FORMAT_OF[media] for media in accepted(accept) if media in _FORMAT_OF]
+    return Choice(output, kind or (asked[0] if asked else "png"))
 
 
 def _from_accept(accept: str, count: int) -> tuple[Output, ImageFormat | None]:

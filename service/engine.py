@@ -1,18 +1,15 @@
 """The engine: networks behind batchers, in plain Python. It knows no HTTP, no files and no encodings.
 
-One thread per device loads nothing but runs everything: it warms a model up and serves it, so that whatever torch
-sets up per thread is set up where it is used. Pixels go in and come out as uint8 [h, w, c].
-
-Bit for bit: a generator's pixels do not depend on who else was in the batch. See `network.py` for how each
-precision keeps that.
+One thread per device runs everything: it warms a model up and serves it, so that whatever torch sets up per thread is
+set up where it is used. Pixels go in and come out as uint8 [h, w, c].
 """
 
 import asyncio
-import functools
+import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,21 +18,41 @@ import models
 from models.errors import CheckpointError, InputError
 from models.images import Pixels
 from service.batcher import Batcher, BatchReport
+from service.network import in_fixed_batches, prepare, same_in_any_batch
 from service.settings import Settings
+from service.telemetry import ForwardTime, Telemetry, current_span
+from service.translator import Translator, TranslatorRun
 
-Direction = Literal["a_to_b", "b_to_a"]
-Item = TypeVar("Item")
-Observer = Callable[[str, BatchReport], None]
+Item = TypeVar("Item", contravariant=True)
+Result = TypeVar("Result", covariant=True)
 
-TILE_PIXELS = 256 * 256  # what a translation counts in, against max_batch
+_CHECK_IMAGES = 16  # rows that `same_in_any_batch` looks at
+
+
+class Run(Protocol[Item, Result]):
+    """What a batcher calls: items in, one result each; `forward_time` is of the last batch."""
+
+    forward_time: ForwardTime
+
+    def __call__(self, key: Hashable, items: Sequence[Item], /) -> Sequence[Result]: ...
 
 
 @dataclass(frozen=True)
 class Latents:
-    """Rows for one generator call: latents float32 [k, latent] and, for conditional models, classes int64 [k]."""
+    """Rows for a generator: latents float32 [n, latent], for conditional models class weights float32 [n, classes] too.
+
+    A class is a row with a single 1; other rows mix the classes' embeddings.
+    """
 
     latents: torch.Tensor
     classes: torch.Tensor | None
+
+    def split(self, size: int) -> "list[Latents]":
+        """Parts of at most `size` rows."""
+        if self.classes is None:
+            return [Latents(part, None) for part in self.latents.split(size)]
+        parts = zip(self.latents.split(size), self.classes.split(size), strict=True)
+        return [Latents(latents, classes) for latents, classes in parts]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,126 +62,122 @@ class Sampler:
     network: models.Generator
     batcher: Batcher[Latents, Pixels]
 
-    async def images(self, rows: Latents, tag: object = None) -> Pixels:
+    async def images(self, rows: Latents) -> Pixels:
         """Latents [n, latent] -> uint8 [n, h, w, c].
 
         Raises:
-            InputError: the wrong length, not finite, a class out of range, missing or not wanted.
+            InputError: the wrong length, not finite, classes missing or not wanted.
             OverloadError: the queue is full.
         """
         self.check(rows)
-        step = self.batcher.max_size
-        parts = [
-            Latents(rows.latents[i : i + step], None if rows.classes is None else rows.classes[i : i + step])
-            for i in range(0, len(rows.latents), step)
-        ]
-        futures = self.batcher.submit_all("sample", [(part, len(part.latents)) for part in parts], tag)
-        return np.concatenate(await _all(futures)) if len(futures) > 1 else await futures[0]
+        parts = [(part, len(part.latents)) for part in rows.split(self.batcher.max_size)]
+        futures = self.batcher.submit_all("sample", parts, current_span.get())
+        try:
+            return np.concatenate(await asyncio.gather(*futures)) if len(futures) > 1 else await futures[0]
+        finally:
+            for future in futures:  # the first failure, or a caller who leaves, takes back what still waits
+                future.cancel()
 
     def check(self, rows: Latents) -> None:
-        """Raises InputError for latents and classes that this generator cannot take."""
+        """Raises InputError for rows that this generator cannot take."""
         size, classes = self.network.latent_size, self.network.classes
         if rows.latents.ndim != 2 or rows.latents.shape[1] != size:
             raise InputError(f"Each latent of this model has {size} numbers.", where="latents")
-        if not torch.isfinite(rows.latents).all():
-            raise InputError("Latents must be finite numbers.", where="latents")
+        if not bool(torch.isfinite(rows.latents).all()):
+            raise InputError("Latents must be finite numbers, as float32 too.", where="latents")
         if classes and rows.classes is None:
-            raise InputError(f"This model needs a class, 0 to {len(classes) - 1}.", where="class")
+            raise InputError(f"This model needs a class: {', '.join(classes)}.", where="class")
         if not classes and rows.classes is not None:
             raise InputError("This model has no classes; leave the class out.", where="class")
-        if rows.classes is not None and not ((rows.classes >= 0) & (rows.classes < len(classes))).all():
-            raise InputError(f"Classes of this model are 0 to {len(classes) - 1}.", where="class")
-
-
-@dataclass(frozen=True, eq=False)
-class Translator:
-    """A pair of translators in service."""
-
-    network: models.Translator
-    batcher: Batcher[Pixels, Pixels]
-
-    async def image(self, pixels: Pixels, direction: Direction, tag: object = None) -> Pixels:
-        """uint8 [h, w, 3] -> uint8 [h, w, 3] of the other domain, in one piece."""
-        height, width = pixels.shape[:2]
-        size = -(-height * width // TILE_PIXELS)
-        return await self.batcher.submit((direction, height, width), pixels, size, tag)
-
-
-async def _all(futures: "Sequence[asyncio.Future[Pixels]]") -> list[Pixels]:
-    """All results; the first failure, or leaving early, cancels what still waits."""
-    try:
-        return list(await asyncio.gather(*futures))
-    finally:
-        for future in futures:
-            future.cancel()
 
 
 class Engine:
     """Owns the device thread. `serve` puts a loaded checkpoint behind a batcher, warmed up and checked."""
 
-    def __init__(self, settings: Settings, observe: Observer | None = None) -> None:
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
-        self._observe = observe
+        self._telemetry = telemetry
         self._device = torch.device(settings.device)
         self._executor = ThreadPoolExecutor(1, f"device-{settings.device}", self._enter_thread)
 
     def _enter_thread(self) -> None:
         torch.set_num_threads(self._settings.threads)  # per thread, so it is set in the one that runs
-        torch.inference_mode().__enter__()
 
     def close(self) -> None:
         """Finishes what runs; what waits is dropped."""
         self._executor.shutdown(cancel_futures=True)
 
     async def serve(self, name: str, network: models.Generator | models.Translator) -> Sampler | Translator:
-        """Runs the network once, in the thread that will serve it, and checks the answer.
+        """Prepares the network, runs it in the thread that will serve it, and checks what it gives.
 
-        Raises CheckpointError where it gives anything but finite numbers.
+        Raises CheckpointError where that is anything but finite numbers.
         """
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._executor, self._warm, network)
         if isinstance(network, models.Generator):
-            return Sampler(network, self._batcher(name, _sample_with(network, self._device)))
-        return Translator(network, self._batcher(name, _translate_with(network, self._device)))
+            return await loop.run_in_executor(self._executor, self._sampler, name, network)
+        return await loop.run_in_executor(self._executor, self._translator, name, network)
 
-    def _batcher(self, name: str, run: Callable[[Hashable, Sequence[Item]], Sequence[Pixels]]) -> Batcher[Item, Pixels]:
-        observe = functools.partial(self._observe, name) if self._observe else None
+    @torch.inference_mode()
+    def _sampler(self, name: str, network: models.Generator) -> Sampler:
+        network = prepare(network, self._settings.precision)
+        count = min(_CHECK_IMAGES, self._settings.max_batch)
+        rows = models.draw(list(range(count)), network.latent_size).to(self._device)
+        classes = len(network.classes)
+
+        def forward(latents: torch.Tensor) -> torch.Tensor:
+            """Latents with the class weights beside them, so that padding and splitting treat both alike."""
+            if not classes:
+                return network.module(latents, None)
+            return network.module(latents[:, :-classes], latents[:, -classes:].contiguous())
+
+        if classes:
+            weights = torch.eye(classes, device=self._device)[torch.arange(count) % classes]
+            rows = torch.cat([rows, weights], dim=1)
+        _check_finite(forward(rows))
+        run = SamplerRun(forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward), self._device)
+        return Sampler(network, self._batcher(name, run))
+
+    @torch.inference_mode()
+    def _translator(self, name: str, network: models.Translator) -> Translator:
+        network = prepare(network, self._settings.precision)
+        noise = torch.Generator().manual_seed(0)
+        images = torch.rand(3, network.config.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
+        stacked = True
+        for module in network.module.values():
+            _check_finite(module(images))
+            stacked &= same_in_any_batch(module, images)
+        run = TranslatorRun(network, self._device, stacked)
+        batcher = self._batcher(name, run)
+        return Translator(network, batcher, self._settings.tile, self._settings.tile_above_pixels)
+
+    def _batcher(self, name: str, run: Run[Item, Result]) -> Batcher[Item, Result]:
+        def observe(report: BatchReport) -> None:
+            self._telemetry.saw_batch(name, report, run.forward_time)
+
         settings = self._settings
         return Batcher(run, self._executor, max_size=settings.max_batch, max_queue=settings.max_queue, observe=observe)
 
-    def _warm(self, network: models.Generator | models.Translator) -> None:
-        if isinstance(network, models.Generator):
-            latents = torch.zeros(1, network.latent_size, device=self._device)
-            classes = torch.zeros(1, dtype=torch.int64, device=self._device) if network.classes else None
-            finite = bool(torch.isfinite(network(latents, classes)).all())
-        else:
-            image = torch.zeros(1, 3, 64, 64, device=self._device)
-            finite = all(bool(torch.isfinite(module(image)).all()) for module in network.module.values())
-        if not finite:
-            raise CheckpointError("The network's output is not finite: its weights are broken.")
 
+class SamplerRun:
+    """One batch of a generator, on the device's thread. `forward_time` is of the last batch."""
 
-def _sample_with(
-    network: models.Generator, device: torch.device
-) -> Callable[[Hashable, Sequence[Latents]], list[Pixels]]:
-    def run(_: Hashable, items: Sequence[Latents]) -> list[Pixels]:
-        latents = torch.cat([item.latents for item in items]).to(device)
-        classes = None
+    def __init__(self, forward: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> None:
+        self._forward = forward
+        self._device = device
+        self.forward_time = ForwardTime(0, 0)
+
+    @torch.inference_mode()
+    def __call__(self, _: Hashable, items: Sequence[Latents]) -> list[Pixels]:
+        rows = torch.cat([item.latents for item in items])
         if items[0].classes is not None:
-            classes = torch.cat([item.classes for item in items if item.classes is not None]).to(device)
-        pixels = models.to_uint8(network(latents, classes))
-        ends = np.cumsum([len(item.latents) for item in items])
-        return np.split(pixels, ends[:-1])
+            rows = torch.cat([rows, torch.cat([item.classes for item in items if item.classes is not None])], dim=1)
+        started = time.time_ns()
+        images = self._forward(rows.to(self._device))
+        self.forward_time = ForwardTime(started, time.time_ns())
+        pixels = models.to_uint8(images)
+        return np.split(pixels, np.cumsum([len(item.latents) for item in items])[:-1])
 
-    return run
 
-
-def _translate_with(
-    network: models.Translator, device: torch.device
-) -> Callable[[Hashable, Sequence[Pixels]], list[Pixels]]:
-    def run(key: Hashable, items: Sequence[Pixels]) -> list[Pixels]:
-        direction = key[0]  # type: ignore[index]
-        images, size = models.pad_to_stride(models.to_float(np.stack(items)).to(device), network.stride, 8)
-        return list(models.to_uint8(models.crop(network(images, direction), size)))
-
-    return run
+def _check_finite(images: torch.Tensor) -> None:
+    if not bool(torch.isfinite(images).all()):
+        raise CheckpointError("The network's output is not finite: its weights are broken.")

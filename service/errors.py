@@ -36,7 +36,7 @@ from models.errors import (
     WeightsUnavailable,
 )
 
-_log = logging.getLogger("bentoml.gan")
+_log = logging.getLogger("gan")
 
 
 class UnauthorizedError(GanError):

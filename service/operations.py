@@ -81,6 +81,7 @@ class Operation:
 async def run(operation: Operation, core: "Core", request: Request) -> Response:
     """Reads the request, calls the handler within the deadline, and turns whatever is raised into an answer."""
     settings = core.settings
+    request.scope["gan.endpoint"] = operation.name  # for the logs and metrics of middleware.py
     try:
         async with contextlib.AsyncExitStack() as stack:
             try:

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import models
 from models.errors import CheckpointError, GanError, InputError, NotFoundError, OverloadError
-from service.engine import Engine, Sampler, Translator
+from service.engine import Engine, Sampler
 from service.settings import Settings
+from service.translator import Translator
 
-_log = logging.getLogger("bentoml.gan")
+_log = logging.getLogger("gan")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Stamp = tuple[int, int, int]  # modification time, size, inode

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -22,11 +23,39 @@ from starlette.types import Receive, Scope, Send
 from service.catalogue import MODELS
 from service.core import Core
 from service.errors import error_response
+from service.job_routes import DELETE_JOB, GET_JOB, GET_RESULT, job_of, runner
+from service.middleware import Edge
 from service.operations import Operation, run
 from service.page import page_routes
+from service.reference_routes import (
+    CREATE_REFERENCE,
+    DELETE_REFERENCE,
+    DOWNLOAD_REFERENCE,
+    GET_REFERENCE,
+    LIST_REFERENCES,
+)
 from service.sampling import SAMPLE
+from service.schemas import SampleJob
+from service.scores import SCORE
 
-OPERATIONS: tuple[Operation, ...] = (SAMPLE, MODELS)
+# What also runs as a job, with the operation that submits it.
+SAMPLE_JOB, SCORE_JOB, REFERENCE_JOB = job_of(SAMPLE, SampleJob), job_of(SCORE), job_of(CREATE_REFERENCE)
+JOBS = ((SAMPLE, SAMPLE_JOB), (SCORE, SCORE_JOB), (CREATE_REFERENCE, REFERENCE_JOB))
+
+OPERATIONS: tuple[Operation, ...] = (
+    SAMPLE,
+    SCORE,
+    CREATE_REFERENCE,
+    LIST_REFERENCES,
+    GET_REFERENCE,
+    DOWNLOAD_REFERENCE,
+    DELETE_REFERENCE,
+    *(job for _, job in JOBS),
+    GET_JOB,
+    GET_RESULT,
+    DELETE_JOB,
+    MODELS,
+)
 
 
 def is_bento_api(operation: Operation) -> bool:
@@ -48,10 +77,13 @@ def standalone(core: Core) -> Starlette:
         yield
         await core.stop()
 
-    return Starlette(routes=_routes(core, OPERATIONS), lifespan=lifespan)
+    edge = Middleware(Edge, core=core)
+    return Starlette(routes=_routes(core, OPERATIONS), lifespan=lifespan, middleware=[edge])
 
 
 def _routes(core: Core, operations: Sequence[Operation]) -> list[BaseRoute]:
+    for operation, job in JOBS:
+        core.jobs.register(operation.name, runner(core, job, operation.handler))
     routes: list[BaseRoute] = [
         Route(one.path, functools.partial(_endpoint, one, core), methods=[one.method], name=one.name)
         for one in operations

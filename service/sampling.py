@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 import models
 from models.errors import InputError
 from models.images import Pixels
-from service import encoders
+from service import bulk, encoders
 from service.core import Core
 from service.engine import Latents, Sampler
 from service.operations import Call, Operation
@@ -42,7 +42,7 @@ class Plan:
         if self.truncation is not None:
             text["gan.truncation"] = repr(self.truncation)
         if self.rows.classes is not None:
-            text["gan.class"] = str(int(self.rows.classes[index]))
+            text["gan.class"] = str(int(self.rows.classes[index].argmax()))
         return text
 
 
@@ -53,7 +53,10 @@ async def sample(core: Core, call: Call) -> Response:
     plan = make_plan(served, request)
     choice = encoders.choose(call.request.headers.get("accept", ""), request.output, request.format, plan.count)
     assert isinstance(served.unit, Sampler)
-    pixels = await served.unit.images(plan.rows)
+    if call.progress is None:
+        pixels = await served.unit.images(plan.rows)
+    else:
+        pixels = await bulk.draw(served.unit, plan.rows, call.progress)
     content, media = await core.encode(pack, pixels, plan, choice, request.quality)
     if isinstance(content, dict):
         return JSONResponse(content)
@@ -79,7 +82,7 @@ def make_plan(served: Served, request: SampleRequest) -> Plan:
             assert isinstance(base, int)
             seeds = models.sample_seeds(base, count)
         latents = models.draw(seeds, network.latent_size, truncation=request.truncation)
-    classes = class_numbers(network, request.classes, count)
+    classes = class_weights(network, request.classes, count)
     rows = Latents(latents, classes)
     served.unit.check(rows)  # type: ignore[union-attr]
     return Plan(served, rows, seeds, request.truncation)
@@ -98,23 +101,29 @@ def _count(request: SampleRequest) -> int:
     return counts.pop() if counts else 1
 
 
-def class_numbers(
+def class_weights(
     network: models.Generator, labels: ClassLabel | list[ClassLabel] | None, count: int
 ) -> torch.Tensor | None:
-    """Class numbers int64 [count] from numbers or names; None for none."""
+    """Rows with a single 1, float32 [count, classes], from class numbers or names; None for none."""
     if labels is None:
         return None
     each = labels if isinstance(labels, list) else [labels] * count
-    return torch.tensor([_class_number(network, label) for label in each])
+    numbers = [_class_number(network, label) for label in each]
+    return torch.nn.functional.one_hot(torch.tensor(numbers), len(network.classes)).float()
 
 
 def _class_number(network: models.Generator, label: ClassLabel) -> int:
-    if isinstance(label, int):
-        return min(label, 2**31)
-    if label not in network.classes:
-        there = ", ".join(network.classes) or "none"
-        raise InputError(f"This model has no class {label!r}; it has: {there}.", where="class")
-    return network.classes.index(label)
+    if not network.classes:
+        raise InputError("This model has no classes; leave the class out.", where="class")
+    if isinstance(label, str) and label in network.classes:
+        return network.classes.index(label)
+    if isinstance(label, int) and label < len(network.classes):
+        return label
+    raise InputError(
+        f"This model has no class {label!r}; it has: {', '.join(network.classes)} (or 0 to "
+        f"{len(network.classes) - 1}).",
+        where="class",
+    )
 
 
 def pack(pixels: Pixels, plan: Plan, choice: encoders.Choice, quality: int) -> tuple[bytes | dict[str, object], str]:

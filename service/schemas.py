@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from models import SEED_LIMIT
 
 MAX_IMAGES = 256
+MAX_JOB_IMAGES = 10_000
 
 Seed = Annotated[int, Field(ge=0, le=SEED_LIMIT - 1)]
 Latent = Annotated[list[FiniteFloat], Field(min_length=1, max_length=4096)]
@@ -51,6 +52,14 @@ class SampleRequest(Body):
     )
     format: ImageFormat | None = Field(None, description="By default what Accept asks for; failing that, png.")
     quality: Quality = 90
+
+
+class SampleJob(SampleRequest):
+    """The same, and more of them, as a job."""
+
+    n: Annotated[int, Field(ge=1, le=MAX_JOB_IMAGES)] | None = Field(
+        None, description="How many; by default as many as there are seeds, latents or classes, or 1."
+    )
 
 
 class SampleImage(BaseModel):

@@ -58,20 +58,27 @@ class Settings(BaseModel):
     """Threads inside one forward pass. Half the cores, because HTTP and the encoders need some too."""
     precision: Literal["float32", "bfloat16"] = "float32"
     max_batch: int = Field(default=32, ge=1, le=1024)
-    """Images in one forward pass of a generator (64 x 64); translators count in tiles of 256 x 256."""
+    """Images in one forward pass of a generator; translators count blocks of 64 x 64 pixels."""
     max_queue: int = Field(default=1024, ge=1)
-    """Images that may wait for one model; past it requests are turned away at once."""
+    """Images (translators: blocks) that may wait for one model; past it requests are turned away at once."""
+    max_requests: int = Field(default=512, ge=1)
+    """Requests inside at once, uploads included; past it they are turned away at once."""
     deadline_s: float = Field(default=30.0, gt=0, le=3600)
     """Seconds a request may take, before 504; what takes longer is a job."""
 
     # Limits
     body_mb: int = Field(default=64, ge=1)
+    """A form with files."""
+    json_mb: int = Field(default=16, ge=1)
+    """Any other body."""
     image_pixels: int = Field(default=50_000_000, ge=1)
     translate_pixels: int = Field(default=4_194_304, ge=1)
     """Pixels of one image to translate, about 2048 x 2048; above it, 413."""
     translate_files: int = Field(default=32, ge=1)
-    tile: int = Field(default=512, ge=64, multiple_of=4)
-    """Images with a longer side than this are translated in overlapping tiles of this size, in pixels."""
+    tile: int = Field(default=512, ge=256, multiple_of=4)
+    """Side of a tile, in pixels."""
+    tile_above_pixels: int = Field(default=1_048_576, ge=1)
+    """Larger images are translated in overlapping tiles; up to it in one piece."""
     set_files: int = Field(default=10_000, ge=2)
     """Images in one set to score."""
     archive_mb: int = Field(default=512, ge=1)

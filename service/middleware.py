@@ -1,0 +1,108 @@
+"""The edge: what happens to every request before an endpoint sees it, and to every answer after.
+
+One ASGI middleware, in this order: request id, span and log line; key; rate; how many at once; body limit. It stands
+inside BentoML's own middlewares, and around the plain Starlette application alike.
+"""
+
+import logging
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from models.errors import GanError, OverloadError
+from service.auth import authenticate
+from service.errors import MediaTypeError, error_response
+from service.limits import limited
+from service.telemetry import current_span, request_id
+
+if TYPE_CHECKING:
+    from service.core import Core
+
+_log = logging.getLogger("gan.access")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_QUIET = ("/livez", "/healthz", "/readyz", "/metrics")
+_PICKLE = "application/vnd.bentoml+pickle"
+
+
+class Edge:
+    """See the head of this file. `core` brings the settings and counters."""
+
+    def __init__(self, app: ASGIApp, core: "Core") -> None:
+        self._app = app
+        self._core = core
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _QUIET:
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        ident = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(ident)
+        span = self._core.telemetry.start_request(f"{scope['method']} {scope['path']}", headers)
+        span_token = current_span.set(span)
+        started = time.perf_counter()
+        status = 500
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = ident
+            await send(message)
+
+        caller = "-"
+        try:
+            caller, receive = self._admit(scope, headers, receive)
+        except GanError as error:
+            await error_response(error)(scope, receive, send_with_id)
+        else:
+            self._inside += 1
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                self._inside -= 1
+        finally:
+            seconds = time.perf_counter() - started
+            self._record(scope, status, seconds, caller)
+            if span is not None:
+                span.set_attribute("http.response.status_code", status)
+                span.end()
+            current_span.reset(span_token)
+            request_id.reset(token)
+
+    def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> tuple[str, Receive]:
+        """(caller's name, receive under the body limit), or a GanError for who may not pass."""
+        core, settings = self._core, self._core.settings
+        client = scope.get("client")
+        caller = client[0] if client else "-"
+        if scope["path"].startswith("/v1/"):
+            caller = authenticate(core.keys, headers) or caller
+            core.rate.take(caller)
+            if self._inside >= settings.max_requests:
+                raise OverloadError(f"{self._inside} requests are being answered already.", retry_after_s=1)
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media == _PICKLE:
+            raise MediaTypeError("Pickles are not read: they can run code.", where="content-type")
+        most = settings.body_mb if media == "multipart/form-data" else settings.json_mb
+        return caller, limited(receive, headers.get("content-length"), most * 2**20)
+
+    def _record(self, scope: Scope, status: int, seconds: float, caller: str) -> None:
+        endpoint = scope.get("gan.endpoint", "other")
+        telemetry = self._core.telemetry
+        telemetry.requests.labels(endpoint, str(status)).inc()
+        telemetry.request_seconds.labels(endpoint).observe(seconds)
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "endpoint": endpoint,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "caller": caller,
+        }
+        _log.info("request", extra={"fields": fields})
