@@ -167,19 +167,26 @@ def _from_state_dict(state: Any) -> Tensors:
 
 
 def _from_torchscript(source: Path | io.BytesIO) -> Tensors:
-    with zipfile.ZipFile(source) as archive:
-        root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
-        module = _TensorReader(archive, root).load()
     tensors: Tensors = {}
-    for ours, theirs in LAYERS.items():
-        layer = vars(module)["net"]
-        for step in ("layers", *theirs.split(".")):
-            layer = vars(layer)[step]
-        held = vars(layer)
-        tensors[f"{ours}.weight"], tensors[f"{ours}.bias"] = _fold(
+    for layer, held in torchscript_layers(source).items():
+        tensors[f"{layer}.weight"], tensors[f"{layer}.bias"] = _fold(
             held["weight"], 1.0, held["beta"], held["mean"], held["var"]
         )
     return tensors
+
+
+def torchscript_layers(source: Path | io.BytesIO) -> dict[str, Tensors]:
+    """The archive's own tensors, {layer: {"weight", "beta", "mean", "var"}}; see `read` for how they are used."""
+    with zipfile.ZipFile(source) as archive:
+        root = next(name for name in archive.namelist() if name.endswith("/data.pkl")).removesuffix("data.pkl")
+        network = vars(vars(_TensorReader(archive, root).load())["net"])["layers"]
+    return {ours: _attributes(network, theirs) for ours, theirs in LAYERS.items()}
+
+
+def _attributes(record: "_Record", path: str) -> dict[str, Any]:
+    for step in path.split("."):
+        record = vars(record)[step]
+    return vars(record)
 
 
 class _Record:

