@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax, xlogy
+import torch
 
 from metrics.resampling import Counts, interval
 from models import InputError
@@ -35,7 +35,7 @@ def inception_score(
     scores = np.asarray(logits, dtype=np.float64)
     if not len(scores):
         raise InputError("Inception Score needs at least one image.")
-    logs = log_softmax(scores, axis=1)  # [n, classes]
+    logs = torch.from_numpy(scores).log_softmax(1).numpy()  # [n, classes]
     probabilities = np.exp(logs)
     negative_entropy = (probabilities * logs).sum(1)  # [n]
     value = _score(probabilities.mean(0), negative_entropy.mean())
@@ -56,4 +56,5 @@ def inception_score(
 
 
 def _score(marginal: npt.NDArray[np.float64], mean_negative_entropy: float) -> float:
-    return float(np.exp(mean_negative_entropy - xlogy(marginal, marginal).sum()))
+    present = marginal[marginal > 0]  # p log p is 0 at 0
+    return float(np.exp(mean_negative_entropy - present @ np.log(present)))

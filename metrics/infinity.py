@@ -8,7 +8,6 @@ The reference stays as it is.
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
 from metrics.featuresets import FeatureSet, of_features
 from metrics.frechet import frechet_distance
@@ -41,11 +40,20 @@ def fid_infinity(a: FeatureSet, b: FeatureSet, *, points: int = POINTS, seed: in
     for size in sizes:
         few = a.features[generator.choice(n, size, replace=False)]
         found.append(frechet_distance(of_features("subset", few).statistics, b.statistics))
-    line = scipy.stats.linregress(1.0 / sizes, found)
+    (intercept, slope), covariance = _line(1.0 / sizes, np.array(found))
     return {
-        "value": float(line.intercept),
-        "deviation": float(line.intercept_stderr),
-        "slope": float(line.slope),
+        "value": float(intercept),
+        "deviation": float(np.sqrt(covariance[0, 0])),
+        "slope": float(slope),
         "reliable": bool(sizes[0] >= d),
         "points": [[int(size), float(value)] for size, value in zip(sizes, found, strict=True)],
     }
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares: (intercept, slope) and their covariance."""
+    design = np.stack([np.ones_like(x), x], axis=1)
+    inverse = np.linalg.inv(design.T @ design)
+    solution = inverse @ design.T @ y
+    residuals = y - design @ solution
+    return solution, inverse * (residuals @ residuals) / (len(x) - 2)

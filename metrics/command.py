@@ -1,0 +1,139 @@
+"""Command line: score two sets of images, keep the statistics of one, or fetch the weights.
+
+    python -m metrics score generated/ real.npz --metrics fid,kid
+    python -m metrics score model.safetensors real/ --samples 10000 --seed 0
+    python -m metrics stats real/ real.npz
+    torchrun --nproc-per-node 2 -m metrics stats real/ real.npz
+
+The result is JSON on standard output, progress goes to standard error. Exit status: 0, or 2 with a sentence on
+standard error.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from metrics import parallel, scoring, weights
+from metrics.extraction import Progress, extractor
+from metrics.protocols import PROTOCOLS
+from metrics.sources import Samples
+from models import GanError
+
+_FEATURES = "features"  # a folder inside the cache
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with parallel.process_group():
+            answer = options.run(options)
+            if parallel.rank_and_world()[0] == 0:
+                print(json.dumps(answer, indent=2))
+    except GanError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m metrics", description="Scores of generated images.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    sets = "a folder, a .zip or .tar archive, an .npz of statistics, or a generator's .safetensors"
+
+    score = commands.add_parser("score", help="compare two sets of images")
+    score.add_argument("a", help=f"generated images: {sets}")
+    score.add_argument("b", nargs="?", help=f"real images: {sets}")
+    score.add_argument("--metrics", default="fid", help=f"separated by commas, of {','.join(scoring.METRICS)}")
+    score.add_argument("--bootstrap", type=int, default=scoring.REPLICATES, help="resamples for the intervals; 0: none")
+    _extraction_options(score)
+    score.set_defaults(run=_score)
+
+    stats = commands.add_parser("stats", help="write the statistics of a set, as pytorch-fid reads them")
+    stats.add_argument("source", help=sets)
+    stats.add_argument("out", type=Path, help="the .npz to write")
+    stats.add_argument("--features", action="store_true", help="keep the features in it too, for metrics beside FID")
+    _extraction_options(stats)
+    stats.set_defaults(run=_stats)
+
+    fetch = commands.add_parser("fetch", help="fetch the Inception weights into the cache")
+    fetch.set_defaults(run=_fetch)
+    return parser
+
+
+def _extraction_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--protocol", choices=list(PROTOCOLS), default="pytorch-fid", help="how images are resized")
+    add("--precision", choices=["float32", "bfloat16"], default="float32", help="bfloat16 is faster and less exact")
+    add("--device", help="a torch device; by default cuda where there is one")
+    add("--batch-size", type=int, help="images the network sees at a time")
+    add("--workers", type=int, default=2, help="decoding threads")
+    add("--samples", type=int, default=10_000, help="images to draw from a checkpoint")
+    add("--seed", type=int, default=0, help="of a checkpoint's first sample, of resamples and subsets")
+    add("--weights", help="Inception weights to use (default: GAN_INCEPTION_WEIGHTS, the cache, the registry)")
+    add("--no-cache", action="store_true", help="neither look for kept features nor keep them")
+
+
+def _score(options: argparse.Namespace) -> dict[str, Any]:
+    with _progress_bar() as tell:
+        return scoring.score(
+            _source(options.a, options),
+            _source(options.b, options) if options.b else None,
+            metrics=[name.strip() for name in options.metrics.split(",")],
+            protocol=options.protocol,
+            extractor=_extractor(options),
+            bootstrap=options.bootstrap,
+            seed=options.seed,
+            workers=options.workers,
+            progress=tell,
+            cache=None if options.no_cache else weights.cache_folder() / _FEATURES,
+        )
+
+
+def _stats(options: argparse.Namespace) -> dict[str, Any]:
+    with _progress_bar() as tell:
+        found = scoring.features(
+            _source(options.source, options),
+            protocol=options.protocol,
+            extractor=_extractor(options),
+            keep=options.features,
+            workers=options.workers,
+            progress=tell,
+            cache=None if options.no_cache else weights.cache_folder() / _FEATURES,
+        )
+    if parallel.rank_and_world()[0] == 0:
+        found.save(options.out)
+    known = found.statistics
+    return {"out": str(options.out), "n": known.n, "protocol": known.protocol, "extractor": known.extractor}
+
+
+def _fetch(_options: argparse.Namespace) -> dict[str, Any]:
+    found = weights.load()
+    return {"weights": str(found.source), "extractor": weights.EXTRACTOR, "classifier": found.has_classifier}
+
+
+def _extractor(options: argparse.Namespace) -> Any:
+    return extractor(options.weights, precision=options.precision, device=options.device, batch_size=options.batch_size)
+
+
+def _source(text: str, options: argparse.Namespace) -> object:
+    path = Path(text)
+    return Samples(path, options.samples, options.seed) if path.suffix == ".safetensors" else path
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    """Images and images/s on standard error, from the first process only."""
+    with tqdm(unit=" images", disable=parallel.rank_and_world()[0] > 0, file=sys.stderr) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.total = total or None
+            bar.update(done - bar.n)
+
+        yield tell
