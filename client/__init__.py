@@ -5,6 +5,7 @@ client.translate("horse.jpg").save("zebra.png")
 """
 
 from client.client import Client
-from client.transport import Job, JobState, Picture, ServiceError
+from client.sets import Drawn, Reference
+from client.transport import Job, Picture, ServiceError
 
-__all__ = ["Client", "Job", "JobState", "Picture", "ServiceError"]
+__all__ = ["Client", "Drawn", "Job", "Picture", "Reference", "ServiceError"]

@@ -2,13 +2,15 @@
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
+from uuid import uuid4
 
-from client.transport import Picture, Transport
+import requests
 
-Image = str | Path | bytes
+from client.sets import Image, ImageSet, files_of, side_of
+from client.transport import Files, Job, Picture, Progress, Transport
+
 Format = Literal["png", "jpeg", "webp"]
 
 
@@ -73,3 +75,57 @@ class Client:
             )
             for image in answer["images"]
         ]
+
+    def score(
+        self,
+        a: ImageSet,
+        b: ImageSet,
+        *,
+        metrics: Sequence[str] = ("fid",),
+        protocol: str = "pytorch-fid",
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """How far `a` is from `b`. Runs as a job and waits for it, so that no request has to last as long."""
+        return self.submit_score(a, b, metrics=metrics, protocol=protocol).wait(progress)
+
+    def submit_score(
+        self, a: ImageSet, b: ImageSet, *, metrics: Sequence[str] = ("fid",), protocol: str = "pytorch-fid"
+    ) -> Job[dict[str, Any]]:
+        """The same, without waiting."""
+        (files_a, form_a), (files_b, form_b) = side_of("a", a), side_of("b", b)
+        form = {**form_a, **form_b, "metrics": ",".join(metrics), "protocol": protocol}
+        return self._submit("score", [*files_a, *files_b], form)
+
+    def references(self) -> list[dict[str, Any]]:
+        """The references that the service keeps, by name."""
+        views: list[dict[str, Any]] = self._transport.request("GET", "/v1/references").json()["references"]
+        return views
+
+    def add_reference(
+        self,
+        name: str,
+        images: Image | Sequence[Image],
+        *,
+        protocol: str = "pytorch-fid",
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Keeps the statistics of a set (or of an .npz) under a name. Runs as a job and waits for it."""
+        form = {"name": name, "protocol": protocol}
+        return self._submit("reference", files_of("images", images), form).wait(progress)
+
+    def reference_npz(self, name: str) -> bytes:
+        """The reference's numbers, a file that pytorch-fid reads."""
+        return self._transport.request("GET", f"/v1/references/{name}/npz").content
+
+    def delete_reference(self, name: str) -> None:
+        self._transport.request("DELETE", f"/v1/references/{name}")
+
+    def job(self, job_id: str) -> Job[requests.Response]:
+        """A job that was submitted before; `wait` gives the HTTP answer as it is."""
+        return Job(self._transport, job_id, lambda response: response)
+
+    def _submit(self, name: str, files: Files, form: dict[str, Any]) -> Job[dict[str, Any]]:
+        # One key for the request and whatever repeats it: a lost answer does not start the work twice.
+        headers = {"Idempotency-Key": uuid4().hex}
+        answer = self._transport.request("POST", f"/v1/jobs/{name}", form=form, files=files, headers=headers).json()
+        return Job(self._transport, answer["id"], lambda response: dict(response.json()))

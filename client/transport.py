@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, TypeVar
 
 import requests
 
-JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
 Files = Sequence[tuple[str, tuple[str, bytes]]]
 
-_POLL_S = 0.5
+_POLL_S = 0.2
 
 
 class ServiceError(Exception):
@@ -71,17 +72,20 @@ class Transport:
         *,
         json: Mapping[str, Any] | None = None,
         form: Mapping[str, Any] | None = None,
-        files: Files | None = None,
+        files: Files = (),
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Entries of `json` and `form` that are None are left out: the service's defaults hold."""
+        """Entries of `json` and `form` that are None are left out: the service's defaults hold.
+
+        A form is always sent as multipart, files or none, because that is what the service reads.
+        """
+        parts = [(name, (None, _text(value))) for name, value in given(form or {}).items()]
         try:
             response = self._session.request(
                 method,
                 self._url + path,
                 json=None if json is None else given(json),
-                data=None if form is None else given(form),
-                files=files,
+                files=[*parts, *files] or None,
                 headers=headers,
                 timeout=self._timeout_s,
             )
@@ -97,6 +101,10 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _error_of(response: requests.Response) -> ServiceError:
     wait = response.headers.get("Retry-After")
     try:
@@ -109,11 +117,12 @@ def _error_of(response: requests.Response) -> ServiceError:
     )
 
 
-class Job:
+class Job(Generic[Result]):
     """Work that the service does in its own time. `id` finds it again: `client.job(id)`."""
 
-    def __init__(self, transport: Transport, job_id: str) -> None:
+    def __init__(self, transport: Transport, job_id: str, decode: Callable[[requests.Response], Result]) -> None:
         self._transport = transport
+        self._decode = decode
         self.id = job_id
 
     def view(self) -> dict[str, Any]:
@@ -121,29 +130,24 @@ class Job:
         view: dict[str, Any] = self._transport.request("GET", f"/v1/jobs/{self.id}").json()
         return view
 
-    @property
-    def state(self) -> JobState:
-        state: JobState = self.view()["state"]
-        return state
-
-    def wait(
-        self, progress: Callable[[int, int], None] | None = None, *, timeout_s: float | None = None
-    ) -> requests.Response:
-        """The answer that the request itself would have had.
+    def wait(self, progress: Progress | None = None, *, timeout_s: float | None = None) -> Result:
+        """What the request itself would have answered.
 
         Args:
-            progress: called with (done, total) at each look, while the job is not over.
+            progress: called with (done, total) at each look; total is 0 until it is known.
         Raises:
             ServiceError: the work's own error, or the job was cancelled.  TimeoutError: not over in time.
         """
         end = None if timeout_s is None else time.monotonic() + timeout_s
-        while (view := self.view())["state"] in ("queued", "running"):
+        while True:
+            view = self.view()
             if progress is not None:
                 progress(view["progress"]["done"], view["progress"]["total"])
+            if view["state"] not in ("queued", "running"):
+                return self._decode(self._transport.request("GET", f"/v1/jobs/{self.id}/result"))
             if end is not None and time.monotonic() > end:
                 raise TimeoutError(f"Job {self.id} is {view['state']} after {timeout_s:g} s.")
             time.sleep(_POLL_S)
-        return self._transport.request("GET", f"/v1/jobs/{self.id}/result")
 
     def cancel(self) -> None:
         """Stops the job; one that is over is removed with its result."""

@@ -3,6 +3,8 @@
 
 import { blobFromBase64 } from "./dom.js";
 
+const POLL_MS = 500;
+
 export class ApiError extends Error {
   constructor(message, status = 0, where = null) {
     super(message);
@@ -119,16 +121,55 @@ export const translateImage = async ({ model, direction, format, cycle, file }, 
 
 export const getReferences = async () => (await (await call("v1/references")).json()).references.map(({ name }) => name);
 
-export const runScore = async (wish, { signal, onProgress }) => {
-  for (let done = 0; done < 10; done += 1) {
-    onProgress({ stage: "Reading features", done: done * 100, total: 1000, left_s: 10 - done });
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    signal.throwIfAborted();
+const sideOf = (form, id, side) => {
+  if (side.kind === "files") side.files.forEach((file) => form.append(id, file, file.name));
+  if (side.kind === "reference") form.append(`${id}_reference`, side.name);
+  if (side.kind === "model") {
+    form.append(`${id}_model`, side.model);
+    form.append(`${id}_n`, side.n);
+    form.append(`${id}_seed`, side.seed);
   }
-  return {
-    protocol: wish.protocol, counts: { a: 1000, b: 120 }, warnings: [],
-    fid: { value: 62.13, interval: [58.4, 66.2], verdict: "120 images are few: FID is biased upward by about 20 at this size. Compare only with scores of the same counts." },
-    kid: { value: 0.0213, interval: [0.019, 0.0241], verdict: null },
-    shares: [{ name: "Precision", value: 0.72 }, { name: "Recall", value: 0.41 }, { name: "Density", value: 0.91 }, { name: "Coverage", value: 0.66 }],
-  };
 };
+
+/** The answer of /v1/score, by a job; `onProgress({stage, done, total, left})` tells how far it is. */
+export const runScore = async ({ a, b, metrics, protocol }, { signal, onProgress }) => {
+  const form = new FormData();
+  sideOf(form, "a", a);
+  sideOf(form, "b", b);
+  form.append("metrics", metrics.join(","));
+  form.append("protocol", protocol);
+  const id = await submitJob("score", form, signal);
+  return (await finishJob(id, signal, onProgress)).json();
+};
+
+/** The job's id. The key makes a second try after a lost answer find the first job. */
+const submitJob = async (name, form, signal) => {
+  const ident = crypto.getRandomValues(new Uint32Array(4)).join("-");
+  const response = await call(`v1/jobs/${name}`, { method: "POST", form, signal, headers: { "Idempotency-Key": ident } });
+  return (await response.json()).id;
+};
+
+const STAGES = { queued: "Waiting for another job", running: "Reading the images" };
+
+const finishJob = async (id, signal, onProgress) => {
+  try {
+    for (;;) {
+      const { state, progress, note } = await (await call(`v1/jobs/${id}`, { signal })).json();
+      if (state === "interrupted" || state === "cancelled") throw new ApiError(note ?? "The job was cancelled.");
+      if (state !== "queued" && state !== "running") return await call(`v1/jobs/${id}/result`, { signal });
+      // All images read, and still running: what is left is arithmetic.
+      const read = progress.total > 0 && progress.done >= progress.total;
+      onProgress({ stage: read ? "Computing the distances" : STAGES[state], done: read ? 0 : progress.done, total: read ? 0 : progress.total, left: progress.seconds_left });
+      await pause(POLL_MS, signal);
+    }
+  } catch (error) {
+    if (error.name === "AbortError") call(`v1/jobs/${id}`, { method: "DELETE" }).catch(() => {}); // it ends by itself otherwise
+    throw error;
+  }
+};
+
+const pause = (ms, signal) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });

@@ -21,7 +21,7 @@ const label = (value, step) => value.toFixed(Math.max(0, Math.min(6, -Math.floor
 
 /** One row for each answer, the newest first: a dot, and a whisker over its interval. */
 export const distancePlot = (title, rows, width) => {
-  const ends = rows.flatMap(({ value, interval }) => [value, ...(interval ?? [])]);
+  const ends = rows.flatMap(({ value, interval, floor }) => [value, ...(interval ?? []), floor?.value ?? value]);
   const axis = niceAxis(Math.min(0, ...ends), Math.max(...ends), width < 480 ? 3 : 6);
   const scale = (value) => GUTTER + ((value - axis.from) / (axis.to - axis.from)) * (width - 2 * GUTTER);
   const rowHeight = 52;
@@ -31,13 +31,14 @@ export const distancePlot = (title, rows, width) => {
     svg("line", { class: "rule", x1: scale(tick), x2: scale(tick), y1: 0, y2: floor }),
     svg("text", { x: scale(tick), y: height - 6, "text-anchor": "middle" }, label(tick, axis.step)),
   ]);
-  const marks = rows.map(({ name, value, interval }, index) => {
+  const marks = rows.map(({ name, value, interval, floor: best }, index) => {
     const y = index * rowHeight + 34;
     const whisker = interval && svg("line", { class: "whisker", x1: scale(interval[0]), x2: scale(interval[1]), y1: y, y2: y });
     return svg(
       "g",
       { class: index === 0 ? "new" : "old" },
       svg("text", { class: "name", x: GUTTER + 8, y: y - 16 }, index === 0 ? "This score" : name),
+      best && floorMark(scale(best.value), y, best),
       whisker,
       svg("circle", { class: "dot", cx: scale(value), cy: y, r: 6 }),
     );
@@ -45,6 +46,16 @@ export const distancePlot = (title, rows, width) => {
   const spoken = rows.map(({ name, value }) => `${name}: ${pretty(value)}`).join("; ");
   return svg("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${spoken}` }, ...grid, ...marks);
 };
+
+/** What real images would score at this count: nothing can be told below it. */
+const floorMark = (x, y, { value, n }) =>
+  svg(
+    "g",
+    { class: "floor" },
+    svg("title", {}, `Real images score ${pretty(value)} at ${n} images: no generator can do better here.`),
+    svg("line", { x1: x, x2: x, y1: y - 9, y2: y + 9 }),
+    svg("text", { x: x + 6, y: y + 4 }, "real images"),
+  );
 
 /** Bars from 0 to 1 (density may pass 1: the axis grows with it). */
 export const sharePlot = (shares, width) => {

@@ -1,12 +1,13 @@
 // Score: two sets in, a job runs, the distances come back with intervals and a plot.
 
 import { getReferences, runScore } from "./api.js";
-import { byId, el, pretty, seconds, showFault } from "./dom.js";
+import { byId, el, pretty, saveBlob, seconds, showFault } from "./dom.js";
 import { distancePlot, sharePlot } from "./plot.js";
 import { buildSet } from "./sets.js";
 
 const field = (name) => byId(`score-${name}`);
 const history = []; // earlier answers of this visit, so that the plot can set them side by side
+const ROWS = 6; // answers that one plot shows
 let sides = {};
 let controller = null;
 
@@ -30,7 +31,7 @@ const wishes = () => {
   return { a: sides.a.read(), b: sides.b.read(), metrics, protocol: field("protocol").value };
 };
 
-const onProgress = ({ stage, done, total, left_s: left }) => {
+const onProgress = ({ stage, done, total, left }) => {
   const bar = field("progress");
   if (total > 0) bar.value = done / total;
   else bar.removeAttribute("value");
@@ -51,6 +52,7 @@ const submit = async (event) => {
     const result = await runScore(wish, { signal: controller.signal, onProgress });
     history.unshift({ name: `${wish.a.label} against ${wish.b.label}`, result });
     render();
+    field("result").scrollIntoView({ block: "nearest" });
   } catch (error) {
     showFault(field("fault"), error);
   } finally {
@@ -59,33 +61,48 @@ const submit = async (event) => {
   }
 };
 
-const fact = (label, value) => (value === null || value === undefined ? null : el("p", { class: "small" }, el("span", { class: "soft" }, `${label}  `), value));
+const DISTANCES = [
+  ["fid", "FID", "Lower is closer."],
+  ["kid", "KID", "Lower is closer; unbiased, so fit for small sets."],
+  ["fid_infinity", "FID∞", "FID extrapolated to an unlimited number of images."],
+  ["is", "Inception score", "Of the first set alone; higher is clearer and more varied."],
+];
+const SHARES = ["precision", "recall", "density", "coverage"];
 
-const counts = ({ a, b }) => `${pretty(a, 0)} and ${pretty(b, 0)} images`;
-
-const headline = (name, distance) =>
+const headline = (title, { value, interval, verdict, reliable }, hint) =>
   el(
     "div",
     { class: "facts" },
-    el("h3", {}, name),
-    el("p", { class: "big" }, pretty(distance.value)),
-    distance.interval && el("p", { class: "soft" }, `95 % interval ${pretty(distance.interval[0])} to ${pretty(distance.interval[1])}`),
-    distance.verdict && el("p", { class: "verdict small" }, distance.verdict),
+    el("h3", {}, title),
+    el("p", { class: "big" }, pretty(value)),
+    interval && el("p", { class: "soft" }, `95 % interval ${pretty(interval[0])} to ${pretty(interval[1])}`),
+    el("p", { class: reliable === false ? "verdict small warn" : "verdict small soft" }, verdict ?? hint),
   );
 
+const countOf = (side) => (side ? `${side.n?.toLocaleString("en") ?? "an unknown number of"} images` : "none");
+
 const render = () => {
-  const blocks = [];
   const room = field("result").clientWidth;
   const width = room < 720 ? room : Math.round((room - 32) * 0.68); // .result has two columns where there is room
   const [{ name, result }] = history;
-  for (const [key, title] of [["fid", "FID"], ["kid", "KID"], ["is", "Inception score"]]) {
-    if (!result[key]) continue;
-    const rows = history.filter((one) => one.result[key]).slice(0, 6).map((one) => ({ name: one.name, ...one.result[key] }));
-    blocks.push(el("section", { class: "result", "aria-label": title }, headline(title, result[key]), distancePlot(title, rows, width)));
+  const blocks = DISTANCES.filter(([key]) => result[key]).map(([key, title, hint]) => {
+    const rows = history.filter((one) => one.result[key]).slice(0, ROWS);
+    const plot = distancePlot(title, rows.map((one) => ({ name: one.name, ...one.result[key] })), width);
+    return el("section", { class: "result", "aria-label": title }, headline(title, result[key], hint), plot);
+  });
+  const shares = SHARES.filter((key) => result[key]).map((key) => ({ name: `${key[0].toUpperCase()}${key.slice(1)}`, ...result[key] }));
+  if (shares.length > 0) {
+    const words = "Shares of one set that lie within the other's neighbourhoods; density may pass 1.";
+    const facts = el("div", { class: "facts" }, el("h3", {}, "Fidelity and variety"), el("p", { class: "soft small verdict" }, words));
+    blocks.push(el("section", { class: "result", "aria-label": "Fidelity and variety" }, facts, sharePlot(shares, width)));
   }
-  if (result.shares.length > 0) {
-    blocks.push(el("section", { class: "result", "aria-label": "Fidelity and variety" }, el("div", { class: "facts" }, el("h3", {}, "Fidelity and variety"), el("p", { class: "soft small verdict" }, "Shares of each set that lie within the other's neighbourhoods; 1 is best.")), sharePlot(result.shares, width)));
-  }
-  const facts = el("div", { class: "facts" }, el("h2", {}, name), fact("Sets", counts(result.counts)), fact("Protocol", result.protocol), ...result.warnings.map((text) => el("p", { class: "small verdict" }, text)));
-  field("result").replaceChildren(facts, ...blocks);
+  const how = `${countOf(result.a)} against ${countOf(result.b)}, protocol ${result.protocol}`;
+  const save = () => saveBlob(new Blob([JSON.stringify(result, null, 2)], { type: "application/json" }), "score.json");
+  const head = el(
+    "div",
+    { class: "stage-head" },
+    el("div", {}, el("h2", {}, name), el("p", { class: "soft small" }, how)),
+    el("button", { class: "button slim", type: "button", onclick: save }, "Save JSON"),
+  );
+  field("result").replaceChildren(head, ...blocks);
 };
