@@ -109,7 +109,9 @@ def _submit(operation: Operation) -> Handler:
     async def submit(core: "Core", call: Call) -> Response:
         files = {name: [(one.filename or name, await one.read()) for one in many] for name, many in call.files.items()}
         payload = await core.encode(_pack, call, files)
-        record = await core.jobs.submit(operation.name, payload, call.request.headers.get("idempotency-key"))
+        sent = call.request.headers
+        client = sent.get("authorization") or sent.get("x-api-key") or ""
+        record = await core.jobs.submit(operation.name, payload, sent.get("idempotency-key"), client)
         headers = {"Location": f"/v1/jobs/{record.id}"}
         return JSONResponse(view(record).model_dump(mode="json"), 202, headers)
 

@@ -103,18 +103,19 @@ class Jobs:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def submit(self, kind: str, payload: bytes, key: str | None = None) -> Record:
+    async def submit(self, kind: str, payload: bytes, key: str | None = None, client: str = "") -> Record:
         """Queues a job, or finds the one that was submitted under the same key.
 
         Args:
             key: the client's idempotency key, 1 to 255 visible ASCII characters.
+            client: whose key it is; other clients' equal keys are other keys.
         Raises:
             ConflictError: the key was used for something else.  OverloadError: too many jobs wait.
             InputError: the key is malformed.
         """
         digest = hashlib.sha256(kind.encode() + b"\n" + payload).hexdigest()
         async with self._submitting:
-            job_id = _id_of(key) if key is not None else secrets.token_hex(16)
+            job_id = _id_of(client, key) if key is not None else secrets.token_hex(16)
             with contextlib.suppress(NotFoundError):
                 earlier = await self.get(job_id)
                 if earlier.digest != digest:
@@ -309,9 +310,9 @@ def _alive(process: int) -> bool:
     return True
 
 
-def _id_of(key: str) -> str:
+def _id_of(client: str, key: str) -> str:
     if _KEY.fullmatch(key) is None:
         raise InputError(
             "Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.", where="Idempotency-Key"
         )
-    return hashlib.sha256(b"idempotency:" + key.encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{client}\n{key}".encode()).hexdigest()[:32]

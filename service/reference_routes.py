@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from starlette.responses import JSONResponse, Response
 
 import metrics
-from metrics import Images, Statistics
+from metrics import FeatureSet, Images
 from models.errors import InputError
 from service import sets
 from service.core import Core
@@ -28,32 +28,31 @@ async def create(core: Core, call: Call) -> Response:
     request: ReferenceRequest = call.body
     await core.references.check_free(request.name)
     source = await sets.uploaded(call.files["images"], "images", core.settings)
-    if isinstance(source, Statistics):
-        statistics = _checked(source, request.protocol)
+    if isinstance(source, Images):
+        kept = await _extracted(core, call, source, request.protocol)
     else:
-        statistics = await _extracted(core, call, source, request.protocol)
-    about = "statistics" if isinstance(source, Statistics) else source.name
-    reference = await core.references.add(request.name, statistics, about)
+        kept = _checked(source, request.protocol)
+    reference = await core.references.add(request.name, kept, source.name)
     headers = {"Location": f"/v1/references/{reference.name}"}
     return JSONResponse(view(reference).model_dump(mode="json"), 201, headers)
 
 
-async def _extracted(core: Core, call: Call, images: Images, protocol: str) -> Statistics:
-    def work(report: Report) -> Statistics:
-        return metrics.statistics(images, protocol=protocol, extractor=core.extractor(), progress=report)
+async def _extracted(core: Core, call: Call, images: Images, protocol: str) -> FeatureSet:
+    def work(report: Report) -> FeatureSet:
+        return metrics.features(images, protocol=protocol, extractor=core.extractor(), progress=report)
 
     patience_s = core.settings.deadline_s if call.progress is None else None
     return await core.scorer.run(work, call.progress, patience_s=patience_s)
 
 
-def _checked(statistics: Statistics, protocol: str) -> Statistics:
+def _checked(kept: FeatureSet, protocol: str) -> FeatureSet:
     """Statistics under the protocol; pytorch-fid's files do not say theirs, and are taken at the caller's word."""
-    if statistics.protocol not in (None, protocol):
+    if kept.statistics.protocol not in (None, protocol):
         raise InputError(
-            f"These statistics say that they were made with the protocol {statistics.protocol}, not {protocol}.",
+            f"These statistics say that they were made with the protocol {kept.statistics.protocol}, not {protocol}.",
             where="protocol",
         )
-    return replace(statistics, protocol=protocol)
+    return replace(kept, statistics=replace(kept.statistics, protocol=protocol))
 
 
 async def list_all(core: Core, _: Call) -> Response:
@@ -70,7 +69,7 @@ async def get(core: Core, call: Call) -> Response:
 async def download(core: Core, call: Call) -> Response:
     """The numbers, as pytorch-fid reads them."""
     reference = await core.references.get(call.request.path_params["name"])
-    data = await core.references.npz(reference.name)
+    data = await core.references.statistics(reference.name)
     headers = {"Content-Disposition": f'attachment; filename="{reference.name}.npz"', "ETag": f'"{reference.digest}"'}
     return Response(data, media_type="application/x-npz", headers=headers)
 

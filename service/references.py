@@ -1,15 +1,19 @@
-"""Named references: the statistics of a set, kept in the store so that it need not be sent again."""
+"""Named references: the statistics and features of a set, kept in the store so that it need not be sent again.
+
+FID needs the statistics alone; the features are what KID, precision and its kin, and intervals need. Statistics that
+were uploaded as an .npz have none.
+"""
 
 import asyncio
 import hashlib
 import json
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from metrics import Statistics
-from models.errors import ConflictError, LimitError, NotFoundError
+from metrics import FeatureSet, Statistics
+from models.errors import ConflictError, InputError, LimitError, NotFoundError
 from service.storage import Store, check_name
 
 _SECTION = "references"
@@ -21,13 +25,15 @@ class Reference:
 
     Attributes:
         n: images; None where statistics were uploaded that do not say.
+        features: whether more than FID can be had.
         source: what it was made of.
         created_at: seconds since 1970.
-        digest: SHA-256 of the .npz.
+        digest: SHA-256 of mu and sigma.
     """
 
     name: str
     n: int | None
+    features: bool
     protocol: str | None
     extractor: str | None
     source: str
@@ -51,21 +57,23 @@ class References:
         if len(names) >= self._most:
             raise LimitError(f"{self._most} references are kept already, the most; delete one first.", where="name")
 
-    async def add(self, name: str, statistics: Statistics, source: str) -> Reference:
-        """Keeps statistics under a name.
+    async def add(self, name: str, kept: FeatureSet, source: str) -> Reference:
+        """Keeps a set under a name.
 
         Raises:
             InputError: not a name.  ConflictError: it is taken.  LimitError: too many.  OverloadError: no room.
         """
-        data = await asyncio.to_thread(to_npz, statistics)
+        data = await asyncio.to_thread(to_npz, kept)
+        statistics = kept.statistics
         reference = Reference(
-            name,
-            statistics.n,
-            statistics.protocol,
-            statistics.extractor,
-            source,
-            time.time(),
-            hashlib.sha256(data).hexdigest(),
+            name=name,
+            n=statistics.n,
+            features=kept.features is not None,
+            protocol=statistics.protocol,
+            extractor=statistics.extractor,
+            source=source,
+            created_at=time.time(),
+            digest=hashlib.sha256(statistics.mu.tobytes() + statistics.sigma.tobytes()).hexdigest(),
         )
         async with self._writing:
             await self.check_free(name)
@@ -79,13 +87,14 @@ class References:
         data = await self._read(name, "json")
         return Reference(**json.loads(data))
 
-    async def npz(self, name: str) -> bytes:
-        """The .npz, as pytorch-fid reads it. Raises NotFoundError."""
-        return await self._read(name, "npz")
+    async def features(self, name: str) -> FeatureSet:
+        """What was kept. Raises NotFoundError."""
+        return await asyncio.to_thread(from_npz, await self._read(name, "npz"), f"reference {name}")
 
-    async def statistics(self, name: str) -> Statistics:
-        """Raises NotFoundError."""
-        return await asyncio.to_thread(from_npz, await self.npz(name))
+    async def statistics(self, name: str) -> bytes:
+        """The statistics alone, as an .npz that pytorch-fid reads. Raises NotFoundError."""
+        kept = await self.features(name)
+        return await asyncio.to_thread(to_npz, kept.statistics)
 
     async def delete(self, name: str) -> Reference:
         """Raises NotFoundError."""
@@ -111,16 +120,19 @@ class References:
             raise NotFoundError(f"There is no reference {name}; there are: {there}.", where="reference") from None
 
 
-def to_npz(statistics: Statistics) -> bytes:
+def to_npz(kept: FeatureSet | Statistics) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "statistics.npz"
-        statistics.save(path)
+        path = Path(folder) / "kept.npz"
+        kept.save(path)
         return path.read_bytes()
 
 
-def from_npz(data: bytes, name: str = "statistics.npz") -> Statistics:
-    """Raises InputError for what is not statistics; `name` is what the error calls it."""
+def from_npz(data: bytes, name: str) -> FeatureSet:
+    """Raises InputError for what is neither statistics nor features; `name` is what the error calls it."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name
+        path = Path(folder) / "kept.npz"
         path.write_bytes(data)
-        return Statistics.load(path)
+        try:
+            return replace(FeatureSet.load(path), name=name)
+        except InputError as error:
+            raise InputError(error.message.replace(path.name, name), where=error.where) from error

@@ -16,7 +16,7 @@ from service.core import Core
 from service.engine import Latents, Sampler
 from service.operations import Call, Operation
 from service.registry import Served
-from service.schemas import ClassLabel, SampleAnswer, SampleRequest
+from service.schemas import MAX_IMAGES, ClassLabel, SampleAnswer, SampleRequest
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,8 @@ async def sample(core: Core, call: Call) -> Response:
     plan = make_plan(served, request)
     choice = encoders.choose(call.request.headers.get("accept", ""), request.output, request.format, plan.count)
     assert isinstance(served.unit, Sampler)
-    if call.progress is None:
-        pixels = await served.unit.images(plan.rows)
-    else:
-        pixels = await bulk.draw(served.unit, plan.rows, call.progress)
+    pixels = await bulk.images(served.unit, plan.rows, call.progress)
+    core.telemetry.images.labels(served.source.name, "sample").inc(plan.count)
     content, media = await core.encode(pack, pixels, plan, choice, request.quality)
     if isinstance(content, dict):
         return JSONResponse(content)
@@ -143,7 +141,8 @@ def pack(pixels: Pixels, plan: Plan, choice: encoders.Choice, quality: int) -> t
     if choice.output == "image":
         return files[0], encoders.MEDIA[kind]
     if choice.output == "zip":
-        names = [f"{i:03d}{'' if seed is None else f'_seed{seed}'}.{kind}" for i, seed in enumerate(seeds)]
+        digits = max(3, len(str(plan.count - 1)))
+        names = [f"{i:0{digits}d}{'' if seed is None else f'_seed{seed}'}.{kind}" for i, seed in enumerate(seeds)]
         return encoders.zip_of(dict(zip(names, files, strict=True))), encoders.MEDIA["zip"]
     images = [
         {"seed": seed, "format": kind, "data": encoders.base64_of(file)}
@@ -159,7 +158,9 @@ def pack(pixels: Pixels, plan: Plan, choice: encoders.Choice, quality: int) -> t
 
 
 def seed_list(plan: Plan) -> str:
-    return ",".join(map(str, plan.seeds or []))
+    """`7,8,9`; for a job's thousands, which follow one another, `7..5006`: no HTTP library takes them in a header."""
+    seeds = plan.seeds or []
+    return f"{seeds[0]}..{seeds[-1]}" if len(seeds) > MAX_IMAGES else ",".join(map(str, seeds))
 
 
 def provenance(plan: Plan) -> dict[str, str]:

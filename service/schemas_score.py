@@ -5,7 +5,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-import metrics
 from service.schemas import Body, ModelName, Seed, Truncation
 
 
@@ -18,12 +17,12 @@ Protocol = Literal["pytorch-fid", "clean-fid"]
 ReferenceName = Annotated[
     str, Field(min_length=1, max_length=64, description="1 to 64 letters, digits, dots, dashes and underscores.")
 ]
-Metric = Annotated[str, Field(json_schema_extra={"enum": list(metrics.METRICS)})]
+Metric = Literal["fid", "kid", "prdc", "is", "fid_infinity"]
 Count = Annotated[int, Field(ge=2, le=1_000_000)]
 
 
 class ScoreRequest(Body):
-    """Two sets: `a` is judged, `b` is what it should look like.
+    """Two sets: `a` is judged, `b` is what it should look like (`is` alone needs no b).
 
     Each is given in one way: as files (form field a or b), as a named reference, or as a served model with a count.
     """
@@ -39,9 +38,12 @@ class ScoreRequest(Body):
     b_seed: Seed = 0
     b_truncation: Truncation | None = None
     metrics: Annotated[list[Metric], BeforeValidator(_split), Field(min_length=1, max_length=16)] = Field(
-        ["fid"], description=f"Of {', '.join(metrics.METRICS)}; in a form separated by commas."
+        ["fid"], description="In a form separated by commas. prdc is precision, recall, density and coverage."
     )
     protocol: Protocol = Field("pytorch-fid", description="How images are resized to 299 x 299; both sets alike.")
+    bootstrap: Annotated[int, Field(ge=0, le=1000)] = Field(
+        200, description="Resamples behind the 95 % intervals; 0 leaves them out."
+    )
 
 
 class ScoredSet(BaseModel):
@@ -59,9 +61,16 @@ class ScoreAnswer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
     a: ScoredSet
-    b: ScoredSet
+    b: ScoredSet | None
     protocol: str
-    fid: dict[str, Any] | None = None
+    extractor: str
+    fid: dict[str, Any] | None = Field(None, description="Absent where it was not asked for, as the others are.")
+    kid: dict[str, Any] | None = None
+    precision: dict[str, Any] | None = None
+    recall: dict[str, Any] | None = None
+    density: dict[str, Any] | None = None
+    coverage: dict[str, Any] | None = None
+    fid_infinity: dict[str, Any] | None = None
 
 
 class ReferenceRequest(Body):
@@ -76,11 +85,12 @@ class ReferenceView(BaseModel):
 
     name: str
     n: int | None = Field(description="Images; null for uploaded statistics that do not say.")
+    features: bool = Field(description="False for uploaded statistics without features: they serve for FID only.")
     protocol: str | None
     extractor: str | None
     source: str
     created_at: datetime
-    digest: str = Field(description="SHA-256 of the .npz.")
+    digest: str = Field(description="SHA-256 of mu and sigma, as float64.")
 
 
 class ReferenceList(BaseModel):

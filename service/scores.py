@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 import metrics
-from metrics import Images, Statistics
+from metrics import FeatureSet, Images
 from models.errors import InputError, LimitError
 from service import sets
 from service.core import Core
@@ -22,29 +22,44 @@ from service.uploads import FileField
 class Side:
     """One of the two sets. `about` goes into the answer, so that the score can be made again."""
 
-    source: Images | Statistics
+    source: Images | FeatureSet
     about: Mapping[str, Any]
 
 
 async def score(core: Core, call: Call) -> Response:
     """Two sets to distances, with intervals and verdicts."""
     request: ScoreRequest = call.body
-    a, b = await _side(core, call, "a"), await _side(core, call, "b")
+    a = await _side(core, call, "a")
+    alone = request.metrics == ["is"] and not _ways(call, "b")
+    b = None if alone else await _side(core, call, "b")
+    sides = [side for side in (a, b) if side is not None]
+    network = "is" in request.metrics or any(isinstance(side.source, Images) for side in sides)
 
     def work(report: Report) -> dict[str, Any]:
-        images = isinstance(a.source, Images) or isinstance(b.source, Images)
         return metrics.score(
             a.source,
-            b.source,
+            b.source if b is not None else None,
             metrics=request.metrics,
             protocol=request.protocol,
-            extractor=core.extractor() if images else None,
+            extractor=core.extractor() if network else None,
+            bootstrap=request.bootstrap,
             progress=report,
         )
 
     patience_s = core.settings.deadline_s if call.progress is None else None
     result = await core.scorer.run(work, call.progress, patience_s=patience_s)
-    return JSONResponse({**result, "a": {**result["a"], **a.about}, "b": {**result["b"], **b.about}})
+    about = {"a": {**result["a"], **a.about}, "b": {**result["b"], **b.about} if b is not None else None}
+    return JSONResponse({**result, **about})
+
+
+def _ways(call: Call, side: str) -> list[str]:
+    """In which ways the request gives a set."""
+    given = {
+        "files": call.files.get(side),
+        "a reference": getattr(call.body, f"{side}_reference"),
+        "a model": getattr(call.body, f"{side}_model") or getattr(call.body, f"{side}_n"),
+    }
+    return [name for name, value in given.items() if value]
 
 
 async def _side(core: Core, call: Call, side: str) -> Side:
@@ -58,24 +73,22 @@ async def _side(core: Core, call: Call, side: str) -> Side:
     reference, model, count, seed, truncation = (
         getattr(request, f"{side}_{name}") for name in ("reference", "model", "n", "seed", "truncation")
     )
-    files = call.files.get(side, [])
-    given = {"files": files, "a reference": reference, "a model": model or count}
-    ways = [name for name, value in given.items() if value]
+    ways = _ways(call, side)
     if len(ways) != 1:
         raise InputError(
             f"Give set {side} in one way: as files in the form field {side}, as {side}_reference, or as {side}_n "
             f"images of {side}_model; it has {' and '.join(ways) or 'none of them'}.",
             where=side,
         )
-    if (files or reference) and (truncation is not None or f"{side}_seed" in request.model_fields_set):
+    if ways != ["a model"] and (truncation is not None or f"{side}_seed" in request.model_fields_set):
         raise InputError(f"{side}_seed and {side}_truncation are for models.", where=f"{side}_seed")
-    if files:
-        uploaded = await sets.uploaded(files, side, core.settings)
+    if ways == ["files"]:
+        uploaded = await sets.uploaded(call.files[side], side, core.settings)
         return Side(uploaded, {"source": "files" if isinstance(uploaded, Images) else "statistics"})
-    if reference:
+    if ways == ["a reference"]:
         kept = await core.references.get(reference)
-        statistics = await core.references.statistics(reference)
-        return Side(statistics, {"source": f"reference {reference}", "digest": kept.digest})
+        features = await core.references.features(reference)
+        return Side(features, {"source": f"reference {reference}", "digest": kept.digest})
     if count is None:
         raise InputError(f"Say how many images the model shall draw: {side}_n.", where=f"{side}_n")
     most = core.settings.set_files if call.progress is None else core.settings.job_images

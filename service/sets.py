@@ -7,7 +7,7 @@ never in memory as pixels. Errors name the file at fault.
 import asyncio
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ import torch
 from starlette.datastructures import UploadFile
 
 import models
-from metrics import Images, Statistics
+from metrics import FeatureSet, Images, Loader
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service import archives, bulk
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from service.core import Core
     from service.settings import Settings
 
-Loader = Callable[[], Pixels]
-
 _NPZ_BYTES = 160 * 2**20  # two float64 arrays of 2048 x 2048, and room for a reference's features
 
 
-async def uploaded(files: Sequence[UploadFile], field: str, settings: "Settings") -> Images | Statistics:
+async def uploaded(files: Sequence[UploadFile], field: str, settings: "Settings") -> Images | FeatureSet:
     """The files of one form field: images, or one zip or tar of images, or one .npz of statistics.
 
     Raises:
@@ -44,7 +42,7 @@ async def uploaded(files: Sequence[UploadFile], field: str, settings: "Settings"
     return await asyncio.to_thread(_open, named, field, settings)
 
 
-def _open(named: Sequence[tuple[str, bytes]], field: str, settings: "Settings") -> Images | Statistics:
+def _open(named: Sequence[tuple[str, bytes]], field: str, settings: "Settings") -> Images | FeatureSet:
     if len(named) == 1 and archives.kind_of(named[0][1]) is not None:
         name, data = named[0]
         if archives.kind_of(data) == "zip" and _is_npz(data):
@@ -79,7 +77,7 @@ def _is_npz(data: bytes) -> bool:
         return False  # archives.py says what is wrong with it
 
 
-def _statistics(data: bytes, name: str, field: str) -> Statistics:
+def _statistics(data: bytes, name: str, field: str) -> FeatureSet:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(info.file_size for info in archive.infolist()) > _NPZ_BYTES:
             raise LimitError(f"{name} unpacks to more than statistics need.", where=field)

@@ -85,8 +85,8 @@ class Settings(BaseModel):
     """An archive's size once unpacked."""
     score_queue: int = Field(default=2, ge=0)
     """Requests that may wait while another set is scored."""
-    references: int = Field(default=100, ge=0)
-    """Named references kept; each takes 34 MB."""
+    references: int = Field(default=50, ge=0)
+    """Named references kept; each takes 34 MB, and 8 KB more for each image."""
     job_queue: int = Field(default=32, ge=1)
     """Jobs that may wait or run."""
     job_images: int = Field(default=50_000, ge=1)

@@ -22,6 +22,7 @@ import torch
 import uvicorn
 
 import models
+from metrics import Extractor
 from service.core import Core
 from service.routes import standalone
 from service.settings import Settings
@@ -134,9 +135,9 @@ class Local:
 
 
 @contextlib.contextmanager
-def local_server(settings: Settings) -> Iterator[Local]:
+def local_server(settings: Settings, extractor: Extractor | None = None) -> Iterator[Local]:
     """The endpoints without BentoML, in a thread with an event loop of its own."""
-    core = Core(settings)
+    core = Core(settings, extractor)
     app = standalone(core)
     port = free_port()
     config = uvicorn.Config(app, port=port, log_level="warning", ws="none", lifespan="on")
@@ -156,9 +157,9 @@ def serve(checkpoints: Path, tmp_path: Path) -> Iterator[Callable[..., Local]]:
     """`serve(max_batch=1)` starts a service with those settings; it stops when the test ends."""
     with contextlib.ExitStack() as stack:
 
-        def start(**settings: Any) -> Local:
+        def start(extractor: Extractor | None = None, **settings: Any) -> Local:
             defaults: dict[str, Any] = {"models": (checkpoints,), "store": tmp_path / "store", "reload_s": 0}
-            return stack.enter_context(local_server(Settings(**(defaults | settings))))
+            return stack.enter_context(local_server(Settings(**(defaults | settings)), extractor))
 
         yield start
 

@@ -137,10 +137,11 @@ def test_the_same_key_finds_the_same_job(store: FolderStore) -> None:
         work = Work()
         jobs = jobs_with(store, work)
         one, two = await asyncio.gather(jobs.submit("score", b"1", "key"), jobs.submit("score", b"1", "key"))
-        other = await jobs.submit("score", b"1", "other key"[:5])
+        other = await jobs.submit("score", b"1", "other")
         assert one.id == two.id != other.id
         with pytest.raises(ConflictError, match="Idempotency-Key was used"):
             await jobs.submit("score", b"2", "key")
+        assert (await jobs.submit("score", b"2", "key", "someone else")).id != one.id
         work.go.set()
         await over(jobs, one.id)
         assert (await jobs.submit("score", b"1", "key")).state == "done"
@@ -149,7 +150,7 @@ def test_the_same_key_finds_the_same_job(store: FolderStore) -> None:
         for bad in ("", "a b", "ä", "x" * 256, "a\n"):
             with pytest.raises(InputError, match="Idempotency-Key must be"):
                 await jobs.submit("score", b"1", bad)
-        await over(jobs, other.id)
+        await jobs.stop()
 
     asyncio.run(main())
 
