@@ -11,6 +11,8 @@ from models import GanError
 VANISHING = 1e-3  # of the largest gradient norm that this run has had
 COLLAPSED = 0.3  # of the data's mean pairwise distance; healthy runs stay above 0.7
 
+UNTRAINED = 0.05  # of a run
+
 
 class Diverged(GanError):
     """A loss or a weight is NaN or infinite."""
@@ -38,13 +40,14 @@ def check_finite(scalars: Mapping[str, float], snapshot: str) -> None:
         )
 
 
-def raised(gradient: float, reference_gradient: float, variety: float | None) -> list[str]:
+def raised(gradient: float, reference_gradient: float, variety: float | None, done: float) -> list[str]:
     """The sentences to print and log at a tick; usually none.
 
     Args:
         gradient: mean norm of the generator's gradient over the tick.
         reference_gradient: the largest such norm so far.
         variety: mean pairwise distance of samples over that of data, where it was measured.
+        done: share of the run that is behind, 0..1; untrained networks have no variety yet, which is no alarm.
     """
     alarms = []
     if gradient < VANISHING * reference_gradient:
@@ -52,9 +55,9 @@ def raised(gradient: float, reference_gradient: float, variety: float | None) ->
             f"vanishing gradient: the generator's is {gradient:.3g}, {gradient / reference_gradient:.1g} of its "
             "largest; the discriminator has won. Try the non-saturating loss, label smoothing, or a lower --d-lr."
         )
-    if variety is not None and variety < COLLAPSED:
+    if variety is not None and variety < COLLAPSED and done > UNTRAINED:
         alarms.append(
             f"mode collapse: samples lie {variety:.2f} times as far apart as the data. "
-            "Early in a run this passes; later, try spectral norm, a gradient penalty, or more discriminator steps."
+            "Try spectral norm, a gradient penalty, or more discriminator steps."
         )
     return alarms

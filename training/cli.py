@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GanError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # a second Ctrl-C: at once, without a snapshot
+        print("interrupted; the last snapshot is as it was", file=sys.stderr)
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:

@@ -43,8 +43,9 @@ from training.game import (
     set_rates,
 )
 from training.losses import LOSSES
+from training.perception import inception_features
 from training.pool import ImagePool
-from training.terms import cycle_consistency, identity_mapping
+from training.terms import cycle_consistency, identity_mapping, perceptual
 
 SHEET = 4  # photos of each domain on a picture
 CROWD = 16  # photos for the measure of variety
@@ -101,6 +102,7 @@ class CycleGANGame:
             averages=self.averages,
             pools={"a": self.pool_a, "b": self.pool_b},
         )
+        self.perception = inception_features(stage.device) if run.game.perceptual else None
         self.synced_a_to_b, self.synced_b_to_a = stage.synced(self.a_to_b), stage.synced(self.b_to_a)
         self.synced_judge_a, self.synced_judge_b = stage.synced(self.judge_a), stage.synced(self.judge_b)
 
@@ -146,6 +148,9 @@ class CycleGANGame:
                 )
                 total = total + game.cycle * game.identity * same
                 scalars["identity"] = same.detach()
+            if self.perception:
+                for image, target in ((back_a, real_a), (back_b, real_b)):
+                    total = total + game.perceptual * perceptual(self.perception, image=image.float(), target=target)
             self.g_optimizer.zero_grad(set_to_none=True)
             total.backward()
         self.g_optimizer.step()

@@ -46,6 +46,7 @@ from training.game import (
     set_rates,
 )
 from training.losses import LOSSES
+from training.perception import inception_features
 from training.terms import feature_matching, gradient_penalty, r1_penalty
 
 SHEET = 64  # samples on a picture
@@ -108,6 +109,7 @@ class DCGANGame:
             optimizers={"generator": self.g_optimizer, "discriminator": self.d_optimizer},
             averages={"generator": self.average},
         )
+        self.perception = inception_features(stage.device) if run.game.perceptual else None
         self.synced_generator = stage.synced(self.generator)
         self.synced_discriminator = stage.synced(self.discriminator)
 
@@ -181,6 +183,9 @@ class DCGANGame:
             total = loss
             if game.feature_matching:
                 total = total + game.feature_matching * self._matched(seen, self._seen(real, noise, own))
+            if self.perception:
+                shown, wanted = self.perception(fake), self.perception(real)
+                total = total + game.perceptual * feature_matching(real=[wanted], fake=[shown])
             self.g_optimizer.zero_grad(set_to_none=True)
             total.backward()
         self.g_optimizer.step()

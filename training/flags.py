@@ -60,6 +60,11 @@ def to_dict(run: Any) -> dict[str, dict[str, Any]]:
     return dataclasses.asdict(run)
 
 
+def defaults(run: Any) -> dict[str, dict[str, Any]]:
+    """{group: {option: default}} of a run type."""
+    return {name: dataclasses.asdict(group) for name, group in groups(run)}
+
+
 def from_dict(run: type[Run], source: Mapping[str, Any], *, origin: str) -> Run:
     """Builds a run from {group: {option: value}}; options left out take their defaults.
 

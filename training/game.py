@@ -6,7 +6,7 @@ so two processes see what one would.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from models import InputError, Metadata
 from models.images import Pixels
 from training.config import Machine, Optimizer, Pace
 from training.ema import Average
+from training.norms import channels_last
 from training.pool import ImagePool
 
 Scalars = dict[str, Tensor]
@@ -85,9 +86,13 @@ class Game(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One distance to measure: `fakes(n)` gives about n generated images in batches, uint8 [b, h, w, 3]."""
+    """One distance to measure.
 
-    fakes: Any
+    fakes: called with n, gives n generated images (or as many as there are sources to translate) in batches,
+        uint8 [b, h, w, c].  reference: the real images, uint8 [n, h, w, c].
+    """
+
+    fakes: Callable[[int], Iterator[Pixels]]
     reference: Tensor
 
 
@@ -113,7 +118,7 @@ class Stage:
     def place(self, network: nn.Module) -> nn.Module:
         """Moves a fresh network here, in the memory layout that is fastest here."""
         network = network.to(self.device)
-        return network.to(memory_format=torch.channels_last) if self.channels_last else network  # type: ignore[call-overload]
+        return channels_last(network) if self.channels_last else network
 
     def synced(self, network: nn.Module) -> nn.Module:
         """The network to call where its weights are to be trained: gradients are averaged over all processes."""

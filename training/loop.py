@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from metrics import Extractor
 from models import GanError
 from training import alarms, evaluate, finish, folder, inference, report, state
 from training.build import build
@@ -26,8 +27,13 @@ class Outcome:
     finished: bool
 
 
-def train(run: Run, *, resume: bool = False) -> Outcome:
+def train(run: Run, *, resume: bool = False, extractor: Extractor | None = None) -> Outcome:
     """Trains from the first image, or from the snapshot in the run's folder, to the last.
+
+    Args:
+        run: the configuration, a `DCGANRun` or a `CycleGANRun`.
+        resume: go on with the run in `run.output.out`.
+        extractor: for scores during training; by default the Inception, as `metrics.score`.
 
     Raises:
         InputError: configuration, data or folder cannot be used; nothing was trained.
@@ -45,21 +51,28 @@ def train(run: Run, *, resume: bool = False) -> Outcome:
         if resume:
             progress = state.restore(state.read(out.state), about, game.players, world)
         try:
+            scorer = evaluate.Scorer(run.watch, game.evaluations(), out.root, digest, world, extractor)
             with stop_signals() as stop:
-                return _train(run, game, out, progress, about, world, stop)
+                return _train(run, game, out, progress, about, scorer, world, stop)
         except OSError as error:
             raise GanError(f"The run cannot write to {out.root}: {error}. {_last_good(out)}") from error
 
 
 def _train(
-    run: Run, game: Game, out: RunFolder, progress: state.Progress, about: state.About, world: World, stop: Stop
+    run: Run,
+    game: Game,
+    out: RunFolder,
+    progress: state.Progress,
+    about: state.About,
+    scorer: evaluate.Scorer,
+    world: World,
+    stop: Stop,
 ) -> Outcome:
     total = round(run.pace.kimg * 1000)
     if world.first:
         out.begin(about.config, progress.images)
     board = report.Board(out.tensorboard, progress.images) if run.watch.tensorboard and world.first else None
     bar = report.bar(total, progress.images, world)
-    scorer = evaluate.Scorer(run.watch)
     due = Due(run, game.images_per_step)
     meter = Meter()
 
@@ -85,15 +98,15 @@ def _train(
         progress.reference_gradient = max(progress.reference_gradient, line["g_gradient_norm"])
         if sampling or scoring or saving:
             game.refresh()
-        better = False
+        scores = scorer() if scoring else {}
+        better = bool(scores) and evaluate.keep_best(scores, progress)
         if world.first:
-            scores = scorer(game.evaluations()) if scoring else {}
             variety = game.variety() if sampling else None
-            warnings = alarms.raised(line["g_gradient_norm"], progress.reference_gradient, variety)
+            done = progress.images / total
+            warnings = alarms.raised(line["g_gradient_norm"], progress.reference_gradient, variety, done)
             entry = report.entry(progress, line, variety, scores, warnings)
             out.append_log(entry)
             report.show(entry, total)
-            better = evaluate.keep_best(scores, progress)
             if board:
                 board.scalars(entry)
             if sampling:
@@ -103,7 +116,6 @@ def _train(
                     board.picture(sheet, progress.images)
 
         # --- snapshots: the last, and the best beside it ---
-        better = world.any(better)
         for due_now, snapshot, checkpoint in (
             (saving, out.state, out.checkpoint()),
             (better, out.best, out.checkpoint("best")),

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 from models import CheckpointError, ConflictError, atomic_path
-from training.config import CHANGEABLE, SCHEDULE
+from training.config import CHANGEABLE, RUNS, SCHEDULE
 from training.distributed import World
-from training.flags import differences
+from training.flags import defaults, differences, merged
 from training.game import Players
 
 FORMAT = 1
@@ -127,7 +127,8 @@ def restore(state: dict[str, Any], about: About, players: Players, world: World)
 
 def _changes(state: dict[str, Any], about: About, world: World) -> list[str]:
     """One line for each thing that may not differ from the snapshot and does."""
-    before = json.loads(state["config"])
+    # an option that is newer than the snapshot had its default then
+    before = merged(defaults(RUNS[about.kind]), json.loads(state["config"]))
     falling = any(_falling(config, state["progress"]["images"]) for config in (before, about.config))
     lines = []
     for name, (old, new) in differences(before, about.config).items():
