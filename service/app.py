@@ -8,12 +8,16 @@ from starlette.responses import Response
 
 from service.bento import Incoming, api
 from service.core import Core
+from service.generations import GENERATIONS
+from service.inspection import INSPECT
+from service.interpolation import INTERPOLATE
 from service.middleware import Edge
 from service.reference_routes import CREATE_REFERENCE
-from service.routes import REFERENCE_JOB, SAMPLE_JOB, SCORE_JOB, mounted
+from service.routes import INTERPOLATE_JOB, REFERENCE_JOB, SAMPLE_JOB, SCORE_JOB, TRANSLATE_JOB, mounted
 from service.sampling import SAMPLE
 from service.scores import SCORE
 from service.settings import Settings
+from service.translation import TRANSLATE
 
 CORE = Core(Settings.from_environment())
 
@@ -43,6 +47,22 @@ class GanService:
     async def sample(self, call: Incoming, /) -> Response:
         return await call.answer(CORE)
 
+    @api(INTERPOLATE)
+    async def interpolate(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(TRANSLATE)
+    async def translate(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(GENERATIONS)
+    async def generations(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(INSPECT)
+    async def inspect(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
     @api(SCORE)
     async def score(self, call: Incoming, /) -> Response:
         return await call.answer(CORE)
@@ -53,6 +73,14 @@ class GanService:
 
     @api(SAMPLE_JOB)
     async def submit_sample(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(INTERPOLATE_JOB)
+    async def submit_interpolate(self, call: Incoming, /) -> Response:
+        return await call.answer(CORE)
+
+    @api(TRANSLATE_JOB)
+    async def submit_translate(self, call: Incoming, /) -> Response:
         return await call.answer(CORE)
 
     @api(SCORE_JOB)

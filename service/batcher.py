@@ -107,11 +107,15 @@ class Batcher(Generic[Item, Result]):
     def submit_all(
         self, key: Hashable, items: Sequence[tuple[Item, int]], tag: object = None
     ) -> "list[asyncio.Future[Result]]":
-        """Queues all of the items or, where there is no room for them, none (OverloadError)."""
+        """Queues all of the items or, where the queue is full, none (OverloadError).
+
+        The last request let in may overshoot the bound, so that one larger than the whole queue is not turned away
+        for ever.
+        """
         loop = asyncio.get_running_loop()
         total = sum(size for _, size in items)
         with self._lock:
-            if self._queue and self._queued + total > self._max_queue:
+            if self._queued >= self._max_queue:
                 raise OverloadError(
                     f"{self._queued} images are waiting already, of at most {self._max_queue}; try again later.",
                     retry_after_s=self._queued * self._seconds_per_unit,

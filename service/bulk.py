@@ -10,6 +10,11 @@ from models.images import Pixels
 from service.engine import Latents, Sampler
 
 
+async def images(unit: Sampler, rows: Latents, progress: Callable[[int, int], None] | None) -> Pixels:
+    """Latents [n, latent] -> uint8 [n, h, w, c]; at once for a request, patiently for a job (with `progress`)."""
+    return await unit.images(rows) if progress is None else await draw(unit, rows, progress)
+
+
 async def draw(unit: Sampler, rows: Latents, progress: Callable[[int, int], None]) -> Pixels:
     """Latents [n, latent] -> uint8 [n, h, w, c], one batch after the other: requests are served in between.
 

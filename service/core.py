@@ -50,7 +50,7 @@ class Core:
         self.keys = load_keys(settings)
         self.rate = RateLimit(settings.rate_per_minute)
         self.engine = Engine(settings, self.telemetry)
-        self.registry = Registry(settings, self.engine)
+        self.registry = Registry(settings, self.engine, self.telemetry)
         self.encoders = ThreadPoolExecutor(2, "encode")
         self.store = FolderStore(settings.store)
         self.references = References(self.store, settings.references)

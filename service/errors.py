@@ -16,6 +16,7 @@ Every body is `{"error": {"code", "message", "where"}}`; `Retry-After` goes with
 
 import logging
 import math
+import re
 from collections.abc import Mapping
 
 from pydantic import ValidationError
@@ -120,9 +121,14 @@ def _body(
     return JSONResponse({"error": {"code": code, "message": message, "where": where}}, status, headers)
 
 
+# A field's name, and not pydantic's name for one side of a union ("list[constrained-int]", "int").
+_FIELD = re.compile(r"(?!(?:int|str|float|bool|none)$)[a-z][a-zA-Z0-9_]*")
+
+
 def describe(error: ValidationError) -> tuple[str, str]:
     """The first thing wrong, as a sentence, and the field it is about (`latents.0.3`)."""
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "body"
+    parts = [str(part) for part in first["loc"] if isinstance(part, int) or _FIELD.fullmatch(part)]
+    where = ".".join(parts) or "body"
     more = f" ({error.error_count() - 1} more.)" if error.error_count() > 1 else ""
     return f"{where}: {first['msg']}.{more}", where

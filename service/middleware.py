@@ -40,6 +40,8 @@ class Edge:
         if scope["type"] != "http" or scope["path"] in _QUIET:
             await self._app(scope, receive, send)
             return
+        if scope["path"] == "/docs.json":  # BentoML's own description would be a second, wrong one
+            scope = {**scope, "path": "/openapi.json", "raw_path": b"/openapi.json"}
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         ident = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -63,10 +65,12 @@ class Edge:
             await error_response(error)(scope, receive, send_with_id)
         else:
             self._inside += 1
+            self._core.telemetry.in_progress.set(self._inside)
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
                 self._inside -= 1
+                self._core.telemetry.in_progress.set(self._inside)
         finally:
             seconds = time.perf_counter() - started
             self._record(scope, status, seconds, caller)

@@ -22,6 +22,7 @@ import models
 from models.errors import CheckpointError, GanError, InputError, NotFoundError, OverloadError
 from service.engine import Engine, Sampler
 from service.settings import Settings
+from service.telemetry import Telemetry
 from service.translator import Translator
 
 _log = logging.getLogger("gan")
@@ -72,9 +73,11 @@ class Refusal:
 class Registry:
     """Names to served models. Reads and swaps happen on the event loop, so that a reader never sees half a change."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, telemetry: Telemetry) -> None:
         self._settings = settings
         self._engine = engine
+        self._telemetry = telemetry
+        self._shown: set[tuple[str, str]] = set()
         self._served: dict[Path, Served] = {}
         self._stamps: dict[Path, Stamp] = {}
         self._current: dict[str, Served] = {}
@@ -145,6 +148,7 @@ class Registry:
         self._refused = {p: why for p, why in self._refused.items() if p in sources} | problems
         self._aliases = aliases
         self._choose()
+        self._show()
 
     async def watch(self) -> None:
         """Refreshes until cancelled."""
@@ -181,6 +185,13 @@ class Registry:
     def _worse(self, new: models.Metadata, old: models.Metadata) -> str | None:
         margin = self._settings.gate_fid_margin
         return None if margin is None else fid_verdict(new, old, margin)
+
+    def _show(self) -> None:
+        """gan_model_info: 1 for each version that is served, 0 for those that were."""
+        now = {(one.id, one.digest) for one in self._served.values()}
+        for model, digest in self._shown | now:
+            self._telemetry.model_info.labels(model, digest).set((model, digest) in now)
+        self._shown = now
 
     def _choose(self) -> None:
         """Puts the highest version of each name into service, if the gate lets it."""

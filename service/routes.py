@@ -10,21 +10,27 @@ two lines to app.py (a test compares the two).
 
 import contextlib
 import functools
+import json
 from collections.abc import AsyncIterator, Sequence
 
+from prometheus_client import generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from service.catalogue import MODELS
 from service.core import Core
 from service.errors import error_response
+from service.generations import GENERATIONS
+from service.inspection import INSPECT
+from service.interpolation import INTERPOLATE
 from service.job_routes import DELETE_JOB, GET_JOB, GET_RESULT, job_of, runner
 from service.middleware import Edge
+from service.openapi import document
 from service.operations import Operation, run
 from service.page import page_routes
 from service.reference_routes import (
@@ -36,14 +42,26 @@ from service.reference_routes import (
 )
 from service.sampling import SAMPLE
 from service.schemas import SampleJob
+from service.schemas_images import InterpolateJob
 from service.scores import SCORE
+from service.translation import TRANSLATE
 
 # What also runs as a job, with the operation that submits it.
 SAMPLE_JOB, SCORE_JOB, REFERENCE_JOB = job_of(SAMPLE, SampleJob), job_of(SCORE), job_of(CREATE_REFERENCE)
-JOBS = ((SAMPLE, SAMPLE_JOB), (SCORE, SCORE_JOB), (CREATE_REFERENCE, REFERENCE_JOB))
+INTERPOLATE_JOB, TRANSLATE_JOB = job_of(INTERPOLATE, InterpolateJob), job_of(TRANSLATE)
+JOBS = (
+    (SAMPLE, SAMPLE_JOB),
+    (INTERPOLATE, INTERPOLATE_JOB),
+    (TRANSLATE, TRANSLATE_JOB),
+    (SCORE, SCORE_JOB),
+    (CREATE_REFERENCE, REFERENCE_JOB),
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     SAMPLE,
+    INTERPOLATE,
+    TRANSLATE,
+    GENERATIONS,
     SCORE,
     CREATE_REFERENCE,
     LIST_REFERENCES,
@@ -54,6 +72,7 @@ OPERATIONS: tuple[Operation, ...] = (
     GET_JOB,
     GET_RESULT,
     DELETE_JOB,
+    INSPECT,
     MODELS,
 )
 
@@ -78,7 +97,9 @@ def standalone(core: Core) -> Starlette:
         await core.stop()
 
     edge = Middleware(Edge, core=core)
-    return Starlette(routes=_routes(core, OPERATIONS), lifespan=lifespan, middleware=[edge])
+    own_metrics = Route("/metrics", lambda _: PlainTextResponse(generate_latest(core.telemetry.registry)))
+    routes = [own_metrics, *_routes(core, OPERATIONS)]
+    return Starlette(routes=routes, lifespan=lifespan, middleware=[edge])
 
 
 def _routes(core: Core, operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -88,11 +109,21 @@ def _routes(core: Core, operations: Sequence[Operation]) -> list[BaseRoute]:
         Route(one.path, functools.partial(_endpoint, one, core), methods=[one.method], name=one.name)
         for one in operations
     ]
+    routes.append(Route("/openapi.json", _document, methods=["GET"]))
     return [*routes, *page_routes(), Route("/{path:path}", _Fallback(routes))]
 
 
 async def _endpoint(operation: Operation, core: Core, request: Request) -> Response:
     return await run(operation, core, request)
+
+
+@functools.cache
+def _document_bytes() -> bytes:
+    return json.dumps(document(OPERATIONS)).encode()
+
+
+async def _document(_: Request) -> Response:
+    return Response(_document_bytes(), media_type="application/json")
 
 
 class _Fallback:

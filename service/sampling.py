@@ -80,7 +80,10 @@ def make_plan(served: Served, request: SampleRequest) -> Plan:
             assert isinstance(base, int)
             seeds = models.sample_seeds(base, count)
         latents = models.draw(seeds, network.latent_size, truncation=request.truncation)
-    classes = class_weights(network, request.classes, count)
+    labels: ClassLabel | list[ClassLabel] | None = request.classes
+    if labels is None and network.classes and seeds is not None:
+        labels = [seed % len(network.classes) for seed in seeds]  # of the seed alone, so that it can be made again
+    classes = class_weights(network, labels, count)
     rows = Latents(latents, classes)
     served.unit.check(rows)  # type: ignore[union-attr]
     return Plan(served, rows, seeds, request.truncation)

@@ -44,7 +44,9 @@ class SampleRequest(Body):
         None, description="One latent vector for each image, in place of seeds."
     )
     classes: ClassLabel | Annotated[list[ClassLabel], Field(min_length=1, max_length=MAX_IMAGES)] | None = Field(
-        None, alias="class", description="Number or name; one for all, or one for each image."
+        None,
+        alias="class",
+        description="Number or name; one for all, or one for each image. By default seed modulo the number of classes.",
     )
     truncation: Truncation | None = None
     output: Literal["image", "grid", "zip", "npz", "json"] | None = Field(

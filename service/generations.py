@@ -1,0 +1,98 @@
+"""POST /v1/images/generations, in OpenAI's shape, so that its clients work with this service."""
+
+import secrets
+import time
+
+import numpy as np
+from PIL import Image
+from starlette.responses import JSONResponse, Response
+
+import models
+from models.errors import InputError
+from models.images import Pixels
+from service import encoders
+from service.core import Core
+from service.engine import Latents, Sampler
+from service.operations import Call, Operation
+from service.sampling import class_weights
+from service.schemas import ImageFormat
+from service.schemas_images import Generated, GenerationAnswer, GenerationRequest
+
+_LONGEST = 2048
+
+
+async def generate(core: Core, call: Call) -> Response:
+    """A sample, asked for and answered in other words."""
+    request: GenerationRequest = call.body
+    served = core.registry.get(request.model, Sampler)
+    assert isinstance(served.unit, Sampler)
+    network = served.unit.network
+    count = request.n or 1
+    width, height = _size(request.size, network.image_size)
+    base = secrets.randbelow(2**53) if request.seed is None else request.seed
+    seeds = models.sample_seeds(base, count)
+    labels = _classes(network, request.prompt, seeds)
+    rows = Latents(models.draw(seeds, network.latent_size), class_weights(network, labels, count))
+    pixels = await served.unit.images(rows)
+    core.telemetry.images.labels(served.source.name, "generations").inc(count)
+    kind = request.output_format or "png"
+    texts = [{"gan.model": served.id, "gan.digest": served.digest, "gan.seed": str(seed)} for seed in seeds]
+    files = await core.encode(_files, pixels, (width, height), kind, texts)
+    as_url = request.response_format == "url"
+    data = [
+        Generated(seed=seed, url=f"data:{encoders.MEDIA[kind]};base64,{file}")
+        if as_url
+        else Generated(seed=seed, b64_json=file)
+        for seed, file in zip(seeds, files, strict=True)
+    ]
+    answer = GenerationAnswer(
+        created=int(time.time()), data=data, model=served.id, size=f"{width}x{height}", output_format=kind
+    )
+    return JSONResponse(answer.model_dump(exclude_none=True))
+
+
+def _size(size: str | None, own: int) -> tuple[int, int]:
+    if size in (None, "auto"):
+        return own, own
+    width, height = (int(side) for side in size.split("x"))
+    if max(width, height) > _LONGEST:
+        raise InputError(f"A size is at most {_LONGEST}x{_LONGEST}, not {size}.", where="size")
+    return width, height
+
+
+def _classes(network: models.Generator, prompt: str, seeds: list[int]) -> list[int | str] | None:
+    """The class that the prompt names; where it names none, each seed's own (as /v1/sample has it)."""
+    if not network.classes:
+        return None
+    words = prompt.lower()
+    named = [name for name in network.classes if name.lower() in words]
+    if named:
+        return [max(named, key=len)] * len(seeds)
+    return [seed % len(network.classes) for seed in seeds]
+
+
+def _files(pixels: Pixels, size: tuple[int, int], kind: ImageFormat, texts: list[dict[str, str]]) -> list[str]:
+    """The images as base64 files, resampled where another size was asked for."""
+    files = []
+    for one, text in zip(pixels, texts, strict=True):
+        picture = one
+        if one.shape[1::-1] != size:
+            image = Image.fromarray(one[..., 0] if one.shape[2] == 1 else one)
+            resized = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+            picture = resized[..., None] if one.shape[2] == 1 else resized
+        files.append(encoders.base64_of(models.encode(picture, kind, text=text)))
+    return files
+
+
+GENERATIONS = Operation(
+    "POST",
+    "/v1/images/generations",
+    "generations",
+    "Draw images, in OpenAI's shape",
+    generate,
+    "generate",
+    body=GenerationRequest,
+    answers={"application/json": GenerationAnswer},
+    errors=(404,),
+    examples={"two": {"prompt": "", "n": 2, "size": "auto", "response_format": "b64_json", "seed": 7}},
+)

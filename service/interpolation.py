@@ -1,0 +1,213 @@
+"""POST /v1/interpolate: keyframes to frames."""
+
+import io
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from starlette.responses import JSONResponse, Response
+
+import models
+from models.errors import InputError, LimitError
+from models.images import Pixels
+from service import bulk, encoders
+from service.core import Core
+from service.engine import Latents, Sampler
+from service.errors import NotAcceptableError
+from service.operations import Call, Operation
+from service.sampling import class_weights
+from service.schemas import ImageFormat
+from service.schemas_images import MAX_FRAMES, InterpolateAnswer, InterpolateRequest
+
+Output = Literal["strip", "zip", "gif", "webp", "apng", "json"]
+Blend = Callable[[torch.Tensor, torch.Tensor, float | torch.Tensor], torch.Tensor]
+_FROM_ACCEPT: dict[str, Output] = {
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/apng": "apng",
+    "image/png": "strip",
+    "image/jpeg": "strip",
+    "image/*": "strip",
+    "*/*": "strip",
+    "application/zip": "zip",
+    "application/json": "json",
+    "application/*": "json",
+}
+_STRIP_SIDE = 16_383  # pixels: WebP's own limit; JPEG's is four times that
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What to answer; `format` is of single images."""
+
+    output: Output
+    format: ImageFormat
+
+
+async def interpolate(core: Core, call: Call) -> Response:
+    """Draws the frames, all of them in shared batches, and packs them."""
+    request: InterpolateRequest = call.body
+    served = core.registry.get(request.model, Sampler)
+    unit = served.unit
+    assert isinstance(unit, Sampler)
+    choice = choose(call.request.headers.get("accept", ""), request)
+    frames = plan_frames(unit.network, request)
+    count = len(frames.latents)
+    if call.progress is None and count > MAX_FRAMES:
+        raise LimitError(f"These are {count} frames; a request makes {MAX_FRAMES}, a job more.", where="steps")
+    columns = request.steps if request.shape == "map" else count
+    if choice.output == "strip":
+        _check_strip(unit.network.image_size, columns, count)
+    pixels = await bulk.images(unit, frames, call.progress)
+    core.telemetry.images.labels(served.source.name, "interpolate").inc(count)
+    content = await core.encode(pack, pixels, choice, columns, request)
+    headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Frames": str(count)}
+    if isinstance(content, list):
+        answer = InterpolateAnswer(
+            model=served.id,
+            digest=served.digest,
+            frames=count,
+            columns=columns,
+            images=content,
+            format=choice.format,
+        )
+        return JSONResponse(answer.model_dump(), headers=headers)
+    media = encoders.MEDIA[choice.format] if choice.output == "strip" else _MEDIA[choice.output]
+    return Response(content, media_type=media, headers=headers)
+
+
+_MEDIA = {"gif": "image/gif", "webp": "image/webp", "apng": "image/apng", "zip": "application/zip"}
+
+
+def choose(accept: str, request: InterpolateRequest) -> Choice:
+    """The rule of encoders.py, for this endpoint's outputs."""
+    wanted = encoders.accepted(accept)
+    output = request.output or next((_FROM_ACCEPT[media] for media in wanted if media in _FROM_ACCEPT), None)
+    if output is None:
+        raise NotAcceptableError(f"Accept allows none of: {', '.join(_FROM_ACCEPT)}.", where="accept")
+    if request.shape == "map" and output in ("gif", "webp", "apng"):
+        raise InputError("A map is no animation: ask for strip, zip or json.", where="output")
+    jpeg = "image/jpeg" in wanted and "image/png" not in wanted
+    return Choice(output, request.format or ("jpeg" if jpeg else "png"))
+
+
+def plan_frames(network: models.Generator, request: InterpolateRequest) -> Latents:
+    """Latents (and class weights) of every frame, in order.
+
+    Raises InputError for keyframes that contradict each other or are too few.
+    """
+    latents, classes = _keyframes(network, request)
+    method: Blend = models.slerp if request.method == "slerp" else models.lerp
+    if request.shape == "map":
+        if request.loop:
+            raise InputError("A map has no loop.", where="loop")
+        if len(latents) != 4:
+            raise InputError(f"A map has four corners, not {len(latents)} keyframes.", where="seeds")
+        mixed = [_map(one, request.steps, blend) for one, blend in ((latents, method), (classes, models.lerp))]
+    else:
+        if len(latents) < 2:
+            raise InputError("A path has two keyframes or more, as seeds, latents or classes.", where="seeds")
+        pairs = ((latents, method), (classes, models.lerp))
+        mixed = [_path(one, request.steps, request.loop, blend) for one, blend in pairs]
+    return Latents(mixed[0], mixed[1] if network.classes else None)
+
+
+def _keyframes(network: models.Generator, request: InterpolateRequest) -> tuple[torch.Tensor, torch.Tensor]:
+    """(latents [k, latent], class weights [k, classes or 0])."""
+    if (request.seeds is None) == (request.latents is None):
+        raise InputError("Give the keyframes as seeds or as latents, one of the two.", where="seeds")
+    if request.latents is not None:
+        if request.truncation is not None:
+            raise InputError("Truncation goes with seeds, not with latents.", where="truncation")
+        if any(len(row) != network.latent_size for row in request.latents):
+            raise InputError(f"Each latent of this model has {network.latent_size} numbers.", where="latents")
+        latents = torch.tensor(request.latents, dtype=torch.float32)
+    else:
+        latents = models.draw(request.seeds or [], network.latent_size, truncation=request.truncation)
+    labels = request.classes
+    if labels is None and network.classes:
+        raise InputError(f"This model needs classes: {', '.join(network.classes)}.", where="classes")
+    weights = class_weights(network, labels, len(labels)) if labels else None
+    weights = torch.zeros(1, 0) if weights is None else weights
+    count = max(len(latents), len(weights))
+    for name, one in (("seeds" if request.latents is None else "latents", latents), ("classes", weights)):
+        if len(one) not in (1, count):
+            raise InputError(f"{name} has {len(one)} entries, where 1 or {count} fit.", where=name)
+    return latents.expand(count, -1), weights.expand(count, -1)
+
+
+def _path(keys: torch.Tensor, steps: int, loop: bool, blend: Blend) -> torch.Tensor:
+    """[k, x] -> [frames, x]: `steps` frames from each keyframe on, and without a loop the last keyframe."""
+    ends = torch.cat([keys, keys[:1]]) if loop else keys
+    t = (torch.arange(steps) / steps)[:, None]
+    parts = [blend(start[None], end[None], t) for start, end in itertools.pairwise(ends)]
+    return torch.cat([*parts, *([] if loop else [keys[-1:]])]).float()
+
+
+def _map(corners: torch.Tensor, side: int, blend: Blend) -> torch.Tensor:
+    """[4, x] -> [side * side, x], row by row."""
+    t = torch.linspace(0, 1, side)[:, None] if side > 1 else torch.zeros(1, 1)
+    top, bottom = blend(corners[0:1], corners[1:2], t), blend(corners[2:3], corners[3:4], t)
+    return torch.cat([blend(top, bottom, float(row)) for row in t]).float()
+
+
+def _check_strip(size: int, columns: int, count: int) -> None:
+    rows = -(-count // columns)
+    if max(columns, rows) * size > _STRIP_SIDE:
+        raise LimitError(
+            f"A strip of {columns} x {rows} images of {size} pixels is longer than {_STRIP_SIDE} pixels; ask for zip.",
+            where="output",
+        )
+
+
+def pack(pixels: Pixels, choice: Choice, columns: int, request: InterpolateRequest) -> bytes | list[str]:
+    """The frames uint8 [n, h, w, c] as bytes, or as a list of base64 for JSON."""
+    if choice.output == "strip":
+        return models.encode(models.grid(pixels, columns, padding=0), choice.format, quality=request.quality)
+    if choice.output in ("gif", "webp", "apng"):
+        return animate(pixels, choice.output, request.frame_ms, request.quality)
+    files = encoders.files(pixels, choice.format, request.quality)
+    if choice.output == "zip":
+        return encoders.zip_of({f"{index:05d}.{choice.format}": file for index, file in enumerate(files)})
+    return [encoders.base64_of(file) for file in files]
+
+
+def animate(pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int, quality: int) -> bytes:
+    """An endless animation."""
+    images = [Image.fromarray(np.squeeze(one, 2) if one.shape[2] == 1 else one) for one in pixels]
+    buffer = io.BytesIO()
+    first, rest = images[0], images[1:]
+    if kind == "gif":
+        first.save(buffer, "GIF", save_all=True, append_images=rest, duration=frame_ms, loop=0, disposal=1)
+    elif kind == "webp":
+        first.save(buffer, "WEBP", save_all=True, append_images=rest, duration=frame_ms, loop=0, quality=quality)
+    else:
+        first.save(buffer, "PNG", save_all=True, append_images=rest, duration=frame_ms, loop=0)
+    return buffer.getvalue()
+
+
+INTERPOLATE = Operation(
+    "POST",
+    "/v1/interpolate",
+    "interpolate",
+    "Walk through latent space",
+    interpolate,
+    "generate",
+    body=InterpolateRequest,
+    answers={
+        **dict.fromkeys(("image/png", "image/jpeg", "image/webp", "image/gif", "image/apng")),
+        "application/zip": None,
+        "application/json": InterpolateAnswer,
+    },
+    headers={"X-Model": "Name and version.", "X-Digest": "SHA-256 of the checkpoint.", "X-Frames": "How many."},
+    errors=(404, 406),
+    examples={
+        "strip": {"seeds": [1, 2], "steps": 6},
+        "animation": {"seeds": [1, 2, 3], "steps": 8, "loop": True, "output": "gif"},
+        "map": {"seeds": [1, 2, 3, 4], "shape": "map", "steps": 5},
+    },
+)
