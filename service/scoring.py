@@ -64,6 +64,11 @@ class Scorer:
         finally:
             stop.set()
 
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits."""
+        return self._active == 0
+
     def _check_room(self, patience_s: float) -> None:
         if self._active == 0:
             return

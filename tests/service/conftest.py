@@ -6,6 +6,7 @@ serve(...)    the same endpoints without BentoML, in a thread of this process, w
 
 import contextlib
 import dataclasses
+import io
 import os
 import socket
 import subprocess
@@ -16,13 +17,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 import torch
 import uvicorn
+from PIL import Image
 
 import models
-from metrics import Extractor
+from metrics import Extractor, Features, cached_weights
 from service.core import Core
 from service.routes import standalone
 from service.settings import Settings
@@ -92,6 +95,7 @@ def serving_environment(folder: Path, checkpoints: Path) -> dict[str, str]:
         "BENTOML_HOME": str(folder / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         "OMP_NUM_THREADS": "1",
+        "GAN_CACHE": str(cached_weights().parent),
         "GAN_MODELS": str(checkpoints),
         "GAN_STORE": str(folder / "store"),
     }
@@ -134,6 +138,24 @@ class Local:
     core: Core
 
 
+@dataclasses.dataclass(frozen=True)
+class MeanColours:
+    """An extractor of 12 features that takes no time: the mean colours of an image's quarters."""
+
+    name: str = "mean-colours"
+    dimensions: int = 12
+    precision: str = "float32"
+    batch_size: int = 4
+
+    def features(self, images: torch.Tensor) -> Features:
+        """[n, 3, 299, 299] -> [n, 12]."""
+        return torch.nn.functional.adaptive_avg_pool2d(images, 2).flatten(1).numpy()
+
+    def logits(self, features: Features) -> Features:
+        """It has no classifier, like the weights from the registry."""
+        raise models.WeightsUnavailable("Inception Score needs the classifier.")
+
+
 @contextlib.contextmanager
 def local_server(settings: Settings, extractor: Extractor | None = None) -> Iterator[Local]:
     """The endpoints without BentoML, in a thread with an event loop of its own."""
@@ -170,3 +192,32 @@ def local(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     store = tmp_path_factory.mktemp("store")
     with local_server(Settings(models=(checkpoints,), store=store, reload_s=0)) as one:
         yield one
+
+
+@pytest.fixture(scope="session")
+def mean_colours() -> MeanColours:
+    return MeanColours()
+
+
+@pytest.fixture(scope="session")
+def scoring(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    """One service that scores by mean colours, shared by the session."""
+    store = tmp_path_factory.mktemp("scoring")
+    settings = Settings(models=(checkpoints,), store=store, reload_s=0, set_files=40, archive_mb=4, job_images=200)
+    with local_server(settings, MeanColours()) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """`picture(height, width, mode="RGB", kind="PNG")`: a smooth picture as a file."""
+
+    def make(height: int, width: int, mode: str = "RGB", kind: str = "PNG", **options: Any) -> bytes:
+        rows, columns = np.mgrid[0:height, 0:width]
+        wave = [127 + 120 * np.sin(rows / 17 + phase) * np.cos(columns / 23 - phase) for phase in range(3)]
+        image = Image.fromarray(np.stack(wave, axis=2).astype(np.uint8)).convert(mode)
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return make
