@@ -100,7 +100,10 @@ def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operati
         status=202,
         answers={"application/json": JobView},
         headers={"Location": "The job's address."},
-        errors=(409, 503),
+        request_headers={
+            "Idempotency-Key": "Any unique text; sending it again finds the job instead of making another."
+        },
+        errors=(409,),
         examples=operation.examples,
     )
 
@@ -199,7 +202,7 @@ GET_RESULT = Operation(
     "jobs",
     description="The answer that the request itself would have had, also where that is an error.",
     answers={"*/*": None},
-    errors=(404, 409),
+    errors=(404, 406, 409, 413, 415, 422),
 )
 DELETE_JOB = Operation(
     "DELETE",

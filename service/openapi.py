@@ -81,7 +81,7 @@ def document(operations: Iterable[Operation]) -> Json:
 def _models(operations: Iterable[Operation]) -> list[type[BaseModel]]:
     found: dict[type[BaseModel], None] = {ErrorBody: None}
     for operation in operations:
-        if operation.body is not None and not operation.files and operation.method == "POST":
+        if operation.body is not None and operation.takes_json and operation.method == "POST":
             found[operation.body] = None
         for content in operation.answers.values():
             if isinstance(content, type):
@@ -108,6 +108,10 @@ def _operation(operation: Operation) -> Json:
     parameters = _path_parameters(operation.path)
     if operation.method != "POST" and operation.body is not None:
         parameters += _query_parameters(operation.body)
+    parameters += [
+        {"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+        for name, text in operation.request_headers.items()
+    ]
     if parameters:
         described["parameters"] = parameters
     if operation.method == "POST" and (operation.body or operation.files):
@@ -159,12 +163,20 @@ def _query_parameters(model: type[BaseModel]) -> list[Json]:
 
 
 def _request_body(operation: Operation) -> Json:
-    if not operation.files:
+    content: Json = {}
+    if operation.takes_json:
         assert operation.body is not None
-        content: Json = {"schema": _reference(operation.body)}
+        content["application/json"] = {"schema": _reference(operation.body)}
         if operation.examples:
-            content["examples"] = {name: {"value": dict(value)} for name, value in operation.examples.items()}
-        return {"required": bool(_inlined(operation.body).get("required")), "content": {"application/json": content}}
+            examples = {name: {"value": dict(value)} for name, value in operation.examples.items()}
+            content["application/json"]["examples"] = examples
+    if operation.files:
+        content["multipart/form-data"] = {"schema": _form(operation)}
+    needed = bool(operation.files) or bool(operation.body and _inlined(operation.body).get("required"))
+    return {"required": needed, "content": content}
+
+
+def _form(operation: Operation) -> Json:
     properties: Json = {}
     required = [field.name for field in operation.files if field.required]
     for field in operation.files:
@@ -178,17 +190,25 @@ def _request_body(operation: Operation) -> Json:
         }
     if operation.body is not None:
         schema = _inlined(operation.body)
-        properties |= {name: _without_null(one) for name, one in schema["properties"].items()}
+        properties |= {name: _as_text(_without_null(one)) for name, one in schema["properties"].items()}
         required += schema.get("required", [])
     form: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:
         form["required"] = required
-    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+    return form
 
 
 def _inlined(model: type[BaseModel]) -> Json:
     """A flat model's schema. Forms and queries have text fields only, so there is nothing to refer to."""
     return model.model_json_schema(by_alias=True)
+
+
+def _as_text(schema: Json) -> Json:
+    """A form has no lists: words of a list are separated by commas."""
+    if schema.get("type") != "array":
+        return schema
+    words = "|".join(schema["items"]["enum"])
+    return {"type": "string", "pattern": f"^({words})(,({words}))*$", "description": schema["description"]}
 
 
 def _without_null(schema: Json) -> Json:

@@ -56,6 +56,7 @@ class Operation:
         path: as Starlette writes it, such as /v1/references/{name}.
         body: model of the JSON body; with `files`, of the form's other fields; for GET and DELETE, of the query.
         answers: media type -> content of a successful answer.
+        headers: of the answer.  request_headers: those that mean something to this endpoint; name -> description.
         errors: statuses that it can answer besides those every endpoint can (see openapi.py).
         examples: name -> a body that works, shown in the documentation and run by the tests.
         cancellable: stop the handler when the client leaves.
@@ -73,9 +74,15 @@ class Operation:
     status: int = HTTPStatus.OK
     answers: Mapping[str, Content] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    request_headers: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[int, ...] = ()
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     cancellable: bool = True
+
+    @property
+    def takes_json(self) -> bool:
+        """Where no file has to come, JSON says the same as a form."""
+        return self.body is not None and not any(one.required for one in self.files)
 
 
 async def run(operation: Operation, core: "Core", request: Request) -> Response:
