@@ -100,9 +100,7 @@ def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operati
         status=202,
         answers={"application/json": JobView},
         headers={"Location": "The job's address."},
-        request_headers={
-            "Idempotency-Key": "Any unique text; sending it again finds the job instead of making another."
-        },
+        request_headers={"Idempotency-Key": "Any unique text; sent again, it finds the job instead of making another."},
         errors=(409,),
         examples=operation.examples,
     )

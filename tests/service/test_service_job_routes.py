@@ -1,0 +1,265 @@
+"""Jobs over HTTP: the same answers as requests give, later; and still there after the service was killed."""
+
+import contextlib
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import torch
+
+import metrics
+
+CIFAR = Path(__file__).parents[1] / "fixtures" / "cifar10"
+IMAGES = sorted(CIFAR.glob("train/*/*.png"))[:12]
+SCORE = {"a_n": 8, "a_model": "tiny", "b_n": 8, "b_model": "tiny", "b_seed": 50}
+Serve = Callable[..., Any]
+
+
+def submit(url: str, kind: str, json: object = None, **options: Any) -> requests.Response:
+    return requests.post(f"{url}/v1/jobs/{kind}", json=json, timeout=60, **options)
+
+
+def look(url: str, job: str) -> dict[str, Any]:
+    view: dict[str, Any] = requests.get(f"{url}/v1/jobs/{job}", timeout=60).json()
+    return view
+
+
+def wait(url: str, job: str, *states: str) -> dict[str, Any]:
+    end = time.monotonic() + 60
+    while (view := look(url, job)).get("state") not in (states or ("done", "failed", "cancelled", "interrupted")):
+        assert time.monotonic() < end, view
+        time.sleep(0.02)
+    return view
+
+
+def result(url: str, job: str) -> requests.Response:
+    return requests.get(f"{url}/v1/jobs/{job}/result", timeout=60)
+
+
+class Gate:
+    """Mean colours that let one batch through at a time, as a test says."""
+
+    def __init__(self, inner: metrics.Extractor) -> None:
+        self.inner = inner
+        self.name, self.dimensions, self.precision, self.batch_size = "gate", inner.dimensions, "float32", 4
+        self.turns = threading.Semaphore(0)
+        self.open = False
+
+    def features(self, images: torch.Tensor) -> metrics.Features:
+        assert self.open or self.turns.acquire(timeout=30)
+        return self.inner.features(images)
+
+    def let_all(self) -> None:
+        self.open = True
+        self.turns.release(100)
+
+    def logits(self, features: metrics.Features) -> metrics.Features:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def gate(mean_colours: metrics.Extractor) -> Iterator[Gate]:
+    gate = Gate(mean_colours)
+    yield gate
+    gate.let_all()
+
+
+def test_a_job_answers_what_its_request_does(scoring: Any) -> None:
+    submitted = submit(scoring.url, "score", SCORE)
+    assert submitted.status_code == 202
+    job = submitted.json()["id"]
+    assert submitted.headers["Location"] == f"/v1/jobs/{job}"
+    assert submitted.json()["state"] == "queued"
+    view = wait(scoring.url, job)
+    assert (view["state"], view["result"]) == ("done", f"/v1/jobs/{job}/result")
+    assert view["progress"] == {"done": 16, "total": 16, "seconds_left": None}
+    assert view["created_at"] <= view["started_at"] <= view["finished_at"]
+    direct = requests.post(f"{scoring.url}/v1/score", json=SCORE, timeout=60)
+    assert result(scoring.url, job).json() == direct.json()
+
+
+def test_files_go_into_jobs_too(scoring: Any) -> None:
+    files = [("images", (path.name, path.read_bytes())) for path in IMAGES]
+    answer = requests.post(f"{scoring.url}/v1/jobs/reference", data={"name": "by-job"}, files=files, timeout=60)
+    job = answer.json()["id"]
+    assert wait(scoring.url, job)["state"] == "done"
+    kept = result(scoring.url, job)
+    assert (kept.status_code, kept.headers["Location"]) == (201, "/v1/references/by-job")
+    assert kept.json()["n"] == 12
+
+
+def test_a_job_may_draw_more_than_a_request(scoring: Any) -> None:
+    body = {"model": "tiny", "n": 300, "seed": 7}
+    assert requests.post(f"{scoring.url}/v1/sample", json=body, timeout=60).status_code == 400
+    job = submit(scoring.url, "sample", body, headers={"Accept": "application/zip"}).json()["id"]
+    assert wait(scoring.url, job)["progress"]["total"] == 300
+    answer = result(scoring.url, job)
+    assert answer.headers["X-Seeds"] == "7..306"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        assert (len(names), names[-1]) == (300, "299_seed306.png")
+        last = archive.read(names[-1])
+    alone = requests.post(f"{scoring.url}/v1/sample", json={"model": "tiny", "seed": 306}, timeout=60)
+    assert last == alone.content
+
+
+def test_a_failed_job_gives_the_request_s_error(scoring: Any) -> None:
+    job = submit(scoring.url, "score", {**SCORE, "b_model": "nothing"}).json()["id"]
+    view = wait(scoring.url, job)
+    assert view["state"] == "failed"
+    assert "404" in view["note"]
+    answer = result(scoring.url, job)
+    assert answer.status_code == 404
+    assert "There is no model nothing" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("score", {"a_n": 0}, 400),
+        ("score", {"stray": 1}, 400),
+        ("sample", {"n": 10_001}, 400),
+        ("bake", {}, 405),  # GET /v1/jobs/{id} is there, POST is not
+    ],
+)
+def test_what_is_no_request_is_no_job(scoring: Any, kind: str, body: dict[str, Any], status: int) -> None:
+    answer = submit(scoring.url, kind, body)
+    assert answer.status_code == status
+    assert answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("job", ["0" * 32, "x", "..%2f..%2fetc%2fpasswd", "%00", "a" * 5000])
+def test_jobs_that_are_not_there(scoring: Any, job: str) -> None:
+    for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
+        answer = requests.request(method, f"{scoring.url}/v1/jobs/{job}{path}", timeout=60)
+        assert answer.status_code == 404
+        assert answer.json()["error"]["message"].startswith("There is no")
+
+
+def test_progress_is_real_and_a_running_job_has_no_result(serve: Serve, gate: Gate) -> None:
+    url = serve(gate).url
+    job = submit(url, "score", SCORE).json()["id"]
+    for done in (4, 8):
+        gate.turns.release()
+        end = time.monotonic() + 30
+        while (view := look(url, job))["progress"]["done"] < done:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert view["state"] == "running"
+        assert view["progress"]["done"] == done
+        assert view["progress"]["total"] == 16
+    assert view["progress"]["seconds_left"] > 0
+    early = result(url, job)
+    assert early.status_code == 409
+    assert "running" in early.json()["error"]["message"]
+    gate.let_all()
+    assert wait(url, job)["state"] == "done"
+
+
+def test_cancel_frees_the_thread(serve: Serve, gate: Gate) -> None:
+    url = serve(gate, score_queue=0).url
+    running = submit(url, "score", SCORE).json()["id"]
+    waiting = submit(url, "score", {**SCORE, "a_seed": 1}).json()["id"]
+    gate.turns.release()
+    wait(url, running, "running")
+    for job in (waiting, running):
+        answer = requests.delete(f"{url}/v1/jobs/{job}", timeout=60)
+        assert answer.json()["state"] == "cancelled"
+        assert look(url, job)["state"] == "cancelled"
+        assert result(url, job).status_code == 409
+    gate.let_all()
+    assert wait(url, submit(url, "score", {**SCORE, "a_seed": 2}).json()["id"])["state"] == "done"
+    assert requests.delete(f"{url}/v1/jobs/{running}", timeout=60).status_code == 200
+    assert requests.get(f"{url}/v1/jobs/{running}", timeout=60).status_code == 404
+
+
+def test_the_same_key_is_the_same_job(scoring: Any) -> None:
+    headers = {"Idempotency-Key": "4f9c-one"}
+    first = submit(scoring.url, "score", SCORE, headers=headers)
+    again = submit(scoring.url, "score", SCORE, headers=headers)
+    assert first.json()["id"] == again.json()["id"]
+    assert again.status_code == 202
+    other = submit(scoring.url, "score", {**SCORE, "a_seed": 3}, headers=headers)
+    assert other.status_code == 409
+    bad = submit(scoring.url, "score", SCORE, headers={"Idempotency-Key": "x" * 256})
+    assert (bad.status_code, bad.json()["error"]["where"]) == (400, "Idempotency-Key")
+
+
+def test_too_many_jobs_are_turned_away(serve: Serve, gate: Gate) -> None:
+    url = serve(gate, job_queue=1).url
+    assert submit(url, "score", SCORE).status_code == 202
+    full = submit(url, "score", SCORE)
+    assert full.status_code == 503
+    assert int(full.headers["Retry-After"]) >= 1
+
+
+PROGRAM = """
+import sys, threading
+from dataclasses import dataclass
+from pathlib import Path
+import torch, uvicorn
+from service.core import Core
+from service.routes import standalone
+from service.settings import Settings
+
+@dataclass(frozen=True)
+class Extractor:
+    name = "corner"; dimensions = 2; precision = "float32"; batch_size = 4
+    def features(self, images):
+        if stuck:
+            threading.Event().wait()
+        return images[:, :2, 0, 0].numpy()
+
+models, store, port, stuck = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "stuck"
+core = Core(Settings(models=(models,), store=store, reload_s=0), Extractor())
+uvicorn.run(standalone(core), port=port, log_level="warning")
+"""
+
+
+@contextlib.contextmanager
+def process(checkpoints: Path, store: Path, how: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    arguments = [sys.executable, "-c", PROGRAM, str(checkpoints), str(store), str(port), how]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GAN_")}
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(arguments, cwd=root, env={**environment, "PYTHONPATH": str(root)}) as running:
+        url = f"http://127.0.0.1:{port}"
+        end = time.monotonic() + 60
+        try:
+            while True:
+                assert time.monotonic() < end
+                with contextlib.suppress(requests.ConnectionError):
+                    if requests.get(f"{url}/v1/models", timeout=60).json()["ready"]:
+                        break
+                time.sleep(0.05)
+            yield url, running
+        finally:
+            running.kill()
+
+
+def test_jobs_outlive_a_killed_service(checkpoints: Path, tmp_path: Path) -> None:
+    with process(checkpoints, tmp_path, "stuck") as (url, running):
+        sample = submit(url, "sample", {"model": "tiny", "n": 20, "seed": 1}).json()["id"]
+        assert wait(url, sample)["state"] == "done"
+        score = submit(url, "score", SCORE).json()["id"]
+        wait(url, score, "running")
+        running.kill()
+        running.wait()
+    with process(checkpoints, tmp_path, "free") as (url, _):
+        view = wait(url, score)
+        assert (view["state"], view["attempts"]) == ("done", 2)
+        assert "Begun again" in view["note"]
+        assert result(url, score).json()["a"]["n"] == 8
+        assert result(url, sample).headers["X-Seeds"].startswith("1,2,3")
