@@ -83,10 +83,10 @@ def test_gradient_penalty_leaves_its_inputs_alone() -> None:
     real, fake = points(5, 0), points(5, 1).requires_grad_()
     gradient_penalty(lambda x: squares(x) * math.pi, real=real, fake=fake)
     assert not real.requires_grad
-    net = nn.Linear(2, 1)
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))  # curved: its slope depends on where it is
     gradient_penalty(net, real=real, fake=fake).backward()
     assert fake.grad is None
-    assert net.weight.grad is not None
+    assert net[0].weight.grad is not None
 
 
 def test_gradient_penalty_refuses_batches_that_do_not_pair() -> None:
