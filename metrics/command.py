@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GanError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # an output that cannot be written, a disk that is full
+        print(f"error: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
+        return 2
     return 0
 
 

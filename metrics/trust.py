@@ -40,7 +40,7 @@ def influences(a: FeatureSet, b: FeatureSet) -> tuple[np.ndarray | None, np.ndar
     """d FID / d weight of every image, times n, each of mean 0: float64 [n_a] and [n_b]; None without features.
 
     With S_a = A^T A, S_b = B^T B and A B^T = U s V^T, image x of a (centred) has influence
-    2 (mu_a - mu_b).x + |x|^2 - y^T (U s U^T) y, where x = A^T y; for b likewise with V.
+    2 (mu_a - mu_b).x + (|x|^2 - y^T (U s U^T) y) n / (n - 1), where x = A^T y; for b likewise with V.
     """
     fa, fb = factor_of(a.statistics), factor_of(b.statistics)
     product = fa.rows @ fb.rows.T
@@ -58,7 +58,9 @@ def _influence(side: FeatureSet, factor: Factor, gram: torch.Tensor, difference:
     values, vectors = torch.linalg.eigh(gram)
     root = vectors * values.clamp(min=0.0).pow(0.25)  # root @ root.T = U s U^T
     coordinates = root * np.sqrt(len(centred) - 1) if factor.whiten is None else centred @ (factor.whiten @ root)
-    influence = 2 * centred @ difference + centred.square().sum(1) - coordinates.square().sum(1)
+    n = len(centred)
+    spread = centred.square().sum(1) - coordinates.square().sum(1)
+    influence = 2 * centred @ difference + spread * n / (n - 1)
     return (influence - influence.mean()).numpy()
 
 

@@ -160,7 +160,7 @@ def signature(tensors: Tensors) -> float:
 
 def _checked(tensors: Tensors, path: Path) -> Tensors:
     found = signature(tensors) if all(f"{layer}.bias" in tensors for layer in foreign_weights.LAYERS) else None
-    if found is None or abs(found - _SIGNATURE) > _TOLERANCE:
+    if found is None or not abs(found - _SIGNATURE) <= _TOLERANCE:  # written so that NaN is refused too
         raise WeightsUnavailable(
             f"{path.name} is not the 2015-12-05 Inception that FID is defined on (its tensors differ). Scores made "
             "with it would compare with nobody's; use pytorch-fid's or torch-fidelity's file, or delete it to fetch "

