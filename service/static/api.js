@@ -102,18 +102,30 @@ export const drawSamples = async (wish, signal) => {
 export const sampleZip = async (wish) =>
   (await call("v1/sample", { method: "POST", json: sampleBody(wish, "zip"), accept: "application/zip" })).blob();
 
-/** One image of side x side frames between four corner seeds. */
-export const latentMap = async ({ model, corners, classIndex, side }, signal) =>
-  (await call("v1/interpolate", { method: "POST", json: { model: model.name, corners, side, class: classIndex }, accept: "image/png", signal })).blob();
+const walkBody = ({ model, seeds, classes, truncation }) => {
+  const body = { model: model.name, seeds };
+  if (classes) body.classes = classes;
+  if (truncation) body.truncation = truncation;
+  return body;
+};
 
-export const animate = async ({ model, seeds, format }) =>
-  (await call("v1/interpolate", { method: "POST", json: { model: model.name, seeds, format, steps: 16, loop: true }, accept: "image/*" })).blob();
+/** One PNG of side x side frames, edge to edge, between four corner seeds. */
+export const latentMap = async (wish, side, signal) => {
+  const body = { ...walkBody(wish), shape: "map", steps: side, output: "strip", format: "png" };
+  return (await call("v1/interpolate", { method: "POST", json: body, accept: "image/png", signal })).blob();
+};
+
+/** An endless animation from seed to seed; `format` is webp, gif or apng. */
+export const animate = async (wish, format) => {
+  const body = { ...walkBody(wish), steps: 24, loop: true, frame_ms: 50, output: format };
+  return (await call("v1/interpolate", { method: "POST", json: body, accept: `image/${format}` })).blob();
+};
 
 /** {blob, loss}: the translated photo, and the round trip's L1 where it was asked for. */
 export const translateImage = async ({ model, direction, format, cycle, file }, signal) => {
   const form = new FormData();
   form.append("images", file, file.name);
-  for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle })) form.append(name, value);
+  for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle, output: "image" })) form.append(name, value);
   const response = await call("v1/translate", { method: "POST", form, accept: "image/*", signal });
   const loss = response.headers.get("X-Cycle-L1");
   return { blob: await response.blob(), loss: loss === null ? null : Number(loss) };

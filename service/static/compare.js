@@ -1,7 +1,7 @@
 // Before and after: two images in one frame, divided by a slider. The slider is a range input laid over the
 // frame, so keyboard, touch and screen readers get it for nothing.
 
-import { el } from "./dom.js";
+import { el, svg } from "./dom.js";
 
 /** Fills `frame`; `after` null shows the original alone while the service works. */
 export const showCompare = (frame, { before, after, beforeName, afterName, width, height }) => {
@@ -17,13 +17,22 @@ export const showCompare = (frame, { before, after, beforeName, afterName, width
   return frame.replaceChildren(
     original,
     el("img", { class: "after", src: after, alt: `Translated: ${afterName}` }),
-    el("span", { class: "edge", "aria-hidden": "true" }),
+    el("span", { class: "edge", "aria-hidden": "true" }, handle()),
     el("span", { class: "tag left" }, beforeName),
     el("span", { class: "tag right" }, afterName),
     slider,
   );
 };
 
+const handle = () =>
+  svg(
+    "svg",
+    { viewBox: "-20 -20 40 40", width: 40, height: 40 },
+    svg("circle", { r: 19 }),
+    svg("path", { d: "M-4 -6 -10 0l6 6M4 -6 10 0l-6 6" }),
+  );
+
+/** {width, height} of an image as the browser shows it, upright. */
 export const sizeOf = async (url) => {
   const image = new Image();
   image.src = url;

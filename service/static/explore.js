@@ -15,6 +15,7 @@ const cell = document.createElement("canvas");
 
 let models = [];
 let corners = [];
+let truncation = null; // of the sample that the exploration began at
 let sheet = null; // {bitmap, side, size}: side x side frames of size x size pixels
 let at = { x: 0.5, y: 0.5 };
 let target = { x: 0.5, y: 0.5 };
@@ -22,7 +23,14 @@ let running = false;
 let driftFrom = null;
 
 const model = () => models.find((one) => one.name === field("model").value);
-const classIndex = () => (field("class").value === "" ? null : Number(field("class").value));
+/** One class for all corners, or one for each, by its seed; null for models without. */
+const classesOf = () => {
+  const { classes } = model();
+  if (!classes) return null;
+  return field("class").value === "" ? corners.map((seed) => seed % classes.length) : [Number(field("class").value)];
+};
+
+const wish = () => ({ model: model(), seeds: [...corners], classes: classesOf(), truncation });
 
 export const start = (all) => {
   models = all.filter((one) => one.sampler);
@@ -54,12 +62,14 @@ export const show = (query) => {
   if (models.some(({ name }) => name === query.get("model"))) field("model").value = query.get("model");
   if (wanted !== null || corners.length === 0) {
     corners = PLACES.map(randomSeed);
+    onModel();
     if (wanted !== null) {
       corners[0] = Number(wanted);
+      truncation = query.has("truncation") ? Number(query.get("truncation")) : null;
+      if (query.has("class")) field("class").value = query.get("class");
       target = { x: 0, y: 0 };
       history.replaceState(null, "", "#explore");
     }
-    onModel();
     refresh();
   }
 };
@@ -67,7 +77,10 @@ export const show = (query) => {
 const onModel = () => {
   const classes = model().classes;
   field("class-field").hidden = !classes;
-  setOptions(field("class"), (classes ?? []).map((text, index) => ({ value: String(index), text })));
+  setOptions(field("class"), [
+    { value: "", text: "One for each corner" },
+    ...(classes ?? []).map((text, index) => ({ value: String(index), text })),
+  ]);
 };
 
 /** Drag, or just move with a mouse: the target is where the pointer is. */
@@ -191,9 +204,9 @@ const showCorners = () => {
 };
 
 const fetchMaps = latest(async (signal) => {
-  const wish = { model: model(), corners: [...corners], classIndex: classIndex() };
+  const asked = wish();
   for (const side of [COARSE, FINE]) {
-    const blob = await latentMap({ ...wish, side }, signal);
+    const blob = await latentMap(asked, side, signal);
     showSheet(await createImageBitmap(blob), side);
     field("note").textContent = `${side} × ${side} images between four seeds; in between they are blended.`;
   }
@@ -216,8 +229,9 @@ const saveLoop = async () => {
   field("save").disabled = true;
   try {
     showFault(field("fault"), null);
-    const [a, b, c, d] = corners;
-    const blob = await animate({ model: model(), seeds: [a, b, d, c], classIndex: classIndex(), format });
+    const around = (four) => (four?.length === 4 ? [four[0], four[1], four[3], four[2]] : four); // along the edges
+    const asked = wish();
+    const blob = await animate({ ...asked, seeds: around(asked.seeds), classes: around(asked.classes) }, format);
     saveBlob(blob, `${model().name}-loop.${format === "apng" ? "png" : format}`);
   } catch (error) {
     showFault(field("fault"), error, saveLoop);

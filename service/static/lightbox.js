@@ -40,6 +40,8 @@ const extension = (blob) => blob.type.split("/")[1] ?? "png";
 const render = () => {
   const item = items[at];
   const explore = new URLSearchParams({ model: item.model.name, seed: item.seed });
+  if (item.truncation) explore.set("truncation", item.truncation);
+  if (item.classIndex !== null) explore.set("class", item.classIndex);
   dialog.replaceChildren(
     el("figure", {}, el("img", { src: item.url, alt: `Seed ${item.seed}` })),
     el(

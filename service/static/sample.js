@@ -115,6 +115,7 @@ const drawLatest = latest(async (signal, wish) => {
     blob,
     seed: answer.seeds[index],
     label: answer.labels?.[index] ?? null,
+    classIndex: answer.classes?.[index] ?? null,
     model: wish.model,
     digest: answer.digest,
     truncation: wish.truncation,

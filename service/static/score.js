@@ -76,7 +76,7 @@ const headline = (title, { value, interval, verdict, reliable }, hint) =>
     el("h3", {}, title),
     el("p", { class: "big" }, pretty(value)),
     interval && el("p", { class: "soft" }, `95 % interval ${pretty(interval[0])} to ${pretty(interval[1])}`),
-    el("p", { class: reliable === false ? "verdict small warn" : "verdict small soft" }, verdict ?? hint),
+    el("p", { class: reliable === false ? "verdict small" : "verdict small soft" }, verdict ?? hint),
   );
 
 const countOf = (side) => (side ? `${side.n?.toLocaleString("en") ?? "an unknown number of"} images` : "none");

@@ -39,10 +39,13 @@ export const start = (all) => {
 };
 
 const onModel = () => {
-  const [a, b] = model().domains;
-  const choice = (value, text, checked) =>
-    el("label", {}, el("input", { type: "radio", name: "direction", value, checked, onchange: redo }), el("span", {}, text));
-  field("segments").replaceChildren(choice("a_to_b", `${a} to ${b}`, true), choice("b_to_a", `${b} to ${a}`, false));
+  const { domains, directions } = model();
+  const [a, b] = domains;
+  const names = { a_to_b: `${a} to ${b}`, b_to_a: `${b} to ${a}` };
+  const choice = (value, index) =>
+    el("label", {}, el("input", { type: "radio", name: "direction", value, checked: index === 0, onchange: redo }), el("span", {}, names[value]));
+  field("segments").replaceChildren(...directions.map(choice));
+  field("cycle").disabled = directions.length < 2; // a round trip needs the way back
 };
 
 const reset = () => {
@@ -66,7 +69,7 @@ const take = (files) => {
 };
 
 const translateAll = latest(async (signal) => {
-  const wish = { model: model(), direction: direction(), format: field("format").value, cycle: field("cycle").checked };
+  const wish = { model: model(), direction: direction(), format: field("format").value, cycle: field("cycle").checked && !field("cycle").disabled };
   for (const work of works) {
     if (work.after) URL.revokeObjectURL(work.after);
     Object.assign(work, { after: null, loss: null, error: null, direction: wish.direction });

@@ -29,6 +29,7 @@ from metrics import Extractor, Features, cached_weights
 from service.core import Core
 from service.routes import standalone
 from service.settings import Settings
+from tests.service.browser import driver, page  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,3 +222,18 @@ def picture() -> Callable[..., bytes]:
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture(name="save_sampler", scope="session")
+def save_sampler_() -> Callable[..., Path]:
+    return save_sampler
+
+
+@pytest.fixture(name="save_translator", scope="session")
+def save_translator_() -> Callable[..., Path]:
+    return save_translator
+
+
+@pytest.fixture(name="wait_until", scope="session")
+def wait_until_() -> Callable[..., None]:
+    return wait_until
