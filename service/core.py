@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import functools
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from opentelemetry.sdk.trace import TracerProvider
 
 import metrics
+from models.images import Pixels
 from service.auth import load_keys
+from service.drift import Drift
 from service.engine import Engine
 from service.inception import local_extractor
 from service.jobs import Jobs
@@ -57,11 +59,31 @@ class Core:
         self.jobs = Jobs(self.store, max_waiting=settings.job_queue, keep_s=settings.job_keep_h * 3600)
         self.scorer = Scorer(settings.score_queue, settings.threads)
         self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
+        self.drift = self._new_drift() if settings.drift != "off" else None
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _new_drift(self) -> Drift:
+        return Drift(
+            "kid" if self.settings.drift == "kid" else "fid",
+            self.references,
+            self.settings.drift_references,
+            self.extractor,
+            self.telemetry.registry,
+            per_minute=self.settings.drift_per_minute,
+            window=self.settings.drift_window,
+        )
+
+    def served(self, endpoint: str, model: str, images: Pixels | Sequence[Pixels], drift: str | None = None) -> None:
+        """Takes note of images that were made: counts them and, under the name `drift`, offers them for a look."""
+        self.telemetry.images.labels(model, endpoint).inc(len(images))
+        if self.drift is not None and drift is not None:
+            self.drift.offer(drift, images)
 
     async def start(self) -> None:
         """Returns at once; the models are loaded and warmed in the background, and `ready` says when they are."""
         set_up_logging(self.settings.log_json)
+        if self.drift is not None:
+            self.drift.start()
         self._tasks.add(asyncio.create_task(self._load_and_watch()))
 
     async def _load_and_watch(self) -> None:
@@ -75,6 +97,8 @@ class Core:
         """Stops watching, finishes what is being run; jobs go back to the store."""
         await self.jobs.stop()
         await asyncio.to_thread(self.scorer.close)
+        if self.drift is not None:
+            await asyncio.to_thread(self.drift.close)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

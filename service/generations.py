@@ -34,7 +34,7 @@ async def generate(core: Core, call: Call) -> Response:
     labels = _classes(network, request.prompt, seeds)
     rows = Latents(models.draw(seeds, network.latent_size), class_weights(network, labels, count))
     pixels = await served.unit.images(rows)
-    core.telemetry.images.labels(served.source.name, "generations").inc(count)
+    core.served("generations", served.source.name, pixels, drift=served.source.name)
     kind = request.output_format or "png"
     texts = [{"gan.model": served.id, "gan.digest": served.digest, "gan.seed": str(seed)} for seed in seeds]
     files = await core.encode(_files, pixels, (width, height), kind, texts)

@@ -63,7 +63,7 @@ async def interpolate(core: Core, call: Call) -> Response:
     if choice.output == "strip":
         _check_strip(unit.network.image_size, columns, count)
     pixels = await bulk.images(unit, frames, call.progress)
-    core.telemetry.images.labels(served.source.name, "interpolate").inc(count)
+    core.served("interpolate", served.source.name, pixels)  # what lies between samples is no sample
     content = await core.encode(pack, pixels, choice, columns, request)
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Frames": str(count)}
     if isinstance(content, list):

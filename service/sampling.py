@@ -54,7 +54,7 @@ async def sample(core: Core, call: Call) -> Response:
     choice = encoders.choose(call.request.headers.get("accept", ""), request.output, request.format, plan.count)
     assert isinstance(served.unit, Sampler)
     pixels = await bulk.images(served.unit, plan.rows, call.progress)
-    core.telemetry.images.labels(served.source.name, "sample").inc(plan.count)
+    core.served("sample", served.source.name, pixels, drift=served.source.name)
     content, media = await core.encode(pack, pixels, plan, choice, request.quality)
     if isinstance(content, dict):
         return JSONResponse(content)

@@ -111,6 +111,13 @@ class Settings(BaseModel):
     cache: Path | None = None
     """The cache folder, read by metrics/."""
     drift: Literal["off", "fid", "kid"] = "off"
+    """Measure what is served against each model's reference: see drift.py."""
+    drift_references: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
+    """`model=reference` pairs; other models are compared with the reference of their own name."""
+    drift_per_minute: float = Field(default=60.0, gt=0, le=6000)
+    """Served images looked at; each takes about 0.1 s of one core."""
+    drift_window: int = Field(default=1024, ge=16, le=50_000)
+    """Images in one value."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
