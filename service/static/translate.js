@@ -126,10 +126,10 @@ const render = () => {
     save.download = `${work.file.name.replace(/\.[^.]+$/, "")}-${afterName}.${work.type.split("/")[1]}`;
   }
   field("reel").hidden = works.length < 2;
+  const focused = [...field("reel").children].indexOf(document.activeElement);
   const choose = (index) => {
     shown = index;
     render();
-    field("reel").children[index].focus();
   };
   field("reel").replaceChildren(
     ...works.map((one, index) =>
@@ -140,4 +140,5 @@ const render = () => {
       ),
     ),
   );
+  field("reel").children[focused]?.focus(); // the buttons are new, the place is the same
 };

@@ -126,7 +126,7 @@ def test_a_broken_photo_among_others_has_the_services_sentence(page, tmp_path):
     page.until("!document.querySelector('#translate-fault').hidden")
     assert "broken.jpg" in page.one("#translate-fault").text
     page.until("document.querySelectorAll('#translate-reel button').length === 2")
-    page.all("#translate-reel button")[1].click()
+    page.js("document.querySelectorAll('#translate-reel button')[1].click()")
     page.until(f"{AFTER} !== null && document.querySelector('#translate-fault').hidden")
     assert all("422" in complaint or "400" in complaint for complaint in page.complaints())
 
