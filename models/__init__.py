@@ -13,7 +13,7 @@ from models.architectures import (
     initialize,
     kind_of,
 )
-from models.checkpoint import Metadata, load, read_metadata, save, with_metadata
+from models.checkpoint import load, read_metadata, save, with_metadata
 from models.cyclegan import PatchGANConfig, ResNetConfig
 from models.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.errors import (
@@ -49,6 +49,7 @@ from models.images import (
 )
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, sample_seeds, slerp
 from models.loaded import Direction, Generator, Translator
+from models.metadata import Metadata
 from models.mlp import MaxoutConfig, MLPConfig
 
 __all__ = [

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from models.errors import InputError
+from models.errors import check_choice, check_range
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,9 @@ class ResNetConfig:
     blocks: int = 9
 
     def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise InputError(f"channels is 1 (grey) or 3 (RGB), not {self.channels}.", where="channels")
-        if not 1 <= self.width <= 512:
-            raise InputError(f"width is 1 to 512, not {self.width}.", where="width")
-        if not 1 <= self.blocks <= 32:
-            raise InputError(f"blocks is 1 to 32, not {self.blocks}.", where="blocks")
+        check_choice("channels", self.channels, (1, 3))
+        check_range("width", self.width, 1, 512)
+        check_range("blocks", self.blocks, 1, 32)
 
 
 @dataclass(frozen=True)
@@ -49,14 +46,10 @@ class PatchGANConfig:
     norm: Literal["instance", "spectral"] = "instance"
 
     def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise InputError(f"channels is 1 (grey) or 3 (RGB), not {self.channels}.", where="channels")
-        if not 1 <= self.width <= 512:
-            raise InputError(f"width is 1 to 512, not {self.width}.", where="width")
-        if not 1 <= self.layers <= 6:
-            raise InputError(f"layers is 1 to 6, not {self.layers}.", where="layers")
-        if self.norm not in ("instance", "spectral"):
-            raise InputError(f"norm is instance or spectral, not {self.norm!r}.", where="norm")
+        check_choice("channels", self.channels, (1, 3))
+        check_range("width", self.width, 1, 512)
+        check_range("layers", self.layers, 1, 6)
+        check_choice("norm", self.norm, ("instance", "spectral"))
 
 
 class ResidualBlock(nn.Module):

@@ -16,23 +16,18 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from models.errors import InputError
+from models.errors import InputError, check_choice, check_range
 
 Norm = Literal["batch", "layer", "spectral", "none"]
 IMAGE_SIZES = (16, 32, 64, 128, 256)
 
 
-def _check(image_size: int, channels: int, width: int, classes: int, max_multiplier: int) -> None:
-    if image_size not in IMAGE_SIZES:
-        raise InputError(f"DCGAN image_size is one of {IMAGE_SIZES}, not {image_size}.", where="image_size")
-    if channels not in (1, 3):
-        raise InputError(f"channels is 1 (grey) or 3 (RGB), not {channels}.", where="channels")
-    if not 1 <= width <= 1024:
-        raise InputError(f"width is 1 to 1024, not {width}.", where="width")
-    if not 0 <= classes <= 10_000:
-        raise InputError(f"classes is 0 (unconditional) to 10,000, not {classes}.", where="classes")
-    if not 1 <= max_multiplier <= 64:
-        raise InputError(f"max_multiplier is 1 to 64, not {max_multiplier}.", where="max_multiplier")
+def _check(config: "DCGANConfig | DCGANDiscriminatorConfig") -> None:
+    check_choice("image_size", config.image_size, IMAGE_SIZES)
+    check_choice("channels", config.channels, (1, 3))
+    check_range("width", config.width, 1, 1024)
+    check_range("max_multiplier", config.max_multiplier, 1, 64)
+    check_range("classes", config.classes, 0, 10_000)
 
 
 @dataclass(frozen=True)
@@ -55,11 +50,9 @@ class DCGANConfig:
     class_embedding: int = 32
 
     def __post_init__(self) -> None:
-        _check(self.image_size, self.channels, self.width, self.classes, self.max_multiplier)
-        if not 1 <= self.latent_size <= 4096:
-            raise InputError(f"latent_size is 1 to 4096, not {self.latent_size}.", where="latent_size")
-        if not 1 <= self.class_embedding <= 1024:
-            raise InputError(f"class_embedding is 1 to 1024, not {self.class_embedding}.", where="class_embedding")
+        _check(self)
+        check_range("latent_size", self.latent_size, 1, 4096)
+        check_range("class_embedding", self.class_embedding, 1, 1024)
 
 
 @dataclass(frozen=True)
@@ -83,11 +76,9 @@ class DCGANDiscriminatorConfig:
     classes: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.image_size, self.channels, self.width, self.classes, self.max_multiplier)
-        if self.norm not in ("batch", "layer", "spectral", "none"):
-            raise InputError(f"norm is batch, layer, spectral or none, not {self.norm!r}.", where="norm")
-        if not 0.0 <= self.dropout < 1.0:
-            raise InputError(f"dropout is in [0, 1), not {self.dropout}.", where="dropout")
+        _check(self)
+        check_choice("norm", self.norm, ("batch", "layer", "spectral", "none"))
+        check_range("dropout", self.dropout, 0, 1, open_end=True)
 
 
 def _feature_channels(config: DCGANConfig | DCGANDiscriminatorConfig) -> list[int]:

@@ -12,7 +12,8 @@
     └── OverloadError               more work than can be queued; try again later           503
 
 Every error's text is one sentence or two that a person can act on: what was wrong, where, and what would be
-right. The numbers are the HTTP status that the service answers with; nothing below the service knows them.
+right. The numbers are the HTTP status that the service answers with; nothing below the service knows them. The two checks
+at the end raise the commonest of them, in one wording for every field.
 """
 
 
@@ -63,3 +64,16 @@ class OverloadError(GanError):
     def __init__(self, message: str, *, retry_after_s: float, where: str | None = None) -> None:
         super().__init__(message, where=where)
         self.retry_after_s = retry_after_s
+
+
+def check_range(name: str, value: float, low: float, high: float, *, open_end: bool = False) -> None:
+    """Raises InputError unless low <= value <= high (value < high where the end is open)."""
+    if not low <= value <= high or (open_end and value == high):
+        end = f"less than {high:,}" if open_end else f"{high:,}"
+        raise InputError(f"{name} is {low:,} to {end}, not {value}.", where=name)
+
+
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raises InputError unless the value is one of the choices."""
+    if value not in choices:
+        raise InputError(f"{name} is one of {', '.join(map(str, choices))}, not {value!r}.", where=name)

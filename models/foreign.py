@@ -20,11 +20,12 @@ from pathlib import Path
 import torch
 
 from models.architectures import GeneratorConfig, build_generator, kind_of
-from models.checkpoint import Metadata, save
+from models.checkpoint import save
 from models.cyclegan import ResNetConfig
 from models.dcgan import IMAGE_SIZES, DCGANConfig
 from models.errors import CheckpointError, InputError
 from models.files import sha256_of
+from models.metadata import Metadata
 
 State = dict[str, torch.Tensor]
 

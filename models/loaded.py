@@ -1,7 +1,7 @@
 """What `models.load` gives: a generator or a translator, ready to be called."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import nn
@@ -9,9 +9,7 @@ from torch import nn
 from models.architectures import SamplerConfig
 from models.cyclegan import ResNetConfig
 from models.errors import InputError
-
-if TYPE_CHECKING:
-    from models.checkpoint import Metadata
+from models.metadata import Metadata
 
 Direction = Literal["a_to_b", "b_to_a"]
 
@@ -28,7 +26,7 @@ class Generator:
     module: nn.Module
     config: SamplerConfig
     classes: tuple[str, ...]
-    metadata: "Metadata"
+    metadata: Metadata
     digest: str
 
     @property
@@ -84,7 +82,7 @@ class Translator:
     module: nn.ModuleDict
     config: ResNetConfig
     domains: tuple[str, str]
-    metadata: "Metadata"
+    metadata: Metadata
     digest: str
 
     @property

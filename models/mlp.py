@@ -9,16 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from models.errors import InputError
+from models.errors import InputError, check_choice, check_range
 
 
-def _check(image_size: int, channels: int, hidden: int) -> None:
-    if not 1 <= image_size <= 256:
-        raise InputError(f"image_size is 1 to 256, not {image_size}.", where="image_size")
-    if channels not in (1, 3):
-        raise InputError(f"channels is 1 (grey) or 3 (RGB), not {channels}.", where="channels")
-    if not 1 <= hidden <= 8192:
-        raise InputError(f"hidden is 1 to 8192, not {hidden}.", where="hidden")
+def _check(config: "MLPConfig | MaxoutConfig") -> None:
+    check_range("image_size", config.image_size, 1, 256)
+    check_choice("channels", config.channels, (1, 3))
+    check_range("hidden", config.hidden, 1, 8192)
 
 
 @dataclass(frozen=True)
@@ -31,9 +28,8 @@ class MLPConfig:
     hidden: int = 1200
 
     def __post_init__(self) -> None:
-        _check(self.image_size, self.channels, self.hidden)
-        if not 1 <= self.latent_size <= 4096:
-            raise InputError(f"latent_size is 1 to 4096, not {self.latent_size}.", where="latent_size")
+        _check(self)
+        check_range("latent_size", self.latent_size, 1, 4096)
 
     @property
     def classes(self) -> int:
@@ -52,11 +48,9 @@ class MaxoutConfig:
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
-        _check(self.image_size, self.channels, self.hidden)
-        if not 2 <= self.pieces <= 16:
-            raise InputError(f"pieces is 2 to 16, not {self.pieces}.", where="pieces")
-        if not 0.0 <= self.dropout < 1.0:
-            raise InputError(f"dropout is in [0, 1), not {self.dropout}.", where="dropout")
+        _check(self)
+        check_range("pieces", self.pieces, 2, 16)
+        check_range("dropout", self.dropout, 0, 1, open_end=True)
 
 
 class MLPGenerator(nn.Module):

@@ -142,7 +142,7 @@ def test_every_cut_and_every_foreign_file_is_refused_in_words(dcgan: Path, tmp_p
         ({"kind": "stylegan"}, "Unknown kind 'stylegan'"),
         ({"architecture": {"image_size": 16, "latent_size": 8, "width": 4, "colour": 1}}, "fields for dcgan: colour"),
         ({"architecture": {"image_size": 17}}, "image_size is one of"),
-        ({"architecture": {"width": 10**12}}, "width is 1 to 1024"),
+        ({"architecture": {"width": 10**12}}, "width is 1 to 1,024"),
         ({"architecture": {"width": "4"}}, "must be whole numbers: width"),
         ({"architecture": {"image_size": 16, "latent_size": 8, "width": 1024}}, "do not fit"),
         ({"architecture": []}, "must be a JSON object"),
