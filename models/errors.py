@@ -12,8 +12,8 @@
     └── OverloadError               more work than can be queued; try again later           503
 
 Every error's text is one sentence or two that a person can act on: what was wrong, where, and what would be
-right. The numbers are the HTTP status that the service answers with; nothing below the service knows them. The two checks
-at the end raise the commonest of them, in one wording for every field.
+right. The numbers are the HTTP status that the service answers with; nothing below the service knows them. The two
+checks at the end raise the commonest of them, in one wording for every field.
 """
 
 
