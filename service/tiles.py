@@ -1,15 +1,16 @@
 """Large images in overlapping tiles, without a visible seam.
 
 CycleGAN's instance norms take their mean and variance from the whole image; a tile would take them from itself, and
-neighbours would differ in tone. So the statistics are taken once, from the image made small, and held fixed for all
-tiles (thumbnail instance normalisation: Chen et al. 2022, "Towards Ultra-Resolution Neural Style Transfer via
-Thumbnail Instance Normalization", section 3.2). What a network then makes of a pixel depends on its surroundings only,
-tiles agree where they overlap up to the border's padding, and the rest is blended.
+neighbours would differ in tone. So the statistics are taken once, over crops spread over the whole image, and held
+fixed for all tiles. (Thumbnail instance normalisation, Chen et al. 2022, takes them from the image made small; that
+loses the fine texture, on which the statistics depend.) What a network then makes of a pixel depends on its
+surroundings only: tiles agree where they overlap, up to the padding at their borders, and the rest is blended.
 """
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from torch import nn
 from models.images import Pixels
 
 OVERLAP = 128  # pixels that neighbours share: about twice the radius that 9 residual blocks see, 90 pixels
+ALIGN = 4  # the networks' stride, in pixels
+CROP = 256  # side of the crops that statistics are taken from, in pixels
 RAMP = 48  # pixels over which one tile gives way to the next, in the middle of the overlap
 
 
@@ -30,15 +33,16 @@ class Norms:
 
 
 @contextlib.contextmanager
-def captured(module: nn.Module) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Collects the moments that the module's instance norms see while the block runs."""
+def pooled(module: nn.Module) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
+    """While the block runs, instance norms take a batch for parts of one image; gives the moments they find."""
     moments: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def look(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def look(norm: nn.InstanceNorm2d, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> torch.Tensor:
         variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
         moments.append((mean, variance))
+        return torch.nn.functional.batch_norm(inputs[0], mean, variance, eps=norm.eps)
 
-    handles = [norm.register_forward_pre_hook(look) for norm in _norms(module)]
+    handles = [norm.register_forward_hook(look) for norm in _norms(module)]
     try:
         yield moments
     finally:
@@ -71,12 +75,34 @@ def _norms(module: nn.Module) -> list[nn.Module]:
     return [part for part in module.modules() if isinstance(part, nn.InstanceNorm2d)]
 
 
+def aligned(pixels: Pixels) -> Pixels:
+    """The image with its last rows and columns reflected until both sides are multiples of ALIGN."""
+    down, right = -pixels.shape[0] % ALIGN, -pixels.shape[1] % ALIGN
+    if not down and not right:
+        return pixels
+    mode: Literal["symmetric", "edge"] = "symmetric" if min(pixels.shape[:2]) >= ALIGN else "edge"
+    return np.pad(pixels, ((0, down), (0, right), (0, 0)), mode=mode)
+
+
+def crops(pixels: Pixels) -> Pixels:
+    """Up to 16 crops of at most 256 x 256, evenly spread: uint8 [h, w, c] -> [k, h', w', c]."""
+    height, width = pixels.shape[:2]
+    rows, columns = min(height, CROP), min(width, CROP)
+    tops = np.linspace(0, height - rows, min(4, -(-height // rows))).astype(int)
+    lefts = np.linspace(0, width - columns, min(4, -(-width // columns))).astype(int)
+    return np.stack([pixels[top : top + rows, left : left + columns] for top in tops for left in lefts])
+
+
 def starts(length: int, tile: int) -> list[int]:
-    """Where tiles begin along a side of `length` pixels: evenly apart, neighbours sharing OVERLAP or more."""
+    """Where tiles begin along a side of `length` pixels: evenly apart, neighbours sharing OVERLAP or so.
+
+    All begin at multiples of ALIGN, where the network's strided layers sample the whole image too; `length` and `tile`
+    must be multiples of it.
+    """
     if length <= tile:
         return [0]
     count = -(-(length - OVERLAP) // (tile - OVERLAP))
-    return [round(index * (length - tile) / (count - 1)) for index in range(count)]
+    return [index * (length - tile) // (count - 1) // ALIGN * ALIGN for index in range(count)]
 
 
 def boxes(height: int, width: int, tile: int) -> list[tuple[int, int, int, int]]:

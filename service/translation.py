@@ -19,7 +19,6 @@ from service.operations import Call, Operation
 from service.schemas import ImageFormat
 from service.schemas_images import TranslateAnswer, TranslatedImage, TranslateRequest
 from service.settings import Settings
-from service.tiles import boxes
 from service.translator import Translator
 from service.uploads import FileField
 
@@ -69,7 +68,8 @@ async def translate(core: Core, call: Call) -> Response:
         if photo.alpha is not None and choice.format == "jpeg":
             raise InputError(f"{photo.name} is transparent, and JPEG is not: ask for png or webp.", where="format")
     done = await _translate_all(unit, photos, direction, request.cycle, call)
-    core.telemetry.images.labels(served.source.name, "translate").inc(len(done))
+    translations = [one.pixels for one in done]
+    core.served("translate", served.source.name, translations, drift=f"{served.source.name}:{direction}")
     files = await core.encode(_encode_all, done, choice.format, request.quality, served.id, served.digest)
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
     if request.cycle:
@@ -174,7 +174,7 @@ def _described(unit: Translator, one: Translated, file: bytes) -> TranslatedImag
         name=one.photo.name,
         width=width,
         height=height,
-        tiles=1 if height * width <= unit.whole else len(boxes(height, width, unit.tile)),
+        tiles=unit.tiles(height, width),
         cycle_l1=one.cycle_l1,
         data=encoders.base64_of(file),
     )

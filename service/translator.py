@@ -8,14 +8,13 @@ from typing import cast
 
 import numpy as np
 import torch
-from PIL import Image
 
 import models
 from models.errors import InputError
 from models.images import Pixels
 from service.batcher import Batcher
 from service.telemetry import ForwardTime, current_span
-from service.tiles import Norms, blend, boxes, captured, fixed
+from service.tiles import Norms, aligned, blend, boxes, crops, fixed, pooled
 
 BLOCK = 64 * 64  # pixels that a translation counts one for, against max_batch and max_queue
 
@@ -26,7 +25,7 @@ class Work:
 
     Attributes:
         norms: moments to use in place of the images' own.
-        measure: an answer of Norms is wanted, not of pixels.
+        measure: items are crops of an image [k, height, width, c], and an answer of Norms is wanted.
     """
 
     direction: models.Direction
@@ -49,6 +48,10 @@ class Translator:
     tile: int
     whole: int
 
+    def tiles(self, height: int, width: int) -> int:
+        """In how many pieces an image of this size is translated."""
+        return 1 if height * width <= self.whole else len(boxes(height, width, self.tile))
+
     async def image(self, pixels: Pixels, direction: models.Direction) -> Pixels:
         """uint8 [h, w, c] -> uint8 [h, w, c] of the other domain.
 
@@ -59,11 +62,14 @@ class Translator:
             raise InputError(f"This model goes {' or '.join(self.network.directions)} only.", where="direction")
         height, width = pixels.shape[:2]
         if height * width <= self.whole:
-            return cast(Pixels, await self._submit(Work(direction, height, width), pixels))
-        small = _thumbnail(pixels, self.tile)
-        measure = Work(direction, small.shape[0], small.shape[1], measure=True)
-        norms = cast(Norms, await self._submit(measure, small))
-        places = boxes(height, width, self.tile)
+            work = Work(direction, height, width)
+            return cast(Pixels, await self.batcher.submit(work, pixels, _blocks(work), current_span.get()))
+        pixels = aligned(pixels)
+        sample = crops(pixels)
+        measure = Work(direction, sample.shape[1], sample.shape[2], measure=True)
+        size = len(sample) * _blocks(measure)
+        norms = cast(Norms, await self.batcher.submit(measure, sample, size, current_span.get()))
+        places = boxes(pixels.shape[0], pixels.shape[1], self.tile)
         work = Work(direction, places[0][2], places[0][3], norms)
         tiles = [
             (pixels[top : top + rows, left : left + columns], _blocks(work)) for top, left, rows, columns in places
@@ -74,24 +80,12 @@ class Translator:
         finally:
             for future in futures:
                 future.cancel()
-        return await asyncio.to_thread(blend, parts, places, height, width)
-
-    async def _submit(self, work: Work, pixels: Pixels) -> Pixels | Norms:
-        return await self.batcher.submit(work, pixels, _blocks(work), current_span.get())
+        whole = await asyncio.to_thread(blend, parts, places, pixels.shape[0], pixels.shape[1])
+        return whole[:height, :width]
 
 
 def _blocks(work: Work) -> int:
     return -(-work.height * work.width // BLOCK)
-
-
-def _thumbnail(pixels: Pixels, longest: int) -> Pixels:
-    """The image made smaller, so that its longer side is `longest`; uint8 [h, w, c]."""
-    height, width, channels = pixels.shape
-    factor = longest / max(height, width)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    small = np.asarray(image.resize(size, Image.Resampling.BOX))
-    return small[..., None] if channels == 1 else small
 
 
 class TranslatorRun:
@@ -107,26 +101,30 @@ class TranslatorRun:
     @torch.inference_mode()
     def __call__(self, key: Hashable, items: Sequence[Pixels]) -> list[Pixels | Norms]:
         work = cast(Work, key)
-        images = models.to_float(np.stack(items)).to(self._device)
-        images, size = models.pad_to_stride(images, self._network.stride, self._network.minimum_size)
         started = time.time_ns()
         if work.measure:
-            results: list[Pixels | Norms] = [self._measure(image[None], work) for image in images]
+            results: list[Pixels | Norms] = [self._measure(crops, work) for crops in items]
         else:
+            images, size = self._input(np.stack(items))
             results = list(models.to_uint8(models.crop(self._forward(images, work), size)))
         self.forward_time = ForwardTime(started, time.time_ns())
         return results
 
+    def _input(self, pixels: Pixels) -> tuple[torch.Tensor, tuple[int, int]]:
+        images = models.to_float(pixels).to(self._device)
+        images, size = models.pad_to_stride(images, self._network.stride, self._network.minimum_size)
+        return images.contiguous(memory_format=torch.channels_last), size
+
     def _forward(self, images: torch.Tensor, work: Work) -> torch.Tensor:
         module = self._network.module[work.direction]
-        images = images.contiguous(memory_format=torch.channels_last)
         if work.norms is not None:
             with fixed(module, work.norms):
                 return module(images)
         return module(images) if self._stacked else torch.cat([module(image[None]) for image in images])
 
-    def _measure(self, image: torch.Tensor, work: Work) -> Norms:
+    def _measure(self, crops: Pixels, work: Work) -> Norms:
+        """Moments over the crops uint8 [k, h, w, c] of one image."""
         module = self._network.module[work.direction]
-        with captured(module) as moments:
-            module(image.contiguous(memory_format=torch.channels_last))
+        with pooled(module) as moments:
+            module(self._input(crops)[0])
         return Norms(tuple(moments))

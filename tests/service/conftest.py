@@ -237,3 +237,13 @@ def save_translator_() -> Callable[..., Path]:
 @pytest.fixture(name="wait_until", scope="session")
 def wait_until_() -> Callable[..., None]:
     return wait_until
+
+
+@pytest.fixture(name="free_port")
+def free_port_() -> int:
+    return free_port()
+
+
+@pytest.fixture(name="serving", scope="session")
+def serving_() -> Callable[[Path, Path], dict[str, str]]:
+    return serving_environment

@@ -1,0 +1,90 @@
+"""API keys and rate limits."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from service.auth import load_keys
+from service.errors import RateLimitError
+from service.limits import RateLimit
+from service.settings import Settings
+
+KEY = "an example key"
+DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
+
+
+def test_with_keys_an_endpoint_asks_for_one(serve: Callable[..., Any]) -> None:
+    url = serve(api_keys=(f"ann:{DIGEST}",)).url
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": DIGEST}, {"Authorization": "Basic x"}):
+        refused = requests.get(f"{url}/v1/models", headers=headers, timeout=20)
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+        assert refused.json()["error"]["code"] == "unauthorized"
+    for headers in ({"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}):
+        assert requests.get(f"{url}/v1/models", headers=headers, timeout=20).status_code == 200
+    for path in ("/metrics", "/docs.json", "/"):
+        assert requests.get(f"{url}{path}", timeout=20).status_code == 200
+
+
+def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# two of them\n\nann:{DIGEST}\n{'0' * 64}\n")
+    keys = load_keys(Settings(api_keys_file=file))
+    assert [(key.name, key.digest.hex()) for key in keys] == [("ann", DIGEST), ("key-2", "0" * 64)]
+
+
+@pytest.mark.parametrize("content", ["", "# nobody\n", f"{KEY}\n", "ann:abc\n"])
+def test_a_file_without_digests_stops_the_start(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(content)
+    with pytest.raises(ValueError, match="key"):
+        load_keys(Settings(api_keys_file=file))
+
+
+def test_a_bucket_empties_and_fills_again() -> None:
+    now = 0.0
+    limit = RateLimit(6, clock=lambda: now)
+    for _ in range(6):
+        limit.take("ann")
+    with pytest.raises(RateLimitError) as caught:
+        limit.take("ann")
+    assert caught.value.retry_after_s == 10
+    limit.take("bob")
+    now = 10.0
+    limit.take("ann")
+    with pytest.raises(RateLimitError):
+        limit.take("ann")
+
+
+def test_past_the_rate_the_answer_is_429_with_retry_after(serve: Callable[..., Any]) -> None:
+    url = serve(rate_per_minute=2).url
+    codes = [requests.get(f"{url}/v1/models", timeout=20).status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+    refused = requests.get(f"{url}/v1/models", timeout=20)
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert refused.json()["error"]["code"] == "rate_limited"
+    assert requests.get(f"{url}/docs.json", timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"GAN_MAX_BATCH": "0"}, "GAN_MAX_BATCH"),
+        ({"GAN_MAX_BATHC": "8"}, "GAN_MAX_BATHC"),
+        ({"GAN_ALIASES": "a"}, "name=value"),
+        ({"GAN_PRECISION": "int8"}, "GAN_PRECISION"),
+    ],
+)
+def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings.from_environment(environment)
+
+
+def test_settings_from_the_environment() -> None:
+    settings = Settings.from_environment({"GAN_MODELS": "/a:/b", "GAN_ALIASES": "x=y, z=w", "OTHER": "1"})
+    assert settings.models == (Path("/a"), Path("/b"))
+    assert settings.aliases == {"x": "y", "z": "w"}

@@ -1,0 +1,46 @@
+"""GET /v1/models, and reloading over HTTP."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+
+def test_the_catalogue_of_the_real_service(server: str) -> None:
+    catalogue = requests.get(f"{server}/v1/models", timeout=20).json()
+    assert catalogue["ready"] is True
+    assert catalogue["refused"] == []
+    cards = {card["name"]: card for card in catalogue["models"]}
+    assert list(cards) == ["classy", "horse", "tiny"]
+    tiny, horse = cards["tiny"], cards["horse"]
+    assert (tiny["image_size"], tiny["channels"], tiny["latent_size"], tiny["kind"]) == (16, 3, 8, "dcgan")
+    assert tiny["names"] == [f"tiny@{tiny['digest'][:12]}", "tiny"]
+    assert cards["classy"]["classes"] == ["cat", "dog"]
+    assert (horse["domains"], horse["can"]) == (["horse", "zebra"], ["translate"])
+
+
+def test_the_real_service_is_healthy(server: str) -> None:
+    for path in ("/livez", "/healthz", "/readyz"):
+        assert requests.get(f"{server}{path}", timeout=20).status_code == 200
+
+
+def test_a_new_model_appears_without_a_restart(
+    serve: Callable[..., Any], save_sampler: Callable[..., Path], wait_until: Callable[..., None], tmp_path: Path
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    save_sampler(folder / "first.safetensors")
+    one = serve(models=(folder,), reload_s=0.05)
+
+    def names() -> list[str]:
+        return [card["name"] for card in requests.get(f"{one.url}/v1/models", timeout=20).json()["models"]]
+
+    assert names() == ["first"]
+    save_sampler(folder / "second.safetensors", seed=2)
+    wait_until(lambda: names() == ["first", "second"], "the second model")
+    (folder / "third.safetensors").write_bytes(b"nothing of the kind")
+    wait_until(
+        lambda: bool(requests.get(f"{one.url}/v1/models", timeout=20).json()["refused"]), "the third model's refusal"
+    )
+    assert one.core.ready

@@ -1,0 +1,163 @@
+"""POST /v1/translate: sizes, orientation, alpha, profiles, tiles, cycles."""
+
+import base64
+import concurrent.futures
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image, ImageCms
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+Picture = Callable[..., bytes]
+
+
+def translate(url: str, *images: bytes, accept: str = "*/*", **fields: str) -> requests.Response:
+    files = [("images", (f"{index}.png", data)) for index, data in enumerate(images)]
+    return requests.post(f"{url}/v1/translate", files=files, data=fields, headers={"accept": accept}, timeout=60)
+
+
+def opened(answer: requests.Response) -> Image.Image:
+    assert answer.status_code == 200, answer.text[:500]
+    return Image.open(io.BytesIO(answer.content))
+
+
+def test_the_real_service_translates_a_photo(server: str) -> None:
+    photo = sorted((FIXTURES / "horse2zebra" / "testA").iterdir())[0]
+    answer = translate(server, photo.read_bytes(), model="horse")
+    assert opened(answer).size == Image.open(io.BytesIO(photo.read_bytes())).size
+    assert answer.headers["X-Direction"] == "a_to_b"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (7, 3), (63, 65), (64, 64), (301, 1), (30, 130)])
+def test_any_size_in_the_same_size_out(local: Any, picture: Picture, size: tuple[int, int]) -> None:
+    assert opened(translate(local.url, picture(*size))).size == size[::-1]
+
+
+def test_a_line_of_30000_pixels(local: Any, picture: Picture) -> None:
+    assert opened(translate(local.url, picture(1, 30_000))).size == (30_000, 1)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB", "CMYK"])
+def test_modes_come_back_as_rgb(local: Any, picture: Picture, mode: str) -> None:
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    assert opened(translate(local.url, picture(20, 24, mode, kind))).mode == "RGB"
+
+
+def test_sixteen_bits_are_scaled_not_clipped(local: Any) -> None:
+    ramp = np.linspace(0, 65535, 48, dtype=np.uint16)[None].repeat(20, 0)
+    deep, shallow = io.BytesIO(), io.BytesIO()
+    Image.fromarray(ramp).save(deep, "PNG")
+    Image.fromarray((ramp / 257).round().astype(np.uint8)).save(shallow, "PNG")
+    assert translate(local.url, deep.getvalue()).content == translate(local.url, shallow.getvalue()).content
+
+
+def test_alpha_is_kept(local: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (19, 23, 4), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    answer = opened(translate(local.url, buffer.getvalue()))
+    np.testing.assert_array_equal(np.asarray(answer)[..., 3], pixels[..., 3])
+    refused = translate(local.url, buffer.getvalue(), format="jpeg")
+    assert refused.status_code == 400
+    assert "transparent" in refused.json()["error"]["message"]
+
+
+def test_exif_orientation_is_applied(local: Any, picture: Picture) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    turned = opened(translate(local.url, picture(30, 50, kind="JPEG", exif=exif)))
+    assert turned.size == (30, 50)
+    assert not turned.getexif().get(0x0112)
+
+
+def test_a_colour_profile_is_converted_and_said(local: Any, picture: Picture) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = picture(20, 20)
+    tagged = opened(translate(local.url, picture(20, 20, icc_profile=srgb)))
+    assert tagged.info["icc_profile"]
+    np.testing.assert_array_equal(np.asarray(tagged), np.asarray(opened(translate(local.url, plain))))
+    assert opened(translate(local.url, picture(20, 20, icc_profile=b"not a profile"))).size == (20, 20)
+
+
+def test_an_animation_is_its_first_frame(local: Any, picture: Picture) -> None:
+    frames = [Image.open(io.BytesIO(picture(20, 20))), Image.new("RGB", (20, 20), "red")]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    assert opened(translate(local.url, buffer.getvalue())).size == (20, 20)
+
+
+def test_many_of_mixed_sizes_as_zip_and_json(local: Any, picture: Picture) -> None:
+    sizes = [(20, 30), (64, 64), (20, 30), (5, 9)]
+    images = [picture(*size) for size in sizes]
+    alone = [translate(local.url, image).content for image in images]
+
+    packed = translate(local.url, *images)
+    assert packed.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(packed.content)) as files:
+        assert files.namelist() == ["000_0.png", "001_1.png", "002_2.png", "003_3.png"]
+        assert [files.read(name) for name in files.namelist()] == alone
+    described = translate(local.url, *images, accept="application/json").json()
+    assert [(one["height"], one["width"]) for one in described["images"]] == sizes
+    assert [base64.b64decode(one["data"]) for one in described["images"]] == alone
+
+
+def test_directions_by_letter_and_domain(local: Any, picture: Picture) -> None:
+    image = picture(16, 16)
+    forth, back = translate(local.url, image), translate(local.url, image, direction="b_to_a")
+    assert forth.content == translate(local.url, image, direction="zebra").content
+    assert back.content == translate(local.url, image, direction="horse").content
+    assert forth.content != back.content
+    wrong = translate(local.url, image, direction="cow")
+    assert wrong.status_code == 400
+    assert "zebra" in wrong.json()["error"]["message"]
+
+
+def test_cycle_consistency_is_the_round_trips_mean_difference(local: Any, picture: Picture) -> None:
+    image = picture(24, 36)
+    there = translate(local.url, image, cycle="true")
+    again = opened(translate(local.url, there.content, direction="b_to_a"))
+    original = np.asarray(Image.open(io.BytesIO(image))).astype(int)
+    expected = np.abs(np.asarray(again).astype(int) - original).mean() / 255
+    assert float(there.headers["X-Cycle-L1"]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_large_images_go_in_tiles(serve: Callable[..., Any], picture: Picture) -> None:
+    one = serve(tile=256, tile_above_pixels=100_000)
+    answer = translate(one.url, picture(401, 503), accept="application/json").json()["images"][0]
+    assert (answer["height"], answer["width"]) == (401, 503)
+    assert answer["tiles"] > 1
+
+
+def test_pixels_past_the_limit_and_too_many_files(serve: Callable[..., Any], picture: Picture) -> None:
+    one = serve(translate_pixels=1000)
+    assert translate(one.url, picture(25, 40)).status_code == 200
+    past = translate(one.url, picture(26, 40))
+    assert past.status_code == 413
+    assert "1,000" in past.json()["error"]["message"]
+    assert translate(one.url, *[picture(2, 2)] * 33).status_code == 413
+
+
+def test_one_bad_image_among_concurrent_requests_fails_alone(local: Any, picture: Picture) -> None:
+    good, bad = picture(32, 32), picture(32, 32)[:200]
+    expected = translate(local.url, good).content
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda data: translate(local.url, data), [good] * 7 + [bad] + [good] * 8))
+    assert [answer.status_code for answer in answers] == [200] * 7 + [422] + [200] * 8
+    assert all(answer.content == expected for answer in answers if answer.status_code == 200)
+
+
+def test_concurrent_translations_share_forward_passes(serve: Callable[..., Any], picture: Picture) -> None:
+    one = serve()
+    image = picture(64, 64)
+    expected = translate(one.url, image).content
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: translate(one.url, image).content, range(64)))
+    assert answers == [expected] * 64
+    passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "horse"})
+    assert passes < 65
