@@ -1,4 +1,4 @@
-"""Build the container image for real, run it, and ask it for a sample and a translation: `make image-test`.
+"""Build the container image for real, run it, and ask it for a sample, a translation and a score: `make image-test`.
 
 Needs root on Debian or Ubuntu; no container daemon. The base image is made by debootstrap from the mirror
 that apt uses here, the image is built and run by buildah in a chroot, and everything lives in a folder that
@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import requests
 from PIL import Image
 
@@ -122,7 +122,7 @@ class Buildah:
     def process(self, log: Path, *arguments: str | Path) -> subprocess.Popen[bytes]:
         with log.open("wb") as output:
             command = [*self.command, *arguments]
-            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+            return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
 
 def build(buildah: Buildah, folder: Path, device: str) -> None:
@@ -164,9 +164,19 @@ def running(buildah: Buildah, container: str, command: list[str], health: list[s
         buildah(*inside, *health)  # as an orchestrator would run it
         yield url
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=60)
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the container's own first process, as `docker stop` does; buildah itself would only kill it."""
+    inside = psutil.Process(process.pid).children(recursive=True)
+    for server in (one for one in inside if "buildah" not in one.name()):
+        server.terminate()
+        break
+    _, alive = psutil.wait_procs(inside, timeout=60)
+    for one in alive:
+        one.kill()
+    say(f"stopped with exit status {process.wait(timeout=60)}")
 
 
 def is_ready(url: str) -> bool:
@@ -186,24 +196,33 @@ def check_contents(buildah: Buildah, container: str) -> None:
 
 
 def ask(url: str) -> None:
-    """One sample and one translation, and that both are pictures of the right size."""
-    models = requests.get(f"{url}/v1/models", timeout=60).json()
-    say(f"models: {json.dumps(models)[:300]}")
-    sample = requests.post(f"{url}/v1/sample", json={"n": 1, "seed": 7}, headers={"Accept": "image/png"}, timeout=60)
-    with HORSE.open("rb") as photo:
-        translation = requests.post(
-            f"{url}/v1/translate", files={"images": photo}, headers={"Accept": "image/png"}, timeout=120
-        )
+    """A sample, a translation and a score; that the pictures are pictures of the right size."""
+    models = requests.get(f"{url}/v1/models", timeout=60).json()["models"]
+    say(f"serves {', '.join(model['id'] for model in models)}")
+    png = {"Accept": "image/png"}
+    sample = requests.post(f"{url}/v1/sample", json={"seed": 7}, headers=png, timeout=60)
+    photo = {"images": HORSE.read_bytes()}
+    translation = requests.post(f"{url}/v1/translate", files=photo, headers=png, timeout=120)
     for name, answer in (("sample", sample), ("translation", translation)):
-        if answer.status_code != 200:
-            sys.exit(f"image-test: {name} answered {answer.status_code}: {answer.text[:500]}")
+        require_success(name, answer)
         path = ROOT / "build" / f"image-{name}.png"
         path.write_bytes(answer.content)
-        with Image.open(path) as picture:
-            size = picture.size
-        if name == "translation" and size != Image.open(HORSE).size:
-            sys.exit(f"image-test: the translation came back as {size}")
-        say(f"{name}: {size[0]} x {size[1]} px, {len(answer.content)} bytes, build/{path.name}")
+        with Image.open(path) as picture, Image.open(HORSE) as horse:
+            if name == "translation" and picture.size != horse.size:
+                sys.exit(f"image-test: the translation came back as {picture.size}")
+            say(f"{name}: {picture.width} x {picture.height} px, {len(answer.content)} bytes, build/{path.name}")
+    sets = [(side, path.read_bytes()) for side in "ab" for path in sorted(HORSE.parent.glob("*.jpg"))[:4]]
+    score = requests.post(f"{url}/v1/score", files=sets, timeout=120)
+    if score.status_code == 503:
+        say(f"no score, as the image was built without the FID weights: {score.text}")
+    else:
+        require_success("score", score)
+        say(f"score: FID of four horses against themselves is {score.json()['fid']['value']:.3g}")
+
+
+def require_success(name: str, answer: requests.Response) -> None:
+    if answer.status_code != 200:
+        sys.exit(f"image-test: {name} answered {answer.status_code}: {answer.text[:500]}")
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(workspace: Path, serve) -> Iterator[str]:
+def url(workspace: Path, serve: Serve) -> Iterator[str]:
     """`make serve`, as the README says, on a free port."""
     with serve(["make", "--no-print-directory", *SERVE.text.split()[1:], "PORT={port}"], workspace, {}) as address:
         yield address
