@@ -93,14 +93,19 @@ def _read(
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
     """Pixels [n, size, size, c], the indices that were kept, and the lines about those that were not."""
     if isinstance(found, Arrays):
-        pixels = np.stack([_fit(Image.fromarray(image.squeeze()), size, channels) for image in found.pixels])
+        pixels = np.stack(
+            [
+                _fit(Image.fromarray(image.squeeze()), size, channels, f"image {index}")
+                for index, image in enumerate(found.pixels)
+            ]
+        )
         return torch.from_numpy(pixels), torch.arange(len(pixels)), ()
     pixels = np.empty((len(found.names), size, size, channels), np.uint8)
 
     def decode_into(index: int) -> str | None:
         name = found.names[index]
         try:
-            pixels[index] = _fit(upright(decode(source.read(name), name=name)), size, channels)
+            pixels[index] = _fit(upright(decode(source.read(name), name=name)), size, channels, name)
         except (GanError, OSError) as error:
             return str(error)
         return None
@@ -123,10 +128,10 @@ def _read(
     return (whole[kept] if broken else whole), kept, broken
 
 
-def _fit(image: Image.Image, size: int, channels: int) -> Pixels:
+def _fit(image: Image.Image, size: int, channels: int, name: str) -> Pixels:
     """One image as uint8 [size, size, channels]: scaled by its shorter side (antialiased), cut at the centre."""
     if min(image.size) * 16 < size:
-        raise ImageError(f"{image.width} x {image.height} pixels are too few to make {size} x {size} of.")
+        raise ImageError(f"{name}: {image.width} x {image.height} pixels are too few to make {size} x {size} of.")
     image = to_rgb(image)
     image = image.convert("L") if channels == 1 else image
     if image.size != (size, size):

@@ -85,9 +85,14 @@ def from_dict(run: type[Run], source: Mapping[str, Any], *, origin: str) -> Run:
     return run(**built)
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """`base` with the options of `changes` put over it, group by group."""
-    return {name: {**base.get(name, {}), **changes.get(name, {})} for name in dict.fromkeys([*base, *changes])}
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the options of `changes` put over it, group by group. What is no group is left for `from_dict`."""
+    result = dict(base)
+    for name, options in changes.items():
+        before = base.get(name, {})
+        both = isinstance(before, Mapping) and isinstance(options, Mapping)
+        result[name] = {**before, **options} if both else options
+    return result
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,6 +2,7 @@
 
 import threading
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -46,8 +47,11 @@ class ZipSource:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self, name: str) -> bytes:
-        with self._lock:
-            return self.archive.read(self.prefix + name)
+        try:
+            with self._lock:
+                return self.archive.read(self.prefix + name)
+        except (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+            raise InputError(f"{name} cannot be read out of the archive: {error}", where="data") from error
 
 
 def open_source(path: str | Path) -> Source:

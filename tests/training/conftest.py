@@ -1,0 +1,83 @@
+"""Shared by the tests of training/: runs so small that a step takes milliseconds."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from training import CycleGANRun, DCGANRun
+from training.flags import from_dict, merged
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+
+SAMPLER = {
+    "data": {"data": "fake", "image_size": 16},
+    "network": {"width": 4, "discriminator_width": 4, "latent_size": 8},
+    "pace": {"kimg": 0.032, "batch": 4, "tick_kimg": 0.008, "sample_kimg": 0.016, "snapshot_kimg": 0.016},
+    "watch": {"tensorboard": False, "animation": "none"},
+    "machine": {"device": "cpu", "threads": 1},
+}
+TRANSLATOR = {
+    "data": {"data": "fake", "image_size": 32},
+    "network": {"width": 4, "discriminator_width": 4, "blocks": 1},
+    "game": {"pool": 3},
+    "optimizer": {"decay_kimg": 0.008},
+    "pace": {"kimg": 0.016, "batch": 2, "tick_kimg": 0.004, "sample_kimg": 0.008, "snapshot_kimg": 0.008},
+    "watch": {"tensorboard": False, "animation": "none"},
+    "machine": {"device": "cpu", "threads": 1},
+}
+
+
+@dataclass(frozen=True)
+class SmallExtractor:
+    """A fixed random projection of the images shrunk to 8 pixels: no weights needed."""
+
+    dimensions: int = 6
+    batch_size: int = 16
+    name: str = "small"
+    precision: str = "float32"
+
+    def features(self, images: torch.Tensor) -> np.ndarray:
+        projection = torch.randn(192, self.dimensions, generator=torch.Generator().manual_seed(0))
+        return F.adaptive_avg_pool2d(images, 8).flatten(1).matmul(projection).numpy()
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features
+
+
+@pytest.fixture(scope="session")
+def small() -> SmallExtractor:
+    return SmallExtractor()
+
+
+@pytest.fixture
+def sampler(tmp_path: Path) -> Callable[..., DCGANRun]:
+    """A tiny DCGAN run into tmp_path/run; keyword arguments are groups of options that differ."""
+
+    def make(**changes: dict[str, Any]) -> DCGANRun:
+        base = merged(SAMPLER, {"output": {"out": str(tmp_path / "run")}})
+        return from_dict(DCGANRun, merged(base, changes), origin="test")
+
+    return make
+
+
+@pytest.fixture
+def translator(tmp_path: Path) -> Callable[..., CycleGANRun]:
+    """A tiny CycleGAN run into tmp_path/run."""
+
+    def make(**changes: dict[str, Any]) -> CycleGANRun:
+        base = merged(TRANSLATOR, {"output": {"out": str(tmp_path / "run")}})
+        return from_dict(CycleGANRun, merged(base, changes), origin="test")
+
+    return make
+
+
+with warnings.catch_warnings():  # imported once here: its own deprecations are not ours to fix
+    warnings.simplefilter("ignore")
+    import torch.utils.tensorboard  # noqa: F401
