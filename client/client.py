@@ -76,6 +76,69 @@ class Client:
             for image in answer["images"]
         ]
 
+    def interpolate(
+        self,
+        seeds: Sequence[int] | None = None,
+        *,
+        model: str | None = None,
+        latents: Sequence[Sequence[float]] | None = None,
+        classes: Sequence[int | str] | None = None,
+        steps: int = 8,
+        shape: Literal["path", "map"] = "path",
+        method: Literal["slerp", "lerp"] = "slerp",
+        loop: bool = False,
+        truncation: float | None = None,
+        output: Literal["strip", "gif", "webp", "apng"] = "strip",
+        frame_ms: int = 80,
+    ) -> Picture:
+        """What lies between keyframes, as one image or an animation; of a map, the four keyframes are its corners."""
+        body = {
+            "model": model,
+            "seeds": None if seeds is None else list(seeds),
+            "latents": None if latents is None else [list(map(float, row)) for row in latents],
+            "classes": None if classes is None else list(classes),
+            "steps": steps,
+            "shape": shape,
+            "method": method,
+            "loop": loop,
+            "truncation": truncation,
+            "output": output,
+            "frame_ms": frame_ms,
+        }
+        return _picture(self._transport.request("POST", "/v1/interpolate", json=body))
+
+    def translate(
+        self,
+        image: Image,
+        *,
+        model: str | None = None,
+        direction: str | None = None,
+        image_format: Format = "png",
+        quality: int | None = None,
+    ) -> Picture:
+        """A photo in the other domain, at its own size. `direction` is a_to_b, b_to_a or the domain to go to."""
+        form = {"model": model, "direction": direction, "output": "image", "format": image_format, "quality": quality}
+        files = files_of("images", image)
+        return _picture(self._transport.request("POST", "/v1/translate", form=form, files=files))
+
+    def translate_many(
+        self, images: Sequence[Image], *, model: str | None = None, direction: str | None = None, cycle: bool = False
+    ) -> list[tuple[Picture, float | None]]:
+        """(translation, difference of the round trip from 0 to 1) of each; without `cycle` the difference is None."""
+        form = {"model": model, "direction": direction, "output": "json", "format": "png", "cycle": cycle}
+        answer = self._transport.request("POST", "/v1/translate", form=form, files=files_of("images", images)).json()
+        return [
+            (Picture(base64.b64decode(one["data"]), "image/png", answer["model"], answer["digest"]), one["cycle_l1"])
+            for one in answer["images"]
+        ]
+
+    def inspect(self, image: Image) -> dict[str, Any]:
+        """What an image says of its origin: model, digest, seed, and the request that makes it again."""
+        answer: dict[str, Any] = self._transport.request(
+            "POST", "/v1/inspect", form={}, files=files_of("image", image)
+        ).json()
+        return answer
+
     def score(
         self,
         a: ImageSet,
@@ -129,3 +192,8 @@ class Client:
         headers = {"Idempotency-Key": uuid4().hex}
         answer = self._transport.request("POST", f"/v1/jobs/{name}", form=form, files=files, headers=headers).json()
         return Job(self._transport, answer["id"], lambda response: dict(response.json()))
+
+
+def _picture(response: requests.Response) -> Picture:
+    headers = response.headers
+    return Picture(response.content, headers["Content-Type"], headers["X-Model"], headers["X-Digest"])

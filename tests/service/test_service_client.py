@@ -14,6 +14,7 @@ from PIL import Image
 
 from client import Client, Drawn, Job, Reference, ServiceError
 from client.sets import files_of, side_of
+from metrics.featuresets import of_features
 from models.images import read_text
 
 HORSE = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))[0]
@@ -107,6 +108,41 @@ def test_keys_are_accepted_by_a_service_that_asks_for_them(serve):
     assert caught.value.status == 401
 
 
+def test_interpolate(client):
+    strip = client.interpolate([1, 2, 3], model="tiny", steps=4)
+    assert Image.open(io.BytesIO(strip.data)).size == (9 * 16, 16)
+    square = client.interpolate([1, 2, 3, 4], model="classy", classes=["cat"], shape="map", steps=5, method="lerp")
+    assert Image.open(io.BytesIO(square.data)).size == (80, 80)
+    loop = client.interpolate(latents=np.eye(3, 8), model="tiny", steps=2, loop=True, output="gif")
+    assert loop.media_type == "image/gif"
+    assert Image.open(io.BytesIO(loop.data)).n_frames == 6  # type: ignore[attr-defined]
+
+
+def test_translate_from_a_path_and_from_bytes(client, tmp_path):
+    from_path = client.translate(HORSE)
+    from_bytes = client.translate(HORSE.read_bytes(), direction="zebra")
+    assert from_path.data == from_bytes.data
+    with Image.open(from_path.save(tmp_path / "zebra.png")) as saved:
+        assert saved.size == (256, 256)
+    assert client.translate(str(HORSE), direction="b_to_a", image_format="jpeg", quality=80).media_type == "image/jpeg"
+
+
+def test_translate_many_with_the_round_trip(client):
+    done = client.translate_many([HORSE, HORSE.read_bytes()], cycle=True)
+    assert len(done) == 2
+    assert all(loss is not None and 0 <= loss <= 1 for _, loss in done)
+    assert done[0][0].data == client.translate(HORSE).data
+
+
+def test_inspect_leads_back_to_the_same_pixels(client):
+    picture = client.sample(model="classy", seed=5, classes="dog", truncation=0.8)[0]
+    found = client.inspect(picture.data)
+    assert found["served"]
+    body = found["sample"]
+    again = client.sample(model=body["model"], seed=body["seed"], classes=body["class"], truncation=body["truncation"])
+    assert again[0].data == picture.data
+
+
 # Sets and jobs -----------------------------------------------------------------------------
 
 
@@ -126,8 +162,12 @@ def test_a_folder_without_images_is_an_error_before_anything_is_sent(tmp_path):
 
 
 def statistics(path: Path, shift: float) -> Path:
-    """Gaussian statistics of 2048 features with equal covariance, so that FID is the squared shift of the mean."""
-    np.savez(path, mu=np.full(2048, shift), sigma=np.eye(2048))
+    """Of eight feature vectors, shifted: covariances are equal, so that FID is the squared shift of the mean."""
+    features = np.full((8, 2048), shift)
+    features[:, :8] += np.random.default_rng(0).standard_normal((8, 8))
+    of_features(path.name, features.astype(np.float32), "pytorch-fid", "test").save(path)
+    with np.load(path) as arrays:
+        np.savez_compressed(path, **arrays)  # 33 MB otherwise
     return path
 
 
@@ -142,7 +182,7 @@ def test_references_are_kept_and_scored_as_a_job(client, tmp_path):
     assert seen
     assert job.view()["state"] == "done"
     with np.load(io.BytesIO(client.reference_npz("client-test"))) as numbers:
-        np.testing.assert_array_equal(numbers["mu"], np.zeros(2048))
+        np.testing.assert_array_equal(numbers["mu"][8:], np.zeros(2040))
     assert client.job(job.id).wait().json() == result
     client.delete_reference("client-test")
     with pytest.raises(ServiceError, match="There is no reference client-test"):

@@ -110,3 +110,10 @@ def test_colours_meet_wcag_aa(theme):
 def test_the_measures_are_those_there_are(tags):
     offered = [attrs["value"] for tag, attrs in tags if tag == "input" and attrs.get("name") == "metrics"]
     assert sorted(offered) == sorted(metrics.METRICS)
+
+
+def test_bentoml_serves_the_page_at_its_root(server):
+    answer = requests.get(f"{server}/", timeout=10)
+    assert "<title>Gan Service</title>" in answer.text
+    assert requests.get(f"{server}/static/main.js", timeout=10).status_code == 200
+    assert requests.get(f"{server}/docs.json", timeout=10).json()["openapi"].startswith("3.")
