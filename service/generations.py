@@ -14,8 +14,8 @@ from service import encoders
 from service.core import Core
 from service.engine import Latents, Sampler
 from service.operations import Call, Operation
-from service.sampling import class_weights
-from service.schemas import ImageFormat
+from service.sampling import class_weights, default_classes
+from service.schemas import ClassLabel, ImageFormat
 from service.schemas_images import Generated, GenerationAnswer, GenerationRequest
 
 _LONGEST = 2048
@@ -60,15 +60,11 @@ def _size(size: str | None, own: int) -> tuple[int, int]:
     return width, height
 
 
-def _classes(network: models.Generator, prompt: str, seeds: list[int]) -> list[int | str] | None:
-    """The class that the prompt names; where it names none, each seed's own (as /v1/sample has it)."""
-    if not network.classes:
-        return None
+def _classes(network: models.Generator, prompt: str, seeds: list[int]) -> list[ClassLabel] | None:
+    """The class that the prompt names; where it names none, each seed's own."""
     words = prompt.lower()
     named = [name for name in network.classes if name.lower() in words]
-    if named:
-        return [max(named, key=len)] * len(seeds)
-    return [seed % len(network.classes) for seed in seeds]
+    return [max(named, key=len)] * len(seeds) if named else default_classes(network, seeds)
 
 
 def _files(pixels: Pixels, size: tuple[int, int], kind: ImageFormat, texts: list[dict[str, str]]) -> list[str]:

@@ -19,7 +19,7 @@ from service.core import Core
 from service.engine import Latents, Sampler
 from service.errors import NotAcceptableError
 from service.operations import Call, Operation
-from service.sampling import class_weights
+from service.sampling import class_weights, default_classes
 from service.schemas import ImageFormat
 from service.schemas_images import MAX_FRAMES, InterpolateAnswer, InterpolateRequest
 
@@ -128,8 +128,8 @@ def _keyframes(network: models.Generator, request: InterpolateRequest) -> tuple[
         latents = torch.tensor(request.latents, dtype=torch.float32)
     else:
         latents = models.draw(request.seeds or [], network.latent_size, truncation=request.truncation)
-    labels = request.classes
-    if labels is None and network.classes:
+    labels = request.classes or default_classes(network, request.seeds or [])
+    if not labels and network.classes:
         raise InputError(f"This model needs classes: {', '.join(network.classes)}.", where="classes")
     weights = class_weights(network, labels, len(labels)) if labels else None
     weights = torch.zeros(1, 0) if weights is None else weights

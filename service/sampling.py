@@ -80,9 +80,7 @@ def make_plan(served: Served, request: SampleRequest) -> Plan:
             assert isinstance(base, int)
             seeds = models.sample_seeds(base, count)
         latents = models.draw(seeds, network.latent_size, truncation=request.truncation)
-    labels: ClassLabel | list[ClassLabel] | None = request.classes
-    if labels is None and network.classes and seeds is not None:
-        labels = [seed % len(network.classes) for seed in seeds]  # of the seed alone, so that it can be made again
+    labels = request.classes if request.classes is not None or seeds is None else default_classes(network, seeds)
     classes = class_weights(network, labels, count)
     rows = Latents(latents, classes)
     served.unit.check(rows)  # type: ignore[union-attr]
@@ -100,6 +98,11 @@ def _count(request: SampleRequest) -> int:
         given = ", ".join(f"{name} has {length}" for name, length in lists.items())
         raise InputError(f"The lists differ in length, or from n: {given}.", where=next(iter(lists)))
     return counts.pop() if counts else 1
+
+
+def default_classes(network: models.Generator, seeds: Sequence[int]) -> list[ClassLabel] | None:
+    """The class of each seed where none is asked for: of the seed alone, so that the image can be made again."""
+    return [seed % len(network.classes) for seed in seeds] if network.classes else None
 
 
 def class_weights(

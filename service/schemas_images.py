@@ -25,7 +25,7 @@ class InterpolateRequest(Body):
         None, description="Latent vectors, in place of seeds."
     )
     classes: Annotated[list[ClassLabel], Field(min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
-        None, description="One class for each keyframe, or one for all of them."
+        None, description="One class for each keyframe, or one for all. By default seed modulo the number of classes."
     )
     truncation: Truncation | None = None
     shape: Literal["path", "map"] = Field(

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TextIO
 
 from opentelemetry import trace
 from opentelemetry.propagate import extract
@@ -161,9 +162,20 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class _Stdout(logging.StreamHandler[TextIO]):
+    """Writes to whatever standard output is at that moment, as logging's own handler of last resort does."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stdout
+
+
 def set_up_logging(as_json: bool) -> None:
     """Our loggers write to standard output, whatever BentoML does with its own."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Stdout()
     handler.setFormatter(JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log = logging.getLogger("gan")
     log.handlers = [handler]

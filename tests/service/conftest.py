@@ -114,6 +114,7 @@ def bentoml_server(environment: dict[str, str], log: Path) -> Iterator[str]:
         wait_until(
             lambda: process.poll() is not None or requests.get(f"{url}/readyz", timeout=2).status_code == 200,
             "the server's readiness",
+            180,
         )
         if process.poll() is not None:
             pytest.fail(f"the server stopped: {log.read_text()[-3000:]}")

@@ -1,0 +1,129 @@
+"""Too much at once, deadlines, and the end."""
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from service.engine import SamplerRun
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Generators wait for this event before every batch."""
+    go = threading.Event()
+    run = SamplerRun.__call__
+
+    def wait(self: SamplerRun, key: Any, items: Sequence[Any]) -> Any:
+        assert go.wait(30)
+        return run(self, key, items)
+
+    monkeypatch.setattr(SamplerRun, "__call__", wait)
+    yield go
+    go.set()
+
+
+def sample(url: str, **body: Any) -> requests.Response:
+    return requests.post(f"{url}/v1/sample", json={"model": "tiny"} | body, timeout=30)
+
+
+def test_past_the_queue_requests_are_turned_away_at_once(
+    serve: Callable[..., Any], held: threading.Event, wait_until: Callable[..., None]
+) -> None:
+    one = serve(max_queue=8, max_batch=4)
+    unit = one.core.registry.get("tiny", type(one.core.registry.served()[-1].unit)).unit
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        accepted = [pool.submit(sample, one.url, seed=seed) for seed in range(4)]
+        wait_until(lambda: one.core.telemetry.in_progress._value.get() == 4, "four requests inside")
+        accepted += [pool.submit(sample, one.url, seed=4, n=4), pool.submit(sample, one.url, seed=8, n=4)]
+        wait_until(lambda: unit.batcher.queued >= 8, "a full queue")
+        refused = [sample(one.url, seed=0) for _ in range(3)]
+        assert not held.is_set()  # nothing was waited for
+        assert [answer.status_code for answer in refused] == [503] * 3
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+        assert refused[0].json()["error"]["code"] == "overloaded"
+        held.set()
+        assert [answer.result().status_code for answer in accepted] == [200] * 6
+
+
+def test_more_requests_than_may_be_inside(
+    serve: Callable[..., Any], held: threading.Event, wait_until: Callable[..., None]
+) -> None:
+    one = serve(max_requests=2)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        inside = [pool.submit(sample, one.url) for _ in range(2)]
+        wait_until(lambda: one.core.telemetry.in_progress._value.get() == 2, "two requests inside")
+        refused = sample(one.url)
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"] == "1"
+        held.set()
+        assert [answer.result().status_code for answer in inside] == [200, 200]
+
+
+def test_past_the_deadline_the_answer_is_504_and_the_work_is_dropped(
+    serve: Callable[..., Any], held: threading.Event
+) -> None:
+    one = serve(deadline_s=0.3, max_batch=1)
+    with concurrent.futures.ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda seed: sample(one.url, seed=seed), range(5)))
+    assert [answer.status_code for answer in answers] == [504] * 5
+    assert answers[0].json()["error"]["code"] == "deadline_exceeded"
+    held.set()
+    assert sample(one.url).status_code == 200
+    passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
+    assert passes <= 3  # the one that ran already, perhaps another, and the last; not all six
+
+
+def test_a_client_that_leaves_takes_its_work_along(
+    serve: Callable[..., Any], held: threading.Event, wait_until: Callable[..., None]
+) -> None:
+    one = serve(max_batch=1)
+    unit = one.core.registry.get("tiny", type(one.core.registry.served()[-1].unit)).unit
+    host, port = one.url.removeprefix("http://").split(":")
+    body = b'{"model": "tiny", "n": 200}'
+    with contextlib.closing(socket.create_connection((host, int(port)), timeout=20)) as connection:
+        head = b"POST /v1/sample HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        wait_until(lambda: unit.batcher.queued >= 199, "the work in the queue")
+    wait_until(lambda: one.core.telemetry.in_progress._value.get() == 0, "the request's end")
+    held.set()
+    assert sample(one.url).status_code == 200
+    passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
+    assert passes <= 3
+
+
+def test_on_sigterm_the_real_service_finishes_what_it_accepted(
+    checkpoints: Path, tmp_path: Path, free_port: int, wait_until: Callable[..., None], serving: Callable[..., Any]
+) -> None:
+    environment = serving(tmp_path, checkpoints)
+    command = [sys.executable, "-m", "bentoml", "serve", "service.app:GanService", "--port", str(free_port)]
+    process = subprocess.Popen(
+        command, env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    url = f"http://127.0.0.1:{free_port}"
+    wait_until(lambda: requests.get(f"{url}/readyz", timeout=2).status_code == 200, "readiness", 180)
+    photo = next((Path(__file__).parents[1] / "fixtures" / "horse2zebra" / "testA").iterdir()).read_bytes()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        files = [("images", (f"{index}.jpg", photo)) for index in range(16)]
+        inside = [pool.submit(requests.post, f"{url}/v1/translate", files=files, timeout=60) for _ in range(4)]
+        wait_until(
+            lambda: (
+                "gan_requests_in_progress 4.0" in requests.get(f"{url}/metrics", timeout=5).text
+                or any(one.done() for one in inside)
+            ),
+            "requests inside",
+        )
+        os.kill(process.pid, signal.SIGTERM)
+        assert [answer.result().status_code for answer in inside] == [200] * 4
+    process.communicate(timeout=60)
+    assert process.returncode == 0
