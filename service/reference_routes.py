@@ -92,7 +92,7 @@ CREATE_REFERENCE = Operation(
     "references",
     description="A large set takes longer than a request may: send it to POST /v1/jobs/reference.",
     body=ReferenceRequest,
-    files=(FileField("images", "Images, or one zip or tar of them, or one .npz of statistics.", most=10_000),),
+    files=(FileField("images", "Images, or one zip or tar of them, or one .npz of statistics.", most=sets.MOST_FILES),),
     status=201,
     answers=_VIEW,
     headers={"Location": "The reference's address."},

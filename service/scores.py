@@ -111,8 +111,10 @@ SCORE = Operation(
     ),
     body=ScoreRequest,
     files=(
-        FileField("a", "Images, or one zip or tar of them, or one .npz of statistics.", required=False, most=10_000),
-        FileField("b", "The same.", required=False, most=10_000),
+        FileField(
+            "a", "Images, or one zip or tar of them, or one .npz of statistics.", required=False, most=sets.MOST_FILES
+        ),
+        FileField("b", "The same.", required=False, most=sets.MOST_FILES),
     ),
     answers={"application/json": ScoreAnswer},
     errors=(404, 413, 415, 422, 503, 504),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from service.core import Core
     from service.settings import Settings
 
+MOST_FILES = 1000  # in one form field; a larger set comes as an archive
 _NPZ_BYTES = 160 * 2**20  # two float64 arrays of 2048 x 2048, and room for a reference's features
 
 
