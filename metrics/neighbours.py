@@ -61,7 +61,7 @@ def prdc(
         recalled[rows] = (squared < generated_radii).any(1).float()
     of_generated, of_real = counts or (None, None)
     per_image: dict[str, tuple[Tensor, Counts | None, float]] = {  # each image's value, resamples, the most it can be
-        "precision": ((balls > 0).float(), of_generated, 1.0),
+        "precision": ((balls > 0).double(), of_generated, 1.0),
         "recall": (recalled, of_real, 1.0),
         "density": (balls / k, of_generated, np.inf),
         "coverage": (covered, of_real, 1.0),

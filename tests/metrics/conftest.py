@@ -101,12 +101,11 @@ def published_file(published_state: dict[str, Tensor], tmp_path_factory: pytest.
 
 
 @pytest.fixture(scope="session")
-def inception(published_file: Path) -> metrics.InceptionExtractor:
-    """Ours, from the published layout."""
-    return metrics.extractor(published_file, device="cpu")
-
-
-PublishedNetwork = Callable[[Tensor], Tensor]
+def inception(published_file: Path, tmp_path_factory: pytest.TempPathFactory) -> metrics.InceptionExtractor:
+    """Ours, from the published layout; converted into a cache of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return metrics.extractor(published_file, device="cpu")
 
 
 @pytest.fixture(scope="session")

