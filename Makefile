@@ -46,8 +46,8 @@ image-test: $(VENV)/.service ## Build the container image, run it, ask it for a 
 benchmarks: $(VENV)/.dev ## Measure every figure of the README, side by side with peers
 	$(BIN)/python -m benchmarks
 
-golden: $(VENV)/.dev ## Compare our scores with the values other tools publish
-	$(BIN)/python -m benchmarks golden
+golden: $(VENV)/.dev $(VENV)/.weights ## Compare our scores with the values that others publish (ARGS="--help")
+	$(BIN)/python -m benchmarks.golden $(ARGS)
 
 pretrained: $(VENV)/.dev ## Train the shipped models again, from data to card
 	$(BIN)/python -m training pretrained

@@ -13,6 +13,8 @@ import pytest
 import requests
 from PIL import Image
 
+from tests.packaging.conftest import Serve
+
 ROOT = Path(__file__).resolve().parents[2]
 HORSE = ROOT / "tests" / "fixtures" / "horse2zebra" / "testA" / "n02381460_1000.jpg"
 # Registries are out of reach: the installers refuse to ask, and the proxy is a port where nothing listens.
@@ -44,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(home: Path, serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def url(home: Path, serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The bento served from an empty folder: nothing of the working tree is at hand."""
     command = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""Every command block of the README and of docs/api runs, as written, against the server of the README's first."""
+"""Every command block of the README runs, as written, against the server that its first block starts."""
 
 from __future__ import annotations
 
@@ -17,39 +17,35 @@ from PIL import Image
 
 import metrics
 from service.routes import OPERATIONS
+from tests.packaging.conftest import Serve
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://localhost:3000"
 # Answers and excerpts shown to the reader, not commands.
 SHOWN = {"text", "json", "yaml"}
-# Failing answers fail the block: curl alone would save the error and succeed. The page on errors shows them.
-ON_ERRORS = "docs/api/errors.md"
+# Failing answers fail the block: curl alone would save the error and succeed.
 STRICT = 'set -euo pipefail\ncurl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
 NEEDS_WEIGHTS = re.compile(r"/v1/(score|references)|metrics (score|stats)|\.(score|references)\(")
 
 
 @dataclass(frozen=True)
 class Block:
-    page: str
     line: int
     language: str
     text: str
 
     def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
+        return f"README.md:{self.line}"
 
 
-def blocks(page: Path) -> Iterator[Block]:
-    text = page.read_text()
+def blocks(text: str) -> Iterator[Block]:
     for found in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         if found[1] not in SHOWN:
-            line = text[: found.start()].count("\n") + 1
-            yield Block(str(page.relative_to(ROOT)), line, found[1], found[2])
+            yield Block(text[: found.start()].count("\n") + 1, found[1], found[2])
 
 
-README = list(blocks(ROOT / "README.md"))
-SERVE, TEST = README[:2]
-PAGES = [block for page in sorted((ROOT / "docs" / "api").glob("*.md")) for block in blocks(page)]
+COMMANDS = list(blocks((ROOT / "README.md").read_text()))
+SERVE, TEST = COMMANDS[:2]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +68,7 @@ def url(workspace: Path, serve: Serve) -> Iterator[str]:
 
 def test_the_two_commands_stand_at_the_top() -> None:
     assert (SERVE.text, TEST.text) == ("make serve\n", "make test\n")
-    assert {block.language for block in [*README, *PAGES]} <= {"bash", "sh", "python"}
+    assert {block.language for block in COMMANDS} <= {"bash", "python"}
 
 
 def test_make_test_runs_pytest() -> None:
@@ -80,7 +76,7 @@ def test_make_test_runs_pytest() -> None:
     assert plan.splitlines()[-1].split()[1:3] == ["-m", "pytest"]
 
 
-@pytest.mark.parametrize("block", [*README[2:], *PAGES], ids=str)
+@pytest.mark.parametrize("block", COMMANDS[2:], ids=str)
 def test_block_runs_as_written(block: Block, url: str, workspace: Path) -> None:
     if NEEDS_WEIGHTS.search(block.text) and not metrics.cached_weights().is_file():
         pytest.skip("the Inception weights are not at hand: make weights")
@@ -89,8 +85,7 @@ def test_block_runs_as_written(block: Block, url: str, workspace: Path) -> None:
         command = [sys.executable, "-c", text]
     else:
         # Other targets of make would train for hours or build an image: what they would run must be known.
-        script = re.sub(r"^make ", "make --dry-run ", text, flags=re.MULTILINE)
-        command = ["bash", "-c", script if block.page == ON_ERRORS else STRICT + script]
+        command = ["bash", "-c", STRICT + re.sub(r"^make ", "make --dry-run ", text, flags=re.MULTILINE)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{block}\n{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
@@ -116,4 +111,4 @@ def assert_whole(path: Path) -> None:
 @pytest.mark.parametrize("language", ["bash", "python"])
 @pytest.mark.parametrize("endpoint", sorted({operation.path.split("/")[2] for operation in OPERATIONS}))
 def test_each_endpoint_has_its_example(endpoint: str, language: str) -> None:
-    assert any(f"/v1/{endpoint}" in block.text for block in README if block.language == language)
+    assert any(f"/v1/{endpoint}" in block.text for block in COMMANDS if block.language == language)
