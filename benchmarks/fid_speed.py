@@ -174,7 +174,7 @@ def _seconds(call: object) -> float:
 
 def _memory(folder: Path) -> dict[str, float]:
     """Of a streaming run (no intervals, so no features kept), at 100 and at 400 images in each set."""
-    found = {}
+    found: dict[str, float] = {}
     for count in (100, 400):
         a, b = (_pictures(folder / f"{count}{domain}", domain, count) for domain in "AB")
         found[f"{2 * count} images"] = round(_timed([*_ours(a, b, "float32"), "--bootstrap", "0"]).memory_mb)

@@ -48,7 +48,7 @@ class Golden:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints a JSON list; returns the exit status."""
+    """Prints a JSON list, progress on standard error; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cifar10", type=Path, help="a folder of CIFAR-10 as PNG files")
     parser.add_argument("--reference", type=Path, help=".npz statistics of its 50,000 training images")
@@ -101,7 +101,8 @@ def _peers() -> Iterator[Golden]:
         published = _published_weights(Path(name))
         importlib.import_module("models.torchvision_ops")
         inception = importlib.import_module("pytorch_fid.inception")
-        inception.load_state_dict_from_url = lambda *_args, **_kwargs: torch.load(published, weights_only=True)
+        state = torch.load(published, weights_only=True)
+        vars(inception)["load_state_dict_from_url"] = lambda *_args, **_kwargs: state
         network = inception.InceptionV3([3]).eval()
         fidelity = importlib.import_module("torch_fidelity.feature_extractor_inceptionv3").FeatureExtractorInceptionV3(
             "peer", ["2048"], feature_extractor_weights_path=str(published)
@@ -172,7 +173,11 @@ def _cifar10(folder: Path, reference: Path, counts: Sequence[int]) -> Iterator[G
     """The first N test images, by the number in their file name, against all training images; one extraction."""
     files = sorted((folder / "test").rglob("*.png"), key=lambda file: int(file.stem))[: max(counts)]
     with tqdm(total=len(files), unit=" images", file=sys.stderr) as bar:
-        test = metrics.features(files, progress=lambda done, _total: bar.update(done - bar.n))
+
+        def tell(done: int, _total: int) -> None:
+            bar.update(done - bar.n)
+
+        test = metrics.features(files, progress=tell)
     train = metrics.features(reference, keep=False)
     for count in counts:
         assert test.features is not None

@@ -70,7 +70,7 @@ class InceptionExtractor:
     def features(self, images: Tensor) -> Features:
         """float32 [n, 3, 299, 299] in [-1, 1] -> float32 [n, 2048]."""
         # cuDNN would use TF32 for float32 by default, which moves features in the third digit
-        with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return self.network(images.to(self.device, non_blocking=True)).cpu().numpy()
 
     def logits(self, features: Features) -> npt.NDArray[np.floating]:

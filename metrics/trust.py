@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from metrics.extraction import Features
 from metrics.featuresets import FeatureSet, of_features
 from metrics.frechet import Factor, factor_of, frechet_distance
-from metrics.moments import Statistics
+from metrics.moments import Accumulator, Statistics
 from metrics.resampling import Counts, interval
+
+_BLOCK = 1024  # images at a time: in float64 all of them would be twice the features' size
 
 
 def fid_interval(
@@ -54,13 +55,18 @@ def influences(a: FeatureSet, b: FeatureSet) -> tuple[np.ndarray | None, np.ndar
 def _influence(side: FeatureSet, factor: Factor, gram: torch.Tensor, difference: torch.Tensor) -> np.ndarray | None:
     if side.features is None:
         return None
-    centred = torch.from_numpy(side.features).double() - torch.from_numpy(side.statistics.mu)
     values, vectors = torch.linalg.eigh(gram)
     root = vectors * values.clamp(min=0.0).pow(0.25)  # root @ root.T = U s U^T
-    coordinates = root * np.sqrt(len(centred) - 1) if factor.whiten is None else centred @ (factor.whiten @ root)
-    n = len(centred)
-    spread = centred.square().sum(1) - coordinates.square().sum(1)
-    influence = 2 * centred @ difference + spread * n / (n - 1)
+    n = len(side.features)
+    mu = torch.from_numpy(side.statistics.mu)
+    influence = torch.empty(n, dtype=torch.float64)
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        centred = torch.from_numpy(side.features[rows]).double() - mu
+        # y: the image's own row of A over sqrt(n - 1) where A is the images, else what A takes to the image
+        coordinates = root[rows] * np.sqrt(n - 1) if factor.whiten is None else centred @ (factor.whiten @ root)
+        spread = centred.square().sum(1) - coordinates.square().sum(1)
+        influence[rows] = 2 * centred @ difference + spread * n / (n - 1)
     return (influence - influence.mean()).numpy()
 
 
@@ -103,14 +109,13 @@ def floor(a: FeatureSet, b: FeatureSet, *, seed: int = 0) -> dict[str, Any] | No
     if b.features is not None and len(b.features) >= 2 * n:
         order = generator.permutation(len(b.features))
         drawn, rest = b.features[order[:n]], of_features("rest", b.features[order[n:]]).statistics
-        return {"value": _distance(drawn, rest), "n": n, "method": "images"}
+        value = frechet_distance(of_features("drawn", drawn).statistics, rest)
+        return {"value": value, "n": n, "method": "images"}
     if rank_deficient:
         return None  # its Gaussian lies flat in the span of its own images, and draws from it come out far too near
     rows = factor_of(b.statistics).rows.numpy()
-    drawn = generator.standard_normal((n, len(rows))) @ rows
-    centred = Statistics(np.zeros_like(b.statistics.mu), b.statistics.sigma, reference)
-    return {"value": _distance(drawn, centred), "n": n, "method": "gaussian"}
-
-
-def _distance(drawn: Features, reference: Statistics) -> float:
-    return frechet_distance(of_features("drawn", drawn).statistics, reference)
+    accumulator = Accumulator(rows.shape[1])
+    for start in range(0, n, _BLOCK):
+        accumulator.add(generator.standard_normal((min(_BLOCK, n - start), len(rows))) @ rows)
+    centred = Statistics(np.zeros(rows.shape[1]), b.statistics.sigma, reference)
+    return {"value": frechet_distance(accumulator.statistics(), centred), "n": n, "method": "gaussian"}
