@@ -1,0 +1,89 @@
+"""The same generator behind other servers, as their documentation would have one write it.
+
+`python -m benchmarks.serve_peers fastapi|litserve CHECKPOINT PORT` serves one; `Batchable` is for `bentoml serve`.
+Each answers POST /sample {"seed": 1} with a PNG (BentoML's batchable endpoint: {"seeds": [1]} with base64).
+"""
+
+import base64
+import os
+import sys
+from pathlib import Path
+
+import bentoml
+import torch
+from starlette.responses import Response
+
+import models
+
+
+def load(path: str) -> models.Generator:
+    """The checkpoint as `models.load` gives it, with the threads that our own service takes."""
+    torch.set_num_threads(int(os.environ.get("GAN_THREADS", "1")))
+    network = models.load(Path(path))
+    assert isinstance(network, models.Generator)
+    return network
+
+
+def fastapi(path: str, port: int) -> None:
+    """One request, one forward pass, on FastAPI's own thread pool."""
+    import uvicorn
+    from fastapi import FastAPI
+    from pydantic import BaseModel
+
+    class Ask(BaseModel):
+        seed: int
+
+    network = load(path)
+    app = FastAPI()
+
+    @app.post("/sample")
+    def sample(ask: Ask) -> Response:
+        pixels = models.to_uint8(network(models.draw([ask.seed], network.latent_size)))
+        return Response(models.encode(pixels[0]), media_type="image/png")
+
+    uvicorn.run(app, port=port, log_level="warning", access_log=False)
+
+
+def litserve(path: str, port: int) -> None:
+    """LitServe with its batching, on one worker."""
+    import litserve as ls
+
+    class Api(ls.LitAPI):
+        def setup(self, device: str) -> None:
+            self.network = load(path)
+
+        def decode_request(self, request: dict[str, int]) -> torch.Tensor:
+            return models.draw([request["seed"]], self.network.latent_size)[0]
+
+        def batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+            return torch.stack(inputs)
+
+        def predict(self, latents: torch.Tensor) -> list[bytes]:
+            return [models.encode(one) for one in models.to_uint8(self.network(latents))]
+
+        def unbatch(self, output: list[bytes]) -> list[bytes]:
+            return output
+
+        def encode_response(self, output: bytes) -> Response:
+            return Response(output, media_type="image/png")
+
+    api = Api(max_batch_size=32, batch_timeout=0.005, api_path="/sample")
+    server = ls.LitServer(api, accelerator="cpu", workers_per_device=1)
+    server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)
+
+
+@bentoml.service(workers=1, traffic={"timeout": 60}, logging={"access": {"enabled": False}})
+class Batchable:
+    """BentoML's own adaptive batching."""
+
+    def __init__(self) -> None:
+        self.network = load(os.environ["PEER_CHECKPOINT"])
+
+    @bentoml.api(batchable=True, max_batch_size=32, route="/sample")
+    def sample(self, seeds: list[int]) -> list[str]:
+        pixels = models.to_uint8(self.network(models.draw(seeds, self.network.latent_size)))
+        return [base64.b64encode(models.encode(one)).decode() for one in pixels]
+
+
+if __name__ == "__main__":
+    {"fastapi": fastapi, "litserve": litserve}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,257 @@
+"""How fast the service answers, side by side with the same model behind other servers, in one run.
+
+    python -m benchmarks.serve_speed            some 6 minutes on 2 cores; prints tables and one JSON line
+    python -m benchmarks.serve_speed --quick    a minute, for a look
+
+Measured over HTTP, by a client that costs little (load.py): /v1/sample with n = 1 (DCGAN 64 px, width 64, PNG) for 1,
+16 and 32 clients; a lone client's latency before and right after a burst of 64; n = 16 against the raw forward pass
+plus encoding; /v1/translate at 256 px (ResNet, 9 blocks, width 64) against the raw engines. Networks have random
+weights: speed does not depend on them. The pixel error of reduced precision is that of shipped models, where there
+are some.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import requests
+import torch
+from PIL import Image
+
+import models
+from benchmarks.load import Figures, Target, measure
+from service.network import prepare
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = ("-m", "bentoml", "serve", "service.app:GanService", "--port")
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """One way to serve; `command` gets the port as its last word."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    path: str = "/v1/sample"
+    ready: str = "/readyz"
+    body: Callable[[int], bytes] = lambda index: json.dumps({"model": "dcgan", "seed": index}).encode()
+
+
+def make_checkpoints(folder: Path) -> None:
+    """`dcgan` (3.6 M parameters) and `horse` (2 x 11.4 M), random weights."""
+    torch.manual_seed(0)
+    sampler = models.DCGANConfig(image_size=64, width=64)
+    generator = models.build_generator(sampler)
+    models.initialize(generator)
+    models.save(
+        folder / "dcgan.safetensors",
+        {"generator": generator},
+        models.Metadata("dcgan", dataclasses.asdict(sampler)),
+    )
+    config = models.ResNetConfig(width=64, blocks=9)
+    networks = {direction: models.build_generator(config) for direction in ("a_to_b", "b_to_a")}
+    for network in networks.values():
+        models.initialize(network)
+    metadata = models.Metadata("cyclegan", dataclasses.asdict(config), domains=("horse", "zebra"))
+    models.save(folder / "horse.safetensors", networks, metadata)
+
+
+def servers(folder: Path) -> list[Server]:
+    checkpoint = str(folder / "dcgan.safetensors")
+    peers = ("-m", "benchmarks.serve_peers")
+    seed = lambda index: json.dumps({"seed": index}).encode()  # noqa: E731
+    seeds = lambda index: json.dumps({"seeds": [index]}).encode()  # noqa: E731
+    batchable = ("-m", "bentoml", "serve", "benchmarks.serve_peers:Batchable", "--port")
+    return [
+        Server("ours", OURS, {}),
+        Server("ours, unbatched", OURS, {"GAN_MAX_BATCH": "1"}),
+        Server("ours, bfloat16", OURS, {"GAN_PRECISION": "bfloat16"}),
+        Server("ours, bfloat16 unbatched", OURS, {"GAN_PRECISION": "bfloat16", "GAN_MAX_BATCH": "1"}),
+        Server("FastAPI", (*peers, "fastapi", checkpoint), {}, "/sample", "/docs", seed),
+        Server("LitServe", (*peers, "litserve", checkpoint), {}, "/sample", "/health", seed),
+        Server("BentoML batchable", batchable, {"PEER_CHECKPOINT": checkpoint}, "/sample", "/readyz", seeds),
+    ]
+
+
+@contextlib.contextmanager
+def running(server: Server, folder: Path) -> Iterator[int]:
+    """The server in a process group of its own; gives its port when it is ready."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("GAN_", "PROMETHEUS"))}
+    environment |= {
+        "OMP_NUM_THREADS": "1",
+        "BENTOML_DO_NOT_TRACK": "True",
+        "BENTOML_HOME": str(folder / "home"),
+        "GAN_MODELS": str(folder),
+        "GAN_STORE": str(folder / "store"),
+        "GAN_DEADLINE_S": "120",
+        **server.environment,
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *server.command, str(port)], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+    try:
+        end = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(f"http://127.0.0.1:{port}{server.ready}", timeout=2).ok:
+                    break
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{server.name} did not start: {(folder / 'log').read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def sample_speed(folder: Path, seconds: float) -> dict[str, dict[str, Figures]]:
+    """Figures by server, then by "1", "16", "32" clients and "after": one client right after a burst of 64."""
+    table: dict[str, dict[str, Figures]] = {}
+    print(f"{'POST /v1/sample, n = 1':26s}  clients   images/s    p50 ms    p95 ms")
+    for server in servers(folder):
+        with running(server, folder) as port:
+            target = Target(port, server.path, "application/json", server.body)
+            measure(target, 4, 2, most=200)
+            rows = {str(clients): measure(target, clients, seconds) for clients in (1, 16, 32)}
+            measure(target, 64, seconds, most=1000)
+            rows["after"] = measure(target, 1, seconds, most=100)
+        table[server.name] = rows
+        for name, row in rows.items():
+            print(f"{server.name:26s} {name:>8s} {row.rate:10.1f} {row.p50_ms:9.1f} {row.p95_ms:9.1f}", flush=True)
+            if row.errors:
+                print(f"{server.name:26s} {name:>8s} {row.errors} errors of {row.count}")
+    return table
+
+
+def grid_speed(folder: Path, seconds: float, precision: str) -> dict[str, float]:
+    """Images/s of n = 16 as a zip for 4 clients, and of the raw forward pass plus encoding, in this process."""
+    body = lambda index: json.dumps({"model": "dcgan", "seed": 16 * index, "n": 16}).encode()  # noqa: E731
+    with running(Server("ours", OURS, {"GAN_PRECISION": precision}), folder) as port:
+        target = Target(port, "/v1/sample", "application/json", body)
+        measure(target, 2, 1)
+        lone, four = measure(target, 1, seconds), measure(target, 4, seconds)
+    network = models.load(folder / "dcgan.safetensors")
+    assert isinstance(network, models.Generator)
+    network = prepare(network, precision)  # type: ignore[arg-type]
+
+    def raw() -> None:
+        pixels = models.to_uint8(network(models.draw(list(range(16)), network.latent_size)))
+        for one in pixels:
+            models.encode(one)
+
+    return {
+        "served_1_client": 16 * lone.rate,
+        "served_4_clients": 16 * four.rate,
+        "raw": 16 * per_second(raw, seconds),
+        "p95_ms": four.p95_ms,
+    }
+
+
+def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
+    """Images/s at 256 px: served with 1 and 32 clients, and the engines alone; 1 thread each."""
+    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    photo = np.asarray(Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC))
+    file = models.encode(photo, "jpeg")
+    form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + file + b"\r\n--b--\r\n"
+    figures: dict[str, float] = {}
+    for precision in ("float32", "bfloat16"):
+        with running(Server("ours", OURS, {"GAN_PRECISION": precision}), folder) as port:
+            target = Target(port, "/v1/translate", "multipart/form-data; boundary=b", lambda _: form)
+            measure(target, 1, 2)
+            figures[f"served {precision}, 1 client"] = measure(target, 1, seconds).rate
+            figures[f"served {precision}, 32 clients"] = measure(target, 32, 2 * seconds).rate
+    images = models.to_float(photo[None])
+    plain = models.load(folder / "horse.safetensors")
+    assert isinstance(plain, models.Translator)
+    figures["raw torch eager"] = per_second(lambda: plain(images, "a_to_b"), seconds)
+    for precision in ("float32", "bfloat16"):
+        ready = prepare(models.load(folder / "horse.safetensors"), precision)  # type: ignore[type-var]
+        inputs = images.contiguous(memory_format=torch.channels_last)
+        figures[f"raw {precision}"] = per_second(lambda: ready(inputs, "a_to_b"), seconds)  # type: ignore  # noqa: B023
+    return figures
+
+
+def per_second(work: Callable[[], object], seconds: float) -> float:
+    """Calls a second of `work`, after one to warm up."""
+    work()
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        work()
+        count += 1
+    return count / (time.perf_counter() - start)
+
+
+def pixel_error(path: Path) -> dict[str, float]:
+    """bfloat16 against float32, in levels of 255: mean and largest difference."""
+    exact, rounded = models.load(path), prepare(models.load(path), "bfloat16")
+    if isinstance(exact, models.Generator):
+        latents = models.draw(list(range(64)), exact.latent_size)
+        classes = torch.arange(64) % len(exact.classes) if exact.classes else None
+        pair = [models.to_uint8(one(latents, classes)).astype(int) for one in (exact, rounded)]  # type: ignore
+    else:
+        photos = sorted((ROOT / "tests/fixtures/horse2zebra/testA").iterdir())[:8]
+        images = models.to_float(np.stack([models.as_pixels(models.decode(photo)) for photo in photos]))
+        pair = [models.to_uint8(one(images, "a_to_b")).astype(int) for one in (exact, rounded)]  # type: ignore
+    difference = np.abs(pair[0] - pair[1])
+    return {"mean": float(difference.mean()), "largest": float(difference.max())}
+
+
+def verdicts(table: dict[str, dict[str, Figures]]) -> dict[str, float]:
+    """The ratios that matter, each ours over theirs at 32 clients."""
+    ours = table["ours"]
+    busy = {name: rows["32"] for name, rows in table.items()}
+    half = {name: rows for name, rows in table.items() if name.startswith("ours, bfloat16")}
+    return {
+        "throughput / own unbatched": busy["ours"].rate / busy["ours, unbatched"].rate,
+        "p95 / own unbatched": busy["ours"].p95_ms / busy["ours, unbatched"].p95_ms,
+        "bfloat16: throughput / own unbatched": half["ours, bfloat16"]["32"].rate
+        / half["ours, bfloat16 unbatched"]["32"].rate,
+        "throughput / FastAPI": busy["ours"].rate / busy["FastAPI"].rate,
+        "throughput / LitServe": busy["ours"].rate / busy["LitServe"].rate,
+        "throughput / BentoML batchable": busy["ours"].rate / busy["BentoML batchable"].rate,
+        "lone p50 after a burst / before": ours["after"].p50_ms / ours["1"].p50_ms,
+        "lone p50 after a burst / BentoML batchable's": ours["after"].p50_ms
+        / table["BentoML batchable"]["after"].p50_ms,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    seconds = 1.0 if parser.parse_args().quick else 5.0
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make_checkpoints(folder)
+        table = sample_speed(folder, seconds)
+        result: dict[str, object] = {"sample": {k: {c: vars(f) for c, f in v.items()} for k, v in table.items()}}
+        result["ratios"] = verdicts(table)
+        result["n16"] = {precision: grid_speed(folder, seconds, precision) for precision in ("float32", "bfloat16")}
+        result["translate"] = translate_speed(folder, 2 * seconds)
+    shipped = sorted((ROOT / "models" / "pretrained").glob("*.safetensors"))
+    result["bfloat16_error"] = {path.stem: pixel_error(path) for path in shipped}
+    for part in ("ratios", "n16", "translate", "bfloat16_error"):
+        print(part, json.dumps(result[part], indent=2))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
