@@ -75,7 +75,7 @@ def view(record: Record) -> JobView:
 
 def _note(record: Record) -> str | None:
     if record.state == "interrupted":
-        return f"The service went down {record.attempts} times while running this job and gave it up; submit it again."
+        return f"The service was stopped short {record.attempts} times by this job and gave it up; submit it again."
     if record.state == "failed":
         return f"The work ended in an error ({record.status}); the result says which."
     return "Begun again after a restart of the service." if record.attempts > 1 else None

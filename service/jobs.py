@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -91,8 +92,7 @@ class Jobs:
         self._turns[kind] = asyncio.Lock()
 
     async def start(self) -> None:
-        """Takes up what an earlier process left, and keeps house until `stop`."""
-        await self.tidy()
+        """Takes up what an earlier process left, and keeps house until `stop`; both in the background."""
         self._housekeeper = asyncio.create_task(self._keep_house())
 
     async def stop(self) -> None:
@@ -145,6 +145,8 @@ class Jobs:
             raise NotFoundError(
                 f"There is no job {job_id}; finished ones are kept for {self._keep_s / 3600:g} h.", where="id"
             ) from None
+        except (TypeError, ValueError):  # written by another version of this service
+            raise NotFoundError(f"There is no record that can be read of job {job_id}.", where="id") from None
 
     async def result(self, job_id: str) -> Outcome:
         """What the request would have been answered, success or error.
@@ -175,8 +177,12 @@ class Jobs:
 
     async def _begin(self, record: Record) -> Record:
         live = _Live(record)
-        await self._save(live)
-        self._live[record.id] = live
+        self._live[record.id] = live  # before it is in the store, or `tidy` would take it for an abandoned one
+        try:
+            await self._save(live)
+        except BaseException:
+            del self._live[record.id]
+            raise
         live.task = asyncio.create_task(self._run(live))
         await asyncio.sleep(0)  # a task cancelled before its first step would not run its `finally`
         return live.record
@@ -227,14 +233,12 @@ class Jobs:
                 await asyncio.to_thread(self._store.delete, _SECTION, f"{job_id}.{suffix}")
 
     async def _keep_house(self) -> None:
-        while True:
-            for _ in range(3):
-                await asyncio.sleep(self._sign_s)
-                await self._sign_all()
+        for turn in itertools.count():
             try:
-                await self.tidy()
+                await (self._sign_all() if turn % 3 else self.tidy())
             except Exception:
-                _log.exception("tidying the jobs failed; trying again in %s s", 3 * self._sign_s)
+                _log.exception("looking after the jobs failed; trying again in %s s", self._sign_s)
+            await asyncio.sleep(self._sign_s)
 
     async def _sign_all(self) -> None:
         """Signs this process's jobs; one that another process cancelled meanwhile is cancelled here."""
@@ -253,7 +257,8 @@ class Jobs:
         return False
 
     async def tidy(self) -> None:
-        """Takes over what nobody signs, removes what was kept long enough."""
+        """Signs, takes over what nobody signs, removes what was kept long enough."""
+        await self._sign_all()
         names = await asyncio.to_thread(self._store.names, _SECTION)
         records = []
         for job_id in (name.removesuffix(".json") for name in names if name.endswith(".json")):

@@ -263,3 +263,14 @@ def test_jobs_outlive_a_killed_service(checkpoints: Path, tmp_path: Path) -> Non
         assert "Begun again" in view["note"]
         assert result(url, score).json()["a"]["n"] == 8
         assert result(url, sample).headers["X-Seeds"].startswith("1,2,3")
+
+
+def test_the_real_service_runs_jobs(server: str) -> None:
+    submitted = submit(server, "sample", {"model": "tiny", "n": 300, "seed": 7})
+    assert submitted.status_code == 202
+    job = submitted.json()["id"]
+    assert wait(server, job)["progress"]["done"] == 300
+    answer = result(server, job)
+    assert (answer.headers["Content-Type"], answer.headers["X-Seeds"]) == ("application/zip", "7..306")
+    assert requests.delete(f"{server}/v1/jobs/{job}", timeout=60).status_code == 200
+    assert requests.get(f"{server}/v1/jobs/{job}", timeout=60).status_code == 404

@@ -277,3 +277,33 @@ def test_a_full_store_is_said_on_submission(store: FolderStore, monkeypatch: pyt
             await jobs.submit("score", b"1")
 
     asyncio.run(main())
+
+
+def test_unreadable_records_are_left_alone(store: FolderStore) -> None:
+    async def main() -> None:
+        store.put("jobs", f"{'a' * 32}.json", b"{}")
+        store.put("jobs", f"{'b' * 32}.json", b"not json")
+        work = Work()
+        work.go.set()
+        jobs = jobs_with(store, work)
+        await jobs.tidy()
+        with pytest.raises(NotFoundError, match="can be read"):
+            await jobs.get("a" * 32)
+        assert (await over(jobs, (await jobs.submit("score", b"1")).id)).state == "done"
+
+    asyncio.run(main())
+
+
+def test_tidying_leaves_a_job_alone_that_is_being_submitted(store: FolderStore) -> None:
+    async def main() -> None:
+        work = Work()
+        jobs = jobs_with(store, work)
+        ids = []
+        for index in range(5):
+            record, *_ = await asyncio.gather(jobs.submit("score", bytes([index])), jobs.tidy(), jobs.tidy())
+            ids.append(record.id)
+        work.go.set()
+        assert [(await over(jobs, one)).attempts for one in ids] == [1] * 5
+        assert len(work.payloads) == 5
+
+    asyncio.run(main())
