@@ -46,10 +46,12 @@ print(fid_score.calculate_fid_given_paths(sys.argv[1:3], 50, "cpu", 2048, num_wo
 
 @dataclass(frozen=True)
 class Run:
-    """value: the FID.  seconds: of the whole process.  memory_mb: its peak resident memory, without its children's."""
+    """value: the FID.  seconds: of the whole process.  cpu_seconds: what it and its children computed, which other work
+    on the machine hardly changes.  memory_mb: its peak resident memory."""
 
     value: float
     seconds: float
+    cpu_seconds: float
     memory_mb: float
 
 
@@ -73,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "pytorch-fid": [sys.executable, "-c", _THEIRS, str(a), str(b), str(published)],
             "ours float32": _ours(a, b, "float32"),
             "ours bfloat16": _ours(a, b, "bfloat16"),
+            "ours float32, OpenVINO": [*_ours(a, b, "float32"), "--backend", "openvino"],
+            "ours bfloat16, OpenVINO": [*_ours(a, b, "bfloat16"), "--backend", "openvino"],
         }
         runs = {name: _fastest(name, command, options.repeat) for name, command in commands.items()}
         memory = _memory(folder)
@@ -135,7 +139,7 @@ def _timed(command: list[str]) -> Run:
         raise SystemExit(f"{command[:4]} failed with status {process.returncode}")
     seconds = time.perf_counter() - start
     value = json.loads(printed)["fid"]["value"] if printed.lstrip().startswith("{") else float(printed.split()[-1])
-    return Run(value, seconds, usage.ru_maxrss / 1024)
+    return Run(value, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def _report(runs: dict[str, Run]) -> dict[str, dict[str, float]]:
@@ -146,6 +150,8 @@ def _report(runs: dict[str, Run]) -> dict[str, dict[str, float]]:
             "relative_difference": abs(run.value / theirs.value - 1),
             "seconds": round(run.seconds, 2),
             "times_faster": round(theirs.seconds / run.seconds, 2),
+            "cpu_seconds": round(run.cpu_seconds, 2),
+            "times_less_cpu": round(theirs.cpu_seconds / run.cpu_seconds, 2),
         }
         for name, run in runs.items()
     }

@@ -74,6 +74,7 @@ def _extraction_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--protocol", choices=list(PROTOCOLS), default="pytorch-fid", help="how images are resized")
     add("--precision", choices=["float32", "bfloat16"], default="float32", help="bfloat16 is faster and less exact")
+    add("--backend", choices=["torch", "openvino"], default="torch", help="openvino: an optional extra for CPUs")
     add("--device", help="a torch device; by default cuda where there is one")
     add("--batch-size", type=int, help="images the network sees at a time")
     add("--workers", type=int, default=2, help="decoding threads")

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from metrics import inception, weights
+from metrics import inception, openvino_backend, weights
 from metrics.protocols import Protocol as ResizeProtocol
 from metrics.sources import Images, Loader
 from models import InputError
@@ -25,6 +25,7 @@ from models import InputError
 Features = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
 Precision = Literal["float32", "bfloat16"]
+Backend = Literal["torch", "openvino"]
 
 _AHEAD = 4  # batches decoded before they are needed
 
@@ -59,7 +60,7 @@ class Extractor(Protocol):
 class InceptionExtractor:
     """The 2015-12-05 Inception on one device. Made by `extractor`."""
 
-    network: inception.Inception
+    network: Callable[[Tensor], Tensor]
     classifier: Tensor | None  # [1008, 2048]
     precision: str
     device: torch.device
@@ -84,6 +85,7 @@ def extractor(
     weights_path: str | Path | None = None,
     *,
     precision: Precision = "float32",
+    backend: Backend = "torch",
     device: str | None = None,
     batch_size: int | None = None,
 ) -> InceptionExtractor:
@@ -92,19 +94,24 @@ def extractor(
     Args:
         weights_path: a weights file of the user's; by default as `weights.load` searches.
         precision: "bfloat16" is faster and moves FID a little; docs/metrics.md has the measured error.
-        device: a torch device; by default "cuda" where there is one, else "cpu".
+        backend: "openvino" is an optional extra for CPUs, see `openvino_backend`.
+        device: a torch device; by default "cuda" where there is one, else "cpu". OpenVINO runs on the CPU.
         batch_size: by default 8 on the CPU and 64 elsewhere.
     Raises:
-        WeightsUnavailable: see `weights.load`.  InputError: an unknown precision.
+        WeightsUnavailable: see `weights.load`.  InputError: an unknown precision or backend, or one not installed.
     """
     if precision not in ("float32", "bfloat16"):
         raise InputError(f"Unknown precision {precision!r}: use float32 or bfloat16.", where="precision")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if backend not in ("torch", "openvino"):
+        raise InputError(f"Unknown backend {backend!r}: use torch or openvino.", where="backend")
     found = weights.load(weights_path)
+    classifier = found.tensors.get("fc.weight")
+    if backend == "openvino":
+        run = openvino_backend.compiled(inception.build(found.tensors), precision)
+        return InceptionExtractor(run, classifier, precision, torch.device("cpu"), batch_size or 8)
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     network = inception.build(found.tensors, dtype=getattr(torch, precision)).to(place)
-    return InceptionExtractor(
-        network, found.tensors.get("fc.weight"), precision, place, batch_size or (8 if place.type == "cpu" else 64)
-    )
+    return InceptionExtractor(network, classifier, precision, place, batch_size or (8 if place.type == "cpu" else 64))
 
 
 def stream_features(

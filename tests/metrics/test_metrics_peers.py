@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 import metrics
 from metrics.featuresets import of_features
 from metrics.moments import Statistics
+from models import InputError
 
 FEW = 10  # images of each set: the packages' networks do five a second
 
@@ -48,6 +50,14 @@ def folders(horses: Path, zebras: Path, tmp_path_factory: pytest.TempPathFactory
                 image = image.convert("L")
             image.save(root / name / f"{index:02}.png")
     return root / "a", root / "b"
+
+
+@pytest.fixture(scope="module")
+def patched_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Made-up classifiers are converted into a cache of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GAN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @contextlib.contextmanager
@@ -178,10 +188,8 @@ def test_reduced_precision_moves_fid_little(
     folders: tuple[Path, Path],
     published_file: Path,
     ours: tuple[metrics.FeatureSet, ...],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    patched_cache: None,
 ) -> None:
-    monkeypatch.setenv("GAN_CACHE", str(tmp_path))
     reduced = metrics.extractor(published_file, precision="bfloat16", device="cpu")
     found = [metrics.features(folder, extractor=reduced) for folder in folders]
     assert found[0].statistics.precision == "bfloat16"
@@ -189,3 +197,23 @@ def test_reduced_precision_moves_fid_little(
     exact = metrics.frechet_distance(ours[0].statistics, ours[1].statistics)
     assert value == pytest.approx(exact, rel=0.02)
     assert value != exact
+
+
+def test_openvino_gives_the_same_features(
+    folders: tuple[Path, Path], published_file: Path, ours: tuple[metrics.FeatureSet, ...], patched_cache: None
+) -> None:
+    pytest.importorskip("openvino")
+    compiled = metrics.extractor(published_file, backend="openvino")
+    found = metrics.features(folders[0], extractor=compiled)
+    same_features(found.features, ours[0].features)
+    assert metrics.score(found, ours[1], bootstrap=0)["fid"]["value"] == pytest.approx(
+        metrics.frechet_distance(ours[0].statistics, ours[1].statistics), rel=1e-4
+    )
+
+
+def test_without_openvino_the_message_says_what_to_install(
+    published_file: Path, patched_cache: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(InputError, match="pip install openvino"):
+        metrics.extractor(published_file, backend="openvino")
