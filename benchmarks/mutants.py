@@ -46,7 +46,7 @@ MUTANTS = (
     Mutant("KID kernel without 1/d", "kernel.py", "/ x.shape[1] + 1", "+ 1", "kernel"),
     Mutant("neighbours counted with oneself", "neighbours.py", "kthvalue(k + 1", "kthvalue(k", "kernel"),
     Mutant("precision and recall swapped", "neighbours.py", "(balls > 0).double()", "recalled", "kernel"),
-    Mutant("intervals not centred again", "resampling.py", "values - values.mean() + value", "values", "kernel"),
+    Mutant("intervals not centred again", "resampling.py", "values - values.mean() + value", "values", "trust"),
     Mutant("influences without the mean's part", "trust.py", "2 * centred @ difference + ", "", "trust"),
     Mutant("grey 16-bit images not asked of models", "sources.py", "models.as_pixels(models.decode(path, name=name))",
            'np.asarray(models.decode(path, name=name).convert("RGB"))', "sources"),

@@ -81,6 +81,14 @@ def test_intervals_cover_what_other_images_would_have_given() -> None:
     assert 85 <= covered <= 100
 
 
+def test_an_interval_is_the_spread_of_the_resamples_about_the_score() -> None:
+    resampled = np.random.default_rng(0).normal(7.0, 2.0, 10_000)  # 3 above the score, as resamples of a distance are
+    low, high = interval(4.0, resampled)
+    assert (low, high) == pytest.approx((4 - 1.96 * 2, 4 + 1.96 * 2), abs=0.1)
+    assert interval(4.0, resampled, floor=1.0)[0] == 1.0
+    assert interval(4.0, []) is None
+
+
 def test_an_interval_does_not_go_below_nothing() -> None:
     a, b = side(50, 1), side(50, 2)
     generator = np.random.default_rng(0)
