@@ -133,16 +133,16 @@ class Drift:
     def _look(self, model: str, picture: Pixels) -> None:
         watch = self._watches.setdefault(model, _Watch(deque(maxlen=self._window)))
         name = self._named.get(model, model)
-        if watch.against is None or not watch.window:
+        due = watch.fresh + 1 >= max(self._window // _STEPS, 1)
+        if due or watch.against is None:
             self._refresh(watch, name)
         assert watch.against is not None
         protocol = metrics.PROTOCOLS[watch.against.statistics.protocol or "pytorch-fid"]
         rows = list(metrics.stream_features(metrics.open_images([picture]), self._extractor(), protocol, workers=1))
         watch.window.append(rows[0])
         watch.fresh += 1
-        if watch.fresh >= max(self._window // _STEPS, 1) and len(watch.window) > 1:
+        if due and len(watch.window) > 1:
             watch.fresh = 0
-            self._refresh(watch, name)
             value = self._compare(watch)  # before its label is made, which would say 0
             self._value.labels(model, name, self._metric).set(value)
             self._count.labels(model).set(len(watch.window))

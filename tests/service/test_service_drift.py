@@ -132,7 +132,8 @@ def test_a_replaced_reference_is_taken_up(bench: Bench) -> None:
         near = bench.value("tiny", "tiny")
         await bench.references.delete("tiny")
         await bench.keep("tiny", pictures(64, 200))
-        await show(drift, "tiny", np.concatenate([served, served]))
+        await show(drift, "tiny", served[:3])  # the first is looked at before the new reference is
+        assert bench.registry.get_sample_value("gan_drift_images", {"model": "tiny"}) == 2
         far = bench.value("tiny", "tiny")
         assert near is not None
         assert far is not None
@@ -154,6 +155,15 @@ def test_offers_come_back_at_once_whatever_the_thread_does(bench: Bench) -> None
     drift = bench.drift()
     asyncio.run(body())  # never started: nobody takes anything out
     assert stuck.is_set()
+
+
+def test_any_image_of_a_batch_may_be_taken(bench: Bench) -> None:
+    drift = bench.drift()
+    batch = np.arange(8, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    for _ in range(60):
+        drift.offer("tiny", batch)
+    taken = {int(item[1][0, 0, 0]) for item in drift._queue.queue if item is not None}
+    assert len(taken) > 3  # all of one kind: less than once in 10^40
 
 
 def test_images_are_taken_at_the_stated_rate(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
