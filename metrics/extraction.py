@@ -98,19 +98,25 @@ def extractor(
         device: a torch device; by default "cuda" where there is one, else "cpu". OpenVINO runs on the CPU.
         batch_size: by default 8 on the CPU and 64 elsewhere.
     Raises:
-        WeightsUnavailable: see `weights.load`.  InputError: an unknown precision or backend, or one not installed.
+        WeightsUnavailable: see `weights.load`.  InputError: an unknown precision, backend or device, or one
+        not at hand.
     """
     if precision not in ("float32", "bfloat16"):
         raise InputError(f"Unknown precision {precision!r}: use float32 or bfloat16.", where="precision")
     if backend not in ("torch", "openvino"):
         raise InputError(f"Unknown backend {backend!r}: use torch or openvino.", where="backend")
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"A batch has at least 1 image, not {batch_size}.", where="batch_size")
     found = weights.load(weights_path)
     classifier = found.tensors.get("fc.weight")
     if backend == "openvino":
         run = openvino_backend.compiled(inception.build(found.tensors), precision)
         return InceptionExtractor(run, classifier, precision, torch.device("cpu"), batch_size or 8)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    network = inception.build(found.tensors, dtype=getattr(torch, precision)).to(place)
+    try:
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        network = inception.build(found.tensors, dtype=getattr(torch, precision)).to(place)
+    except (RuntimeError, AssertionError) as error:  # torch says both
+        raise InputError(f"The device {device!r} is not one of this machine's: {error}.", where="device") from error
     return InceptionExtractor(network, classifier, precision, place, batch_size or (8 if place.type == "cpu" else 64))
 
 

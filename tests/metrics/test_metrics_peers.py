@@ -217,3 +217,9 @@ def test_without_openvino_the_message_says_what_to_install(
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(InputError, match="pip install openvino"):
         metrics.extractor(published_file, backend="openvino")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense"])
+def test_a_device_that_is_not_there_is_named(device: str, published_file: Path, patched_cache: None) -> None:
+    with pytest.raises(InputError, match=device):
+        metrics.extractor(published_file, device=device)

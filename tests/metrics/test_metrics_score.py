@@ -228,6 +228,10 @@ def test_wrong_parameters_say_what_would_be_right(small: metrics.Extractor) -> N
     assert metrics.score(pictures(20), metrics=("is",), extractor=small)["b"] is None
     with pytest.raises(InputError, match="float32 or bfloat16"):
         metrics.extractor(precision="int8")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="torch or openvino"):
+        metrics.extractor(backend="onnx")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="at least 1 image"):
+        metrics.extractor(batch_size=-8)
 
 
 def test_inception_score_without_a_classifier_says_which_file(small: metrics.Extractor) -> None:
