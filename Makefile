@@ -19,8 +19,8 @@ help: ## Show this list
 serve: $(VENV)/.service $(VENV)/.weights ## Serve at http://localhost:3000 (PORT=..., HOST=0.0.0.0 for other machines)
 	exec $(BIN)/bentoml serve service.app:GanService --host $(HOST) --port $(PORT)
 
-test: $(VENV)/.dev ## Run the tests (ARGS="tests/models -x" to choose)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev $(VENV)/.weights ## Run the tests (ARGS="tests/models -x" to choose)
+	$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
 
 setup: $(VENV)/.dev ## Install everything, also for training and tests
 
