@@ -6,6 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 3000
+DATA   ?= data
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 export BENTOML_DO_NOT_TRACK := True
@@ -43,14 +44,16 @@ bento: $(VENV)/.dev ## Build a bento into BentoML's store
 image-test: $(VENV)/.service ## Build the container image, run it, ask it for a sample and a translation (root, Debian)
 	$(BIN)/python deploy/image_test.py
 
-benchmarks: $(VENV)/.dev ## Measure every figure of the README, side by side with peers
-	$(BIN)/python -m benchmarks
+benchmarks: $(VENV)/.dev $(VENV)/.weights ## Measure every speed in the README, side by side with peers
+	@for file in benchmarks/*_speed.py; do \
+		echo "$$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; \
+	done
 
 golden: $(VENV)/.dev $(VENV)/.weights ## Compare our scores with the values that others publish (ARGS="--help")
 	$(BIN)/python -m benchmarks.golden $(ARGS)
 
-pretrained: $(VENV)/.dev ## Train the shipped models again, from data to card
-	$(BIN)/python -m training pretrained
+pretrained: $(VENV)/.dev $(VENV)/.weights ## Train the shipped models again, from data to card (DATA=folder of datasets)
+	$(BIN)/python -m training pretrained --data $(DATA) $(ARGS)
 
 constraints: ## Pin the whole tree again, after a change of a requirements file
 	rm -rf build/constraints && "$(PYTHON)" -m venv build/constraints
