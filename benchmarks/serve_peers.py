@@ -1,6 +1,7 @@
 """The same generator behind other servers, as their documentation would have one write it.
 
-`python -m benchmarks.serve_peers fastapi|litserve CHECKPOINT PORT` serves one; `Batchable` is for `bentoml serve`.
+`python -m benchmarks.serve_peers fastapi|litserve PORT` serves one; `Batchable` is for `bentoml serve`.
+PEER_CHECKPOINT names the file.
 Each answers POST /sample {"seed": 1} with a PNG (BentoML's batchable endpoint: {"seeds": [1]} with base64).
 """
 
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import bentoml
+import litserve as ls
 import torch
 from starlette.responses import Response
 
@@ -24,7 +26,7 @@ def load(path: str) -> models.Generator:
     return network
 
 
-def fastapi(path: str, port: int) -> None:
+def fastapi(port: int) -> None:
     """One request, one forward pass, on FastAPI's own thread pool."""
     import uvicorn
     from fastapi import FastAPI
@@ -33,7 +35,7 @@ def fastapi(path: str, port: int) -> None:
     class Ask(BaseModel):
         seed: int
 
-    network = load(path)
+    network = load(os.environ["PEER_CHECKPOINT"])
     app = FastAPI()
 
     @app.post("/sample")
@@ -44,30 +46,31 @@ def fastapi(path: str, port: int) -> None:
     uvicorn.run(app, port=port, log_level="warning", access_log=False)
 
 
-def litserve(path: str, port: int) -> None:
+class LitApi(ls.LitAPI):
+    """LitServe's hooks around the generator."""
+
+    def setup(self, device: str) -> None:
+        self.network = load(os.environ["PEER_CHECKPOINT"])
+
+    def decode_request(self, request: dict[str, int]) -> torch.Tensor:
+        return models.draw([request["seed"]], 100)[0]
+
+    def batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+        return torch.stack(inputs)
+
+    def predict(self, latents: torch.Tensor) -> list[bytes]:
+        return [models.encode(one) for one in models.to_uint8(self.network(latents))]
+
+    def unbatch(self, output: list[bytes]) -> list[bytes]:
+        return output
+
+    def encode_response(self, output: bytes) -> Response:
+        return Response(output, media_type="image/png")
+
+
+def litserve(port: int) -> None:
     """LitServe with its batching, on one worker."""
-    import litserve as ls
-
-    class Api(ls.LitAPI):
-        def setup(self, device: str) -> None:
-            self.network = load(path)
-
-        def decode_request(self, request: dict[str, int]) -> torch.Tensor:
-            return models.draw([request["seed"]], self.network.latent_size)[0]
-
-        def batch(self, inputs: list[torch.Tensor]) -> torch.Tensor:
-            return torch.stack(inputs)
-
-        def predict(self, latents: torch.Tensor) -> list[bytes]:
-            return [models.encode(one) for one in models.to_uint8(self.network(latents))]
-
-        def unbatch(self, output: list[bytes]) -> list[bytes]:
-            return output
-
-        def encode_response(self, output: bytes) -> Response:
-            return Response(output, media_type="image/png")
-
-    api = Api(max_batch_size=32, batch_timeout=0.005, api_path="/sample")
+    api = LitApi(max_batch_size=32, batch_timeout=0.005, api_path="/sample")
     server = ls.LitServer(api, accelerator="cpu", workers_per_device=1)
     server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)
 
@@ -86,4 +89,4 @@ class Batchable:
 
 
 if __name__ == "__main__":
-    {"fastapi": fastapi, "litserve": litserve}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
+    {"fastapi": fastapi, "litserve": litserve}[sys.argv[1]](int(sys.argv[2]))

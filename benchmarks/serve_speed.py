@@ -68,7 +68,7 @@ def make_checkpoints(folder: Path) -> None:
 
 
 def servers(folder: Path) -> list[Server]:
-    checkpoint = str(folder / "dcgan.safetensors")
+    peer = {"PEER_CHECKPOINT": str(folder / "dcgan.safetensors")}
     peers = ("-m", "benchmarks.serve_peers")
     seed = lambda index: json.dumps({"seed": index}).encode()  # noqa: E731
     seeds = lambda index: json.dumps({"seeds": [index]}).encode()  # noqa: E731
@@ -78,9 +78,9 @@ def servers(folder: Path) -> list[Server]:
         Server("ours, unbatched", OURS, {"GAN_MAX_BATCH": "1"}),
         Server("ours, bfloat16", OURS, {"GAN_PRECISION": "bfloat16"}),
         Server("ours, bfloat16 unbatched", OURS, {"GAN_PRECISION": "bfloat16", "GAN_MAX_BATCH": "1"}),
-        Server("FastAPI", (*peers, "fastapi", checkpoint), {}, "/sample", "/docs", seed),
-        Server("LitServe", (*peers, "litserve", checkpoint), {}, "/sample", "/health", seed),
-        Server("BentoML batchable", batchable, {"PEER_CHECKPOINT": checkpoint}, "/sample", "/readyz", seeds),
+        Server("FastAPI", (*peers, "fastapi"), peer, "/sample", "/docs", seed),
+        Server("LitServe", (*peers, "litserve"), peer, "/sample", "/health", seed),
+        Server("BentoML batchable", batchable, peer, "/sample", "/readyz", seeds),
     ]
 
 

@@ -129,6 +129,7 @@ def encode(
     kind: Format = "png",
     *,
     quality: int = 90,
+    compression: int = 6,
     text: Mapping[str, str] | None = None,
     icc: bytes | None = None,
 ) -> bytes:
@@ -136,6 +137,7 @@ def encode(
 
     Args:
         quality: 1..100 for JPEG and WebP; PNG is lossless.
+        compression: zlib's level for PNG, 0..9; 1 takes a fifth of 6's time, and a fifth more bytes.
         text: PNG text chunks; the other formats have no place for them and leave them out.
         icc: colour profile to embed.
     Raises:
@@ -149,7 +151,7 @@ def encode(
         chunks = PngImagePlugin.PngInfo()
         for key, value in (text or {}).items():
             chunks.add_itxt(key, value) if not value.isascii() else chunks.add_text(key, value)
-        image.save(buffer, "PNG", pnginfo=chunks, icc_profile=icc)
+        image.save(buffer, "PNG", pnginfo=chunks, icc_profile=icc, compress_level=compression)
     elif kind == "jpeg":
         if pixels.shape[2] == 4:
             raise InputError("JPEG has no alpha channel: ask for png or webp.")

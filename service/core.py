@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import gc
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -23,9 +24,12 @@ from service.registry import Registry
 from service.scoring import Scorer
 from service.settings import Settings
 from service.storage import FolderStore
-from service.telemetry import Telemetry, set_up_logging
+from service.telemetry import Telemetry, flush_logs, set_up_logging
 
 Result = TypeVar("Result")
+
+# Python's own 5 ms is what a network's every layer may wait for the interpreter while the event loop is busy.
+_SWITCH_S = 0.0005
 
 
 class Core:
@@ -82,9 +86,11 @@ class Core:
     async def start(self) -> None:
         """Returns at once; the models are loaded and warmed in the background, and `ready` says when they are."""
         set_up_logging(self.settings.log_json)
+        sys.setswitchinterval(_SWITCH_S)
         if self.drift is not None:
             self.drift.start()
         self._tasks.add(asyncio.create_task(self._load_and_watch()))
+        self._tasks.add(asyncio.create_task(flush_logs()))
 
     async def _load_and_watch(self) -> None:
         await self.registry.refresh()

@@ -94,14 +94,22 @@ def accepted(header: str) -> list[str]:
     return [media for _, media in sorted(wanted, key=lambda one: -one[0])]
 
 
+def encode(
+    pixels: Pixels,
+    kind: ImageFormat,
+    quality: int = 90,
+    text: Mapping[str, str] | None = None,
+    icc: bytes | None = None,
+) -> bytes:
+    """One image file. PNGs are compressed lightly: at 64 px, zlib's usual level takes as long as the network."""
+    return models.encode(pixels, kind, quality=quality, compression=1, text=text, icc=icc)
+
+
 def files(
     pixels: Iterable[Pixels], kind: ImageFormat, quality: int, texts: Sequence[Mapping[str, str]] | None = None
 ) -> list[bytes]:
     """Each image encoded; `texts` go into PNG's text chunks."""
-    return [
-        models.encode(one, kind, quality=quality, text=texts[index] if texts else None)
-        for index, one in enumerate(pixels)
-    ]
+    return [encode(one, kind, quality, texts[index] if texts else None) for index, one in enumerate(pixels)]
 
 
 def zip_of(named: Mapping[str, bytes]) -> bytes:

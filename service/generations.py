@@ -76,7 +76,7 @@ def _files(pixels: Pixels, size: tuple[int, int], kind: ImageFormat, texts: list
             image = Image.fromarray(one[..., 0] if one.shape[2] == 1 else one)
             resized = np.asarray(image.resize(size, Image.Resampling.BICUBIC))
             picture = resized[..., None] if one.shape[2] == 1 else resized
-        files.append(encoders.base64_of(models.encode(picture, kind, text=text)))
+        files.append(encoders.base64_of(encoders.encode(picture, kind, text=text)))
     return files
 
 

@@ -167,7 +167,7 @@ def _check_strip(size: int, columns: int, count: int) -> None:
 def pack(pixels: Pixels, choice: Choice, columns: int, request: InterpolateRequest) -> bytes | list[str]:
     """The frames uint8 [n, h, w, c] as bytes, or as a list of base64 for JSON."""
     if choice.output == "strip":
-        return models.encode(models.grid(pixels, columns, padding=0), choice.format, quality=request.quality)
+        return encoders.encode(models.grid(pixels, columns, padding=0), choice.format, request.quality)
     if choice.output in ("gif", "webp", "apng"):
         return animate(pixels, choice.output, request.frame_ms, request.quality)
     files = encoders.files(pixels, choice.format, request.quality)

@@ -5,9 +5,9 @@ inside BentoML's own middlewares, and around the plain Starlette application ali
 """
 
 import logging
+import random
 import re
 import time
-import uuid
 from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,7 +44,7 @@ class Edge:
             scope = {**scope, "path": "/openapi.json", "raw_path": b"/openapi.json"}
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
-        ident = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        ident = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         token = request_id.set(ident)
         span = self._core.telemetry.start_request(f"{scope['method']} {scope['path']}", headers)
         span_token = current_span.set(span)

@@ -11,6 +11,7 @@
 Spans are exported where OTEL_EXPORTER_OTLP_ENDPOINT is set, and cost nothing elsewhere.
 """
 
+import asyncio
 import contextvars
 import json
 import logging
@@ -163,7 +164,11 @@ class JsonLines(logging.Formatter):
 
 
 class _Stdout(logging.StreamHandler[TextIO]):
-    """Writes to whatever standard output is at that moment, as logging's own handler of last resort does."""
+    """Writes to whatever standard output is at that moment, and leaves the flushing to `flush_logs`.
+
+    A flush for every line would let go of the interpreter for every request, and wait up to 5 ms to have it back from
+    the device's thread.
+    """
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)
@@ -171,6 +176,24 @@ class _Stdout(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stdout
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        if record.levelno >= logging.WARNING:
+            sys.stdout.flush()
+
+    def flush(self) -> None:
+        """Called after every line by the base class."""
+
+
+async def flush_logs(every_s: float = 0.2) -> None:
+    """Brings the log lines out, until cancelled."""
+    try:
+        while True:
+            await asyncio.sleep(every_s)
+            sys.stdout.flush()
+    finally:
+        sys.stdout.flush()
 
 
 def set_up_logging(as_json: bool) -> None:

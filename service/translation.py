@@ -164,7 +164,7 @@ def _encode_all(done: list[Translated], kind: ImageFormat, quality: int, model: 
             colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
             pixels = np.concatenate([colour, one.photo.alpha[..., None]], axis=2)
         icc = srgb if one.photo.profiled else None
-        files.append(models.encode(pixels, kind, quality=quality, text=text, icc=icc))
+        files.append(encoders.encode(pixels, kind, quality, text, icc))
     return files
 
 
