@@ -1,0 +1,107 @@
+"""`make pretrained` on tiny recipes: from data to a shipped checkpoint and its card, measured with a small stand-in."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import metrics
+import models
+from models import InputError
+from training import pretrained
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+QUICK = {"kimg": 0.02, "batch": 4, "tick_kimg": 0.02, "sample_kimg": 0.02, "snapshot_kimg": 0.02}
+RECIPES = {
+    "sampler": {
+        "kind": "dcgan",
+        "data": "cifar10/train",
+        "unseen": "cifar10/test",
+        "run": {
+            "data": {"image_size": 16},
+            "network": {"width": 4, "discriminator_width": 4, "latent_size": 8},
+            "pace": QUICK,
+            "watch": {"tensorboard": False},
+        },
+    },
+    "translator": {
+        "kind": "cyclegan",
+        "data": "horse2zebra",
+        "run": {
+            "data": {"image_size": 32},
+            "network": {"width": 4, "discriminator_width": 4, "blocks": 1},
+            "optimizer": {"decay_kimg": 0.0},
+            "pace": QUICK | {"batch": 2},
+            "watch": {"tensorboard": False},
+        },
+    },
+}
+
+
+@pytest.fixture
+def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    for name, recipe in RECIPES.items():
+        (recipes / f"{name}.json").write_text(json.dumps(recipe))
+    monkeypatch.setattr(pretrained, "RECIPES", recipes)
+    (tmp_path / "shipped").mkdir()
+    parser = argparse.ArgumentParser()
+    pretrained.add_arguments(parser)
+    places = ["--data", str(FIXTURES), "--runs", str(tmp_path / "runs"), "--models", str(tmp_path / "shipped")]
+    return parser.parse_args([*places, "--images", "24", "--feature-images", "20"])
+
+
+def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: metrics.Extractor) -> None:
+    assert pretrained.run(arguments, small) == 0
+    shipped = arguments.models
+    sampler, translator = models.load(shipped / "sampler.safetensors"), models.load(shipped / "translator.safetensors")
+    assert isinstance(sampler, models.Generator)
+    assert isinstance(translator, models.Translator)
+    assert set(sampler.metadata.metrics) == {"fid", "kid", "precision", "recall"}
+    assert sampler.metadata.metrics["fid"]["images"] == 24
+    assert {f"fid_{way}{rest}" for way in translator.directions for rest in ("", "_untouched")} <= set(
+        translator.metadata.metrics
+    )
+    for name, pictures in (
+        ("sampler", {"samples", "interpolations", "failures", "curves"}),
+        ("translator", {"a_to_b", "b_to_a", "failures_a_to_b", "failures_b_to_a", "curves"}),
+    ):
+        card = (shipped / f"{name}.md").read_text()
+        assert {path.stem for path in (shipped / name).glob("*.png")} == pictures
+        assert all(f"({name}/{picture}.png)" in card for picture in pictures)
+        assert models.sha256_of(shipped / f"{name}.safetensors") in card
+        assert "seed 0" in card
+    fid = sampler.metadata.metrics["fid"]["value"]
+    assert f"| fid | {fid:.4g} |" in (shipped / "sampler.md").read_text()
+    with Image.open(shipped / "sampler" / "samples.png") as sheet:
+        assert sheet.size == (8 * 18 + 2, 8 * 18 + 2)
+
+
+def test_shipped_files_are_half_precision(arguments: argparse.Namespace, tmp_path: Path) -> None:
+    config = models.DCGANConfig(image_size=16, width=64)
+    network = models.build_generator(config)
+    models.save(tmp_path / "x.safetensors", {"generator": network}, models.Metadata("dcgan", vars(config)))
+    pretrained.ship(tmp_path / "x.safetensors", tmp_path / "shipped" / "x.safetensors")
+    sizes = [path.stat().st_size for path in (tmp_path / "x.safetensors", tmp_path / "shipped" / "x.safetensors")]
+    assert sizes[1] < 0.51 * sizes[0]
+
+
+def test_what_is_too_large_to_ship_is_not_shipped(
+    arguments: argparse.Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pretrained, "MAX_BYTES", 1000)
+    config = models.DCGANConfig(image_size=16, width=4)
+    network = models.build_generator(config)
+    models.save(tmp_path / "x.safetensors", {"generator": network}, models.Metadata("dcgan", vars(config)))
+    with pytest.raises(InputError, match="narrower"):
+        pretrained.ship(tmp_path / "x.safetensors", tmp_path / "shipped" / "x.safetensors")
+    assert not (tmp_path / "shipped" / "x.safetensors").exists()
+
+
+def test_an_unknown_recipe_is_refused(arguments: argparse.Namespace) -> None:
+    arguments.names = ["stylegan"]
+    with pytest.raises(InputError, match="there are sampler, translator"):
+        pretrained.run(arguments)

@@ -1,0 +1,195 @@
+"""The model card: one page for each shipped checkpoint, written from its metadata and measurements, never by hand.
+
+`NAME.md` and its pictures in the folder `NAME/` stand beside `NAME.safetensors`. Pictures are not chosen: samples are
+the seeds from 0 on, translations the first test photos, and failures are picked by a measure (see `training.measure`).
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import metrics
+from models import Generator, Metadata, Translator, atomic_path, draw, encode, grid, load, slerp, to_uint8
+from models.images import Pixels
+from training.measure import Plan, least_consistent, least_real, parameters, translate
+
+SAMPLES = 64
+FAILURES = 8
+FIRST = 8  # test photos that are shown translated
+STEPS = 8  # pictures from one end of an interpolation to the other
+
+LICENCES = {
+    "cifar10": "CIFAR-10 (Krizhevsky 2009) is given out for research; its photographs belong to their authors.",
+    "mnist": "MNIST (LeCun, Cortes, Burges 1998) is given out under CC BY-SA 3.0.",
+    "horse2zebra": "horse2zebra (Zhu et al. 2017) was collected from ImageNet, for research that is not commercial; "
+    "its photographs belong to their authors.",
+}
+
+
+def write_card(
+    checkpoint: Path,
+    plan: Plan,
+    command: str,
+    curves: Path | None = None,
+    extractor: metrics.Extractor | None = None,
+) -> Path:
+    """Draws the pictures and writes `NAME.md` beside the checkpoint; its `metrics` must have been measured before.
+
+    Args:
+        command: the one that trains this checkpoint again.
+        curves: a picture of the run's curves, copied.
+        extractor: what finds the failures; by default the Inception.
+    Returns:
+        The card's path.
+    """
+    model = load(checkpoint)
+    folder = checkpoint.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    pictures = (
+        _translator(model, plan) if isinstance(model, Translator) else _sampler(checkpoint, model, plan, extractor)
+    )
+    lines = []
+    for name, title, sheet in pictures:
+        with atomic_path(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(encode(sheet, "png"))
+        lines += [f"## {title}", "", f"![{title}]({folder.name}/{name}.png)", ""]
+    if curves is not None and curves.exists():
+        shutil.copyfile(curves, folder / "curves.png")
+        lines += ["## Training curves", "", f"![Training curves]({folder.name}/curves.png)", ""]
+    page = "\n".join(_head(checkpoint, model, command) + lines)
+    card = checkpoint.with_suffix(".md")
+    with atomic_path(card) as temporary:
+        temporary.write_text(page)
+    return card
+
+
+def _sampler(
+    checkpoint: Path, model: Generator, plan: Plan, extractor: metrics.Extractor | None
+) -> list[tuple[str, str, Pixels]]:
+    sheets = [
+        ("samples", f"Samples: seeds 0 to {SAMPLES - 1}, not chosen", grid(_draw(model, range(SAMPLES)), 8)),
+        ("interpolations", "Interpolations: from seed 2k to seed 2k + 1 along the sphere", _interpolations(model)),
+    ]
+    if plan.unseen is not None:
+        seeds = least_real(checkpoint, plan.unseen, plan.feature_images, 2 * FAILURES, extractor)
+        title = f"Known failures: of {plan.feature_images:,} samples, the {len(seeds)} least like any real image"
+        sheets.append(("failures", f"{title} (seeds {', '.join(map(str, seeds))})", grid(_draw(model, seeds), 8)))
+    return sheets
+
+
+def _draw(model: Generator, seeds: "range | list[int]") -> Pixels:
+    return _pixels(model, draw(list(seeds), model.latent_size), list(seeds))
+
+
+def _pixels(model: Generator, latents: torch.Tensor, seeds: list[int]) -> Pixels:
+    classes = torch.tensor([seed % len(model.classes) for seed in seeds]) if model.classes else None
+    return to_uint8(model(latents, classes))
+
+
+def _interpolations(model: Generator) -> Pixels:
+    rows = []
+    for row in range(4):
+        start, end = draw([2 * row, 2 * row + 1], model.latent_size)
+        path = slerp(start, end, torch.linspace(0, 1, STEPS)[:, None])
+        rows.append(_pixels(model, path, [2 * row] * STEPS))
+    return grid(np.concatenate(rows), STEPS)
+
+
+def _translator(model: Translator, plan: Plan) -> list[tuple[str, str, Pixels]]:
+    sheets = []
+    for direction in model.directions:
+        source, target = model.domains if direction == "a_to_b" else model.domains[::-1]
+        photos = _photos(plan.reference / f"test{direction[0].upper()}")
+        pairs = _pairs(model, photos[:FIRST], direction)
+        sheets.append((direction, f"{source} to {target}: the first {FIRST} test photos, not chosen", pairs))
+        worst = least_consistent(model, photos, direction, FAILURES)
+        title = f"Known failures, {source} to {target}: the test photos that a round trip changes most"
+        sheets.append((f"failures_{direction}", title, _pairs(model, photos[worst], direction)))
+    return sheets
+
+
+def _photos(folder: Path) -> Pixels:
+    return np.stack([loader() for loader in metrics.open_images(folder).loaders()])
+
+
+def _pairs(model: Translator, photos: Pixels, direction: str) -> Pixels:
+    """Photos in the upper row, their translations below."""
+    return grid(np.concatenate([photos, translate(model, photos, direction)]), len(photos))
+
+
+def _head(checkpoint: Path, model: Generator | Translator, command: str) -> list[str]:
+    metadata = model.metadata
+    training = metadata.training
+    megabytes = checkpoint.stat().st_size / 1e6
+    if isinstance(model, Translator):
+        what = f"CycleGAN ({model.config.blocks} residual blocks, width {model.config.width}): translates "
+        what += f"{' and '.join(_ways(model))}; photos of any size."
+    else:
+        what = f"{metadata.kind.upper()} of {model.image_size} px, {model.channels} channels, latents of "
+        what += f"{model.latent_size}" + (f", {len(model.classes)} classes." if model.classes else ".")
+    return [
+        f"# {checkpoint.stem}",
+        "",
+        what,
+        "",
+        *_table(
+            {
+                "File": f"`{checkpoint.name}`, {megabytes:.1f} MB, {parameters(model):,} weights in each network",
+                "SHA-256": f"`{model.digest}`",
+                "Data": f"{training['dataset']}, {_count(training)} images, digest `{training['dataset_digest'][:16]}`",
+                "Licence of the data": LICENCES.get(training["dataset"], "see the data"),
+                "Loss": training["loss"],
+                "Length": f"{training['images']:,} images in {training['steps']:,} steps",
+                "Time and machine": f"{training['seconds'] / 60:.0f} minutes on {training['device']}",
+                "Code": f"`{training['code']}`, seed {training['seed']}",
+                "Again with": f"`{command}`",
+            }
+        ),
+        "",
+        *_scores(metadata),
+        "<details><summary>Configuration of the run</summary>",
+        "",
+        "```json",
+        json.dumps(training["config"], indent=2),
+        "```",
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _ways(model: Translator) -> list[str]:
+    a, b = model.domains
+    names = {"a_to_b": f"{a} to {b}", "b_to_a": f"{b} to {a}"}
+    return [names[direction] for direction in model.directions]
+
+
+def _count(training: dict[str, Any]) -> str:
+    images = training["dataset_images"]
+    return " + ".join(f"{count:,}" for count in (images if isinstance(images, list) else [images]))
+
+
+def _table(rows: dict[str, str]) -> list[str]:
+    return ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _scores(metadata: Metadata) -> list[str]:
+    if not metadata.metrics:
+        return []
+    lines = ["## Scores", "", "| score | value | 95% interval | images | against | protocol |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    verdicts = []
+    for name, entry in metadata.metrics.items():
+        low, high = entry["interval"] or (None, None)
+        interval = "" if low is None else f"{low:.4g} to {high:.4g}"
+        count = f"{entry['reference_images']:,} " if entry["reference_images"] else ""
+        row = [name.replace("_", " "), f"{entry['value']:.4g}", interval, f"{entry['images']:,}"]
+        row += [f"{count}({entry['reference']})", entry["protocol"]]
+        lines.append("| " + " | ".join(row) + " |")
+        if entry.get("verdict") and not entry.get("reliable") and entry["verdict"] not in verdicts:
+            verdicts.append(entry["verdict"])
+    return [*lines, "", *verdicts, *([""] if verdicts else [])]

@@ -1,0 +1,101 @@
+"""`python -m training pretrained`: every shipped model again, from data to checkpoint to card.
+
+A recipe is a run's configuration in `training/recipes/NAME.json`; its data paths stand under the folder that `--data`
+names. What was begun is resumed, what is finished is not trained again, so the command can be stopped at any time.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import metrics
+from models import InputError, load, save, with_metadata
+from models.loaded import Translator
+from training.card import write_card
+from training.config import RUNS, Run
+from training.flags import from_dict, merged
+from training.loop import train
+from training.measure import Plan, measure
+
+RECIPES = Path(__file__).parent / "recipes"
+MAX_BYTES = 8_000_000
+
+HOW_TO_GET_DATA = (
+    "cifar10/train and cifar10/test hold one folder of images for each class (CIFAR-10), horse2zebra holds trainA, "
+    "trainB, testA and testB as the authors of CycleGAN give it out, MNIST what torchvision.datasets.MNIST downloads."
+)
+
+
+def names() -> list[str]:
+    """The shipped models that have a recipe."""
+    return sorted(path.stem for path in RECIPES.glob("*.json"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's flags to its parser."""
+    parser.add_argument("names", nargs="*", default=names(), help=f"of {', '.join(names())}; default: all")
+    parser.add_argument("--data", type=Path, required=True, help=f"folder of the data sets: {HOW_TO_GET_DATA}")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
+    parser.add_argument("--models", type=Path, default=Path("models/pretrained"), help="folder to ship to")
+    parser.add_argument("--statistics", type=Path, help="statistics .npz of the training images, in place of them")
+    parser.add_argument("--images", type=int, default=50_000, help="generated images for FID")
+    parser.add_argument("--feature-images", type=int, default=2_000, help="generated images for KID and the failures")
+    parser.add_argument("--card-only", action="store_true", help="draw and write the cards of what is shipped")
+
+
+def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = None) -> int:
+    """Trains, ships, measures (with the Inception, by default) and describes the named models; the exit status."""
+    for name in arguments.names:
+        if name not in names():
+            raise InputError(f"There is no recipe {name!r}; there are {', '.join(names())}.", where="names")
+        recipe = json.loads((RECIPES / f"{name}.json").read_text())
+        config, plan = _run_of(recipe, name, arguments), _plan_of(recipe, arguments)
+        shipped = arguments.models / f"{name}.safetensors"
+        if not arguments.card_only:
+            folder = Path(config.output.out)
+            outcome = train(config, resume=(folder / "state.pt").exists())
+            if not outcome.finished:
+                return 130
+            ship(Path(outcome.checkpoint), shipped)
+            metadata = load(shipped).metadata
+            with_metadata(shipped, dataclasses.replace(metadata, metrics=measure(shipped, plan, _say, extractor)))
+        command = f"python -m training pretrained {name} --data DATA"
+        _say(str(write_card(shipped, plan, command, Path(config.output.out) / "curves.png", extractor)))
+    return 0
+
+
+def ship(checkpoint: Path, destination: Path) -> None:
+    """Writes a run's checkpoint in half precision, as the service loads it by default.
+
+    Raises:
+        InputError: the file would be larger than 8 MB.
+    """
+    model = load(checkpoint)
+    parts = dict(model.module.items()) if isinstance(model, Translator) else {"generator": model.module}
+    save(destination, parts, model.metadata, half=True)
+    if destination.stat().st_size > MAX_BYTES:
+        destination.unlink()
+        raise InputError(f"{destination.name} would be larger than {MAX_BYTES:,} bytes: make the network narrower.")
+
+
+def _run_of(recipe: dict[str, Any], name: str, arguments: argparse.Namespace) -> Run:
+    kind = RUNS[recipe["kind"]]
+    output = {"out": str(arguments.runs / name), "name": name}
+    places = {"data": {"data": str(arguments.data / recipe["data"])}, "output": output}
+    return from_dict(kind, merged(recipe["run"], places), origin=f"{name}.json")
+
+
+def _plan_of(recipe: dict[str, Any], arguments: argparse.Namespace) -> Plan:
+    data = arguments.data / recipe["data"]
+    if recipe["kind"] == "cyclegan":
+        return Plan(reference=data)
+    return Plan(
+        arguments.statistics or data, arguments.data / recipe["unseen"], arguments.images, arguments.feature_images
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
