@@ -98,10 +98,7 @@ class Engine:
         self._settings = settings
         self._telemetry = telemetry
         self._device = torch.device(settings.device)
-        self._executor = ThreadPoolExecutor(1, f"device-{settings.device}", self._enter_thread)
-
-    def _enter_thread(self) -> None:
-        torch.set_num_threads(self._settings.threads)  # per thread, so it is set in the one that runs
+        self._executor = ThreadPoolExecutor(1, f"device-{settings.device}")
 
     def close(self) -> None:
         """Finishes what runs; what waits is dropped."""
@@ -119,6 +116,7 @@ class Engine:
 
     @torch.inference_mode()
     def _sampler(self, name: str, network: models.Generator) -> Sampler:
+        torch.set_num_threads(self._settings.threads)
         network = prepare(network, self._settings.precision)
         count = min(_CHECK_IMAGES, self._settings.max_batch)
         rows = models.draw(list(range(count)), network.latent_size).to(self._device)
@@ -134,11 +132,13 @@ class Engine:
             weights = torch.eye(classes, device=self._device)[torch.arange(count) % classes]
             rows = torch.cat([rows, weights], dim=1)
         _check_finite(forward(rows))
-        run = SamplerRun(forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward), self._device)
+        steady = forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward)
+        run = SamplerRun(steady, self._device, self._settings.threads)
         return Sampler(network, self._batcher(name, run))
 
     @torch.inference_mode()
     def _translator(self, name: str, network: models.Translator) -> Translator:
+        torch.set_num_threads(self._settings.translate_threads)
         network = prepare(network, self._settings.precision)
         noise = torch.Generator().manual_seed(0)
         images = torch.rand(3, network.config.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
@@ -146,7 +146,7 @@ class Engine:
         for module in network.module.values():
             _check_finite(module(images))
             stacked &= same_in_any_batch(module, images)
-        run = TranslatorRun(network, self._device, stacked)
+        run = TranslatorRun(network, self._device, stacked, self._settings.translate_threads)
         batcher = self._batcher(name, run)
         return Translator(network, batcher, self._settings.tile, self._settings.tile_above_pixels)
 
@@ -161,9 +161,10 @@ class Engine:
 class SamplerRun:
     """One batch of a generator, on the device's thread. `forward_time` is of the last batch."""
 
-    def __init__(self, forward: Callable[[torch.Tensor], torch.Tensor], device: torch.device) -> None:
+    def __init__(self, forward: Callable[[torch.Tensor], torch.Tensor], device: torch.device, threads: int) -> None:
         self._forward = forward
         self._device = device
+        self._threads = threads
         self.forward_time = ForwardTime(0, 0)
 
     @torch.inference_mode()
@@ -171,6 +172,7 @@ class SamplerRun:
         rows = torch.cat([item.latents for item in items])
         if items[0].classes is not None:
             rows = torch.cat([rows, torch.cat([item.classes for item in items if item.classes is not None])], dim=1)
+        torch.set_num_threads(self._threads)  # per thread, so it is set in the one that runs
         started = time.time_ns()
         images = self._forward(rows.to(self._device))
         self.forward_time = ForwardTime(started, time.time_ns())

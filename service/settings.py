@@ -55,7 +55,9 @@ class Settings(BaseModel):
     # Engine
     device: str = "cpu"
     threads: int = Field(default=max(1, (os.cpu_count() or 2) // 2), ge=1, le=1024)
-    """Threads inside one forward pass. Half the cores, because HTTP and the encoders need some too."""
+    """Threads inside a generator's forward pass. Half the cores, because HTTP and the encoders need some too."""
+    translate_threads: int = Field(default=int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1, ge=1)
+    """The same for translators, whose forward passes are long enough to have all cores."""
     precision: Literal["float32", "bfloat16"] = "float32"
     max_batch: int = Field(default=32, ge=1, le=1024)
     """Images in one forward pass of a generator; translators count blocks of 64 x 64 pixels."""
@@ -74,7 +76,6 @@ class Settings(BaseModel):
     image_pixels: int = Field(default=50_000_000, ge=1)
     translate_pixels: int = Field(default=4_194_304, ge=1)
     """Pixels of one image to translate, about 2048 x 2048; above it, 413."""
-    translate_files: int = Field(default=32, ge=1)
     tile: int = Field(default=512, ge=256, multiple_of=4)
     """Side of a tile, in pixels."""
     tile_above_pixels: int = Field(default=1_048_576, ge=1)

@@ -91,16 +91,18 @@ def _blocks(work: Work) -> int:
 class TranslatorRun:
     """One batch of a translator, on the device's thread. `forward_time` is of the last batch."""
 
-    def __init__(self, network: models.Translator, device: torch.device, stacked: bool) -> None:
+    def __init__(self, network: models.Translator, device: torch.device, stacked: bool, threads: int) -> None:
         """`stacked`: run images together; else one after the other, where together would change their floats."""
         self._network = network
         self._device = device
         self._stacked = stacked
+        self._threads = threads
         self.forward_time = ForwardTime(0, 0)
 
     @torch.inference_mode()
     def __call__(self, key: Hashable, items: Sequence[Pixels]) -> list[Pixels | Norms]:
         work = cast(Work, key)
+        torch.set_num_threads(self._threads)
         started = time.time_ns()
         if work.measure:
             results: list[Pixels | Norms] = [self._measure(crops, work) for crops in items]
