@@ -28,7 +28,7 @@ setup: $(VENV)/.dev ## Install everything, also for training and tests
 lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy models metrics training service
+	$(BIN)/mypy models metrics training service client
 	$(BIN)/lint-imports
 
 format: $(VENV)/.dev ## Put the code in the one format
