@@ -1,7 +1,7 @@
 """Differentiable augmentation for GANs that have little data.
 
-Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", equations 4 and 5: the same policy
-is applied to real and to generated images, in the discriminator's step and in the generator's, and gradients pass
+Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training", section 3.2: the same policy is
+applied to real and to generated images, in the discriminator's step and in the generator's, and gradients pass
 through it. Ranges are those of the authors' code, made for images in [-1, 1].
 """
 

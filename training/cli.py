@@ -1,4 +1,4 @@
-"""The command line: python -m training dcgan|cyclegan|ring|export. `--help` of each says all."""
+"""The command line: python -m training dcgan|cyclegan|ring|export|pretrained. `--help` of each says all."""
 
 import argparse
 import json
@@ -8,19 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from models import GanError, InputError
+from training import export, pretrained, ring
 from training.config import RUNS, Run
 from training.flags import add_flags, from_dict, given, merged
 
 ABOUT = {
     "dcgan": "Train a sampler: DCGAN, or the fully connected GAN, on a folder of images.",
     "cyclegan": "Train a translator: CycleGAN, on two folders of photos.",
+    "ring": "The loss laboratory: every loss on a ring of eight 2-D Gaussians, in one picture.",
+    "export": "Write a checkpoint's networks as ONNX, checked against torch.",
+    "pretrained": "Train the shipped models again, from data to checkpoint to card.",
 }
+TOOLS = {"ring": ring, "export": export, "pretrained": pretrained}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0, or 2 with one clear sentence on standard error."""
     typed = parser().parse_args(arguments)
     try:
+        if typed.command in TOOLS:
+            return TOOLS[typed.command].run(typed)
         run, resume = configuration(typed)
         if typed.dry_run:
             from training.preview import preview
@@ -46,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="|".join(ABOUT))
     for kind, about in ABOUT.items():
         command = commands.add_parser(kind, help=about, description=about, allow_abbrev=False)
+        if kind in TOOLS:
+            TOOLS[kind].add_arguments(command)
+            continue
         command.add_argument("--config", metavar="RUN.json", help="read a configuration; flags go over it")
         command.add_argument(
             "--resume", metavar="FOLDER", help="go on with the run in this folder, as it was configured"

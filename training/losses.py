@@ -101,7 +101,7 @@ def lsgan_generator(*, fake: Tensor) -> Tensor:
 def hinge_discriminator(*, real: Tensor, fake: Tensor, real_target: float = 1.0) -> Tensor:
     """E[max(0, 1 - D(x))] + E[max(0, 1 + D(G(z)))].
 
-    Lim & Ye 2017, "Geometric GAN", section 3; Miyato et al. 2018, "Spectral Normalization for GANs",
+    Lim & Ye 2017, "Geometric GAN"; Miyato et al. 2018, "Spectral Normalization for GANs",
     equation 16. Raises InputError for a `real_target` other than one.
     """
     _refuse_target("hinge", real_target)
