@@ -80,4 +80,4 @@ def translator(tmp_path: Path) -> Callable[..., CycleGANRun]:
 
 with warnings.catch_warnings():  # imported once here: its own deprecations are not ours to fix
     warnings.simplefilter("ignore")
-    import torch.utils.tensorboard  # noqa: F401
+    import torch.utils.tensorboard

@@ -1,0 +1,321 @@
+"""A run, from the first image to the last: what it computes, writes and says."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import metrics
+import models
+from training import Diverged, alarms, perception, train
+from training.build import build
+from training.config import Machine, Pace
+from training.ema import Average, standing_statistics
+from training.game import Moment, set_rates, stage
+from training.losses import LOSSES
+from training.norms import SampleNorm
+from training.pool import ImagePool
+
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+
+
+def lines_of(run):
+    return [json.loads(line) for line in (Path(run.output.out) / "log.jsonl").read_text().splitlines()]
+
+
+def frames(path):
+    with Image.open(path) as image:
+        return getattr(image, "n_frames", 1)
+
+
+def stepped(run, steps=2):
+    """A game after a few steps, and what they returned."""
+    game, _ = build(run, stage(run.machine, run.pace))
+    total, results = round(run.pace.kimg * 1000), []
+    for step in range(steps):
+        results.append(game.step(Moment(step, step * game.images_per_step, total)))
+    return game, [{name: float(value) for name, value in result.items()} for result in results]
+
+
+# --- whole runs ---
+
+
+def test_a_sampler_run_leaves_everything_it_promises(sampler, small, capsys):
+    watch = {"fid_kimg": 0.016, "fid_images": 8, "kid": True, "tensorboard": True, "animation": "gif"}
+    run = sampler(data={"data": str(FIXTURES / "cifar10" / "train"), "conditional": True}, watch=watch)
+    outcome = train(run, extractor=small)
+    root = Path(run.output.out)
+    assert outcome.finished
+    assert outcome.images == 32
+
+    lines = lines_of(run)
+    assert [line["images"] for line in lines] == [8, 16, 24, 32]
+    wanted = {"step", "seconds", "loss_d", "loss_g", "d_real", "d_fake", "g_gradient_norm", "images_per_s", "data_share"}
+    assert wanted <= lines[0].keys()
+    assert {"variety", "fid", "kid"} <= lines[1].keys()
+    assert "fid" not in lines[0]
+    assert 0 < lines[0]["data_share"] < 1
+
+    assert [sheet.name for sheet in sorted((root / "samples").iterdir())] == ["000000016.png", "000000032.png"]
+    assert frames(root / "samples.gif") == 2
+    assert frames(root / "curves.png") == 1
+    assert list((root / "tensorboard").glob("events.*"))
+    printed = capsys.readouterr().out
+    assert "images/s" in printed
+    assert "left" in printed
+
+    model = models.load(outcome.checkpoint)
+    assert model.classes == tuple(sorted(folder.name for folder in (FIXTURES / "cifar10" / "train").iterdir()))
+    about = model.metadata
+    assert about.training["images"] == 32
+    assert about.training["dataset"] == "train"
+    assert len(about.training["dataset_digest"]) == 64
+    assert about.metrics["fid"]["value"] == pytest.approx(lines[-1]["fid"])
+    assert about.metrics["fid"]["protocol"] == "pytorch-fid"
+
+    best = min(lines, key=lambda line: line.get("fid", math.inf))
+    kept = models.load(root / "run-best.safetensors").metadata
+    assert kept.training["images"] == best["images"]
+    assert torch.load(root / "best.pt", weights_only=True)["progress"]["best"]["value"] == pytest.approx(
+        best["fid"], rel=1e-5
+    )
+
+
+def test_fid_of_training_is_fid_of_the_checkpoint(sampler, small):
+    """In-training FID and the FID that anyone measures on the written checkpoint are one number."""
+    run = sampler(watch={"fid_kimg": 0.032, "fid_images": 24})
+    outcome = train(run, extractor=small)
+    model = models.load(outcome.checkpoint)
+    latents = models.draw(models.sample_seeds(2**41, 24), model.latent_size)
+    fakes = models.to_uint8(model(latents))
+    game, _ = build(run, stage(run.machine, run.pace))
+    real = game.evaluations()[""].reference.numpy()
+    again = metrics.score(fakes, real, extractor=small, bootstrap=0)["fid"]["value"]
+    assert model.metadata.metrics["fid"]["value"] == pytest.approx(again, rel=1e-4)
+
+
+def test_a_translator_run_leaves_everything_it_promises(translator, small):
+    data = {"data": str(FIXTURES / "horse2zebra")}
+    run = translator(data=data, watch={"fid_kimg": 0.016, "animation": "webp"})
+    outcome = train(run, extractor=small)
+    lines = lines_of(run)
+    assert {"cycle", "identity", "loss_g", "loss_d", "fid_a_to_b", "fid_b_to_a"} <= lines[-1].keys()
+    model = models.load(outcome.checkpoint)
+    assert model.domains == ("horse", "zebra")
+    photo = torch.zeros(1, 3, 32, 32)
+    assert model(photo, "a_to_b").shape == photo.shape
+    assert model.metadata.training["dataset_images"] == [12, 12]
+    root = Path(run.output.out)
+    assert frames(root / "samples.webp") == 2
+
+
+def test_mlp_run_on_grey_images(sampler):
+    network = {"network": "mlp", "hidden": 16, "discriminator_hidden": 8, "dropout": 0.3}
+    outcome = train(sampler(data={"image_size": 28, "channels": 1}, network=network))
+    model = models.load(outcome.checkpoint)
+    assert model(models.draw([1], 8)).shape == (1, 1, 28, 28)
+    assert model.metadata.kind == "mlp"
+
+
+def test_the_sheet_shows_what_the_checkpoint_gives(sampler):
+    run = sampler()
+    outcome = train(run)
+    model = models.load(outcome.checkpoint)
+    mine = models.grid(models.to_uint8(model(models.draw(models.sample_seeds(0, 64), 8))), columns=8)
+    sheet = np.asarray(Image.open(Path(run.output.out) / "samples" / "000000032.png"))
+    assert np.abs(mine.astype(int) - sheet).max() <= 1
+
+
+# --- steps ---
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_a_dcgan(sampler, loss):
+    norm = "layer" if LOSSES[loss].gradient_penalty else "spectral"
+    game, results = stepped(sampler(game={"loss": loss}, network={"discriminator_norm": norm}))
+    assert all(math.isfinite(value) for result in results for value in result.values())
+    assert results[0]["g_gradient_norm"] > 0
+    if clip := LOSSES[loss].weight_clip:
+        assert max(float(p.detach().abs().max()) for p in game.discriminator.parameters()) <= clip
+
+
+@pytest.mark.parametrize("loss", [name for name, row in LOSSES.items() if row.gradient_penalty is None])
+def test_losses_train_a_cyclegan(translator, loss):
+    _, results = stepped(translator(game={"loss": loss}), steps=1)
+    assert all(math.isfinite(value) for value in results[0].values())
+
+
+@pytest.mark.parametrize(
+    "tricks",
+    [
+        {"label_smoothing": 0.1},
+        {"label_noise": 0.2},
+        {"instance_noise": 0.1},
+        {"r1": 1.0},
+        {"feature_matching": 1.0},
+        {"augment": "color,translation,cutout"},
+        {"d_steps": 3},
+        {"g_steps": 2},
+    ],
+    ids=lambda tricks: next(iter(tricks)),
+)
+def test_each_trick_changes_the_run_and_keeps_it_finite(sampler, tricks):
+    plain, _ = stepped(sampler())
+    game, results = stepped(sampler(game=tricks))
+    assert all(math.isfinite(value) for result in results for value in result.values())
+    pairs = zip(plain.generator.parameters(), game.generator.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    assert game.images_per_step == 4 * tricks.get("d_steps", 1)
+
+
+def test_perceptual_terms_train_both_games(sampler, translator, monkeypatch):
+    class Small:
+        network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
+
+    monkeypatch.setattr(metrics, "extractor", lambda **_: Small)
+    features = perception.inception_features(torch.device("cpu"))
+    assert features(torch.zeros(2, 1, 16, 16)).shape == (2, 48)
+    for make in (sampler, translator):
+        plain, _ = stepped(make(), steps=1)
+        game, _ = stepped(make(game={"perceptual": 5.0}), steps=1)
+        pairs = zip(plain.weights().values(), game.weights().values(), strict=True)
+        changed = [not torch.equal(a, b) for p, q in pairs for a, b in zip(p.parameters(), q.parameters(), strict=True)]
+        assert any(changed)
+
+
+def test_one_pass_for_real_and_fake_equals_two(sampler):
+    """Without batch norm the discriminator's joined pass is the two passes, to rounding."""
+    run = sampler(network={"discriminator_norm": "none"}, machine={"precision": "fp32"})
+    game, _ = build(run, stage(run.machine, run.pace))
+    real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    joined = game._judge(real, fake, None)
+    apart = game.discriminator(real), game.discriminator(fake)
+    for a, b in zip(joined, apart, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_cyclegan_generators_minimise_the_papers_objective(translator):
+    """The joined passes give the gradients of equation 3 with identity loss, written plainly."""
+    run = translator(machine={"precision": "fp32"}, optimizer={"g_lr": 1e-9, "d_lr": 1e-9})
+    game, _ = build(run, stage(run.machine, run.pace))
+    a, b = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    game._generator_step(a, b)
+    ours = [p.grad.clone() for p in game.generators.parameters()]
+    game.generators.zero_grad()
+    fake_a, fake_b = game.b_to_a(b), game.a_to_b(a)
+    loss = 0.5 * ((game.judge_a(fake_a) - 1) ** 2).mean() + 0.5 * ((game.judge_b(fake_b) - 1) ** 2).mean()
+    loss = loss + 10 * ((game.b_to_a(fake_b) - a).abs().mean() + (game.a_to_b(fake_a) - b).abs().mean())
+    loss = loss + 5 * ((game.b_to_a(a) - a).abs().mean() + (game.a_to_b(b) - b).abs().mean())
+    loss.backward()
+    for mine, parameter in zip(ours, game.generators.parameters(), strict=True):
+        torch.testing.assert_close(mine, parameter.grad, rtol=1e-3, atol=1e-5)
+
+
+def test_sample_norm_is_instance_norm():
+    images = torch.randn(3, 5, 8, 8).to(memory_format=torch.channels_last)
+    expected = torch.nn.InstanceNorm2d(5)(images)
+    torch.testing.assert_close(SampleNorm(1e-5)(images), expected, rtol=1e-5, atol=1e-5)
+    assert SampleNorm(1e-5)(images).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_rates_fall_linearly_over_the_decay(sampler):
+    run = sampler(optimizer={"decay_kimg": 0.016, "g_lr": 1.0})
+    optimizer = torch.optim.Adam([torch.zeros(1)])
+    seen = []
+    for images in (0, 15, 16, 24, 32):
+        set_rates(optimizer, run.optimizer.g_lr, run.optimizer, Moment(0, images, 32))
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == [1.0, 1.0, 1.0, 0.5, 0.0]
+
+
+# --- parts ---
+
+
+def test_average_has_its_half_life_in_images():
+    live = torch.nn.Linear(1, 1)
+    average = Average(live, half_life_images=100)
+    start = average.module.weight.clone()
+    with torch.no_grad():
+        live.weight.add_(1)
+    for _ in range(10):
+        average.update(live, batch=10, images=10**6)
+    assert float(average.module.weight - start) == pytest.approx(0.5, abs=1e-6)
+
+
+def test_average_off_is_a_copy():
+    live = torch.nn.BatchNorm2d(2)
+    average = Average(live, half_life_images=0)
+    live.weight.data.fill_(7)
+    live.running_mean.fill_(3)
+    average.update(live, batch=1, images=1)
+    assert (average.module.weight == 7).all()
+    assert (average.module.running_mean == 3).all()
+
+
+def test_standing_statistics_are_those_of_the_weights():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3), torch.nn.BatchNorm2d(3)).eval()
+    network[1].running_mean.fill_(99)
+    inputs = torch.randn(64, 1, 8, 8)
+    standing_statistics(network, [(inputs[:32],), (inputs[32:],)])
+    torch.testing.assert_close(network[1].running_mean, network[0](inputs).mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    assert not network.training
+    assert network[1].momentum == 0.1
+
+
+def test_pool_fills_then_exchanges_half():
+    pool, random = ImagePool(5), torch.Generator().manual_seed(0)
+    first = torch.arange(5.0).view(5, 1, 1, 1)
+    assert torch.equal(pool.exchange(first, random), first)
+    shown = torch.cat([pool.exchange(torch.full((1, 1, 1, 1), 10.0 + i), random) for i in range(400)])
+    old = (shown.flatten() != torch.arange(10.0, 410.0)).float().mean()
+    assert 0.4 < float(old) < 0.6
+    assert len(pool.stored) == 5
+    assert torch.equal(ImagePool(0).exchange(first, random), first)
+
+
+def test_alarms():
+    assert alarms.raised(1.0, 1.0, 1.0, done=1.0) == []
+    assert "vanishing gradient" in alarms.raised(1e-6, 1.0, None, done=0.5)[0]
+    assert "mode collapse" in alarms.raised(1.0, 1.0, 0.1, done=0.5)[0]
+    assert alarms.raised(1.0, 1.0, 0.1, done=0.01) == [], "untrained networks have no variety yet"
+
+
+def test_collapse_and_vanishing_gradients_reach_log_and_screen(sampler, capsys, monkeypatch):
+    monkeypatch.setattr(alarms, "COLLAPSED", 10.0)
+    monkeypatch.setattr(alarms, "VANISHING", 10.0)
+    run = sampler()
+    train(run)
+    text = " ".join(lines_of(run)[-1]["alarms"])
+    assert "vanishing gradient" in text
+    assert "mode collapse" in text
+    assert "ALARM" in capsys.readouterr().err
+
+
+def test_nan_stops_the_run_and_names_the_last_good_snapshot(sampler):
+    run = sampler(optimizer={"g_lr": 1e30, "d_lr": 1e30}, pace={"snapshot_kimg": 0.004})
+    with pytest.raises(Diverged, match=r"not finite.*(no snapshot yet|last good snapshot is .*state\.pt)"):
+        train(run)
+    state = Path(run.output.out) / "state.pt"
+    if state.exists():
+        weights = torch.load(state, weights_only=True)["networks"]["generator"].values()
+        assert all(torch.isfinite(tensor).all() for tensor in weights)
+
+
+def test_settings_that_the_machine_cannot_serve():
+    with pytest.raises(models.InputError, match="--device"):
+        stage(Machine(device="nonsense"), Pace())
+    with pytest.raises(models.InputError, match="--compile is for GPUs"):
+        stage(Machine(device="cpu", compile=True), Pace())
+    with pytest.raises(models.InputError, match="does not divide"):
+        stage(Machine(device="cpu"), Pace(batch=3), rank=0, world=2)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_run_on_a_gpu_with_compile(sampler):
+    outcome = train(sampler(machine={"device": "cuda", "compile": True}))
+    assert models.load(outcome.checkpoint).metadata.training["device"] == "cuda"
