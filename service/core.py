@@ -16,12 +16,11 @@ from models.images import Pixels
 from service.auth import load_keys
 from service.drift import Drift
 from service.engine import Engine
-from service.inception import local_extractor
 from service.jobs import Jobs
 from service.limits import RateLimit
 from service.references import References
 from service.registry import Registry
-from service.scoring import Scorer
+from service.scoring import Scorer, local_extractor
 from service.settings import Settings
 from service.storage import FolderStore
 from service.telemetry import Telemetry, flush_logs, set_up_logging

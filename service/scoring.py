@@ -12,7 +12,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from models.errors import OverloadError
+import metrics
+from models.errors import OverloadError, WeightsUnavailable
+from service.settings import Settings
 
 Result = TypeVar("Result")
 Report = Callable[[int, int], None]
@@ -119,3 +121,17 @@ def _limit_torch(threads: int) -> None:
     import torch  # late, so that tests of the queue need no torch
 
     torch.set_num_threads(threads)
+
+
+def local_extractor(settings: Settings) -> metrics.Extractor:
+    """The Inception on the service's device, from files at hand only: no request may start a download.
+
+    Raises WeightsUnavailable, which says what its operator has to do.
+    """
+    path = settings.inception_weights or metrics.cached_weights()
+    if not path.is_file():
+        raise WeightsUnavailable(
+            "Scores need the Inception weights, which are not on this machine. Its operator fetches them with "
+            "`make weights` (python -m metrics fetch), or names a file in GAN_INCEPTION_WEIGHTS. Everything else works."
+        )
+    return metrics.extractor(path, device=settings.device)

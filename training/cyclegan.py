@@ -43,9 +43,8 @@ from training.game import (
     set_rates,
 )
 from training.losses import LOSSES
-from training.perception import inception_features
 from training.pool import ImagePool
-from training.terms import cycle_consistency, identity_mapping, perceptual
+from training.terms import cycle_consistency, identity_mapping, inception_features, perceptual
 
 SHEET = 4  # photos of each domain on a picture
 CROWD = 16  # photos for the measure of variety

@@ -46,8 +46,7 @@ from training.game import (
     set_rates,
 )
 from training.losses import LOSSES
-from training.perception import inception_features
-from training.terms import feature_matching, gradient_penalty, r1_penalty
+from training.terms import feature_matching, gradient_penalty, inception_features, r1_penalty
 
 SHEET = 64  # samples on a picture
 STANDING_BATCHES = 16  # of SHEET latents each, to measure batch norm's statistics
@@ -120,6 +119,7 @@ class DCGANGame:
         run, size = self.run, self.run.pace.batch
         draws = generator_of(run.pace.seed, moment.step, 0)
         own = generator_of(run.pace.seed, moment.step, 1 + self.stage.rank, self.stage.device)
+        torch.manual_seed(own.initial_seed())  # dropout knows torch's global generator only
         noise = run.game.instance_noise * (1 - moment.images / moment.total)
         set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment)
         set_rates(self.d_optimizer, run.optimizer.d_lr, run.optimizer, moment)

@@ -1,7 +1,11 @@
 """The run: one loop that reads from top to bottom. How a step is made, the game knows; what is due when, this file."""
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 
@@ -15,7 +19,29 @@ from training.flags import to_dict
 from training.folder import RunFolder
 from training.game import Game, Moment, stage
 from training.meter import Due, Meter
-from training.signals import Stop, stop_signals
+
+
+class Stop:
+    """Whether a signal has asked the run to stop. A second signal means now, and interrupts."""
+
+    asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Within, SIGINT and SIGTERM set the given `Stop`. To be used in the main thread."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True)

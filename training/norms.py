@@ -10,6 +10,8 @@ class SampleNorm(nn.Module):
 
     Batch norm of a single image is instance norm, and torch's batch norm keeps the channels-last layout where its
     instance norm goes through a copy to the other layout and back, forwards and backwards: 30% of CycleGAN's step.
+
+    eps: added to the variance, as in `nn.InstanceNorm2d`.
     """
 
     def __init__(self, eps: float) -> None:
@@ -25,7 +27,12 @@ class SampleNorm(nn.Module):
 def channels_last(network: nn.Module) -> nn.Module:
     """Puts a network's weights into channels-last layout, and `SampleNorm` in place of its plain instance norms.
 
-    Neither has an effect on names or values in the state dictionary.
+    Neither has an effect on names or values in the state dictionary, so checkpoints are the same either way.
+
+    Args:
+        network: changed in place. Instance norms with weights or running statistics stay as they are.
+    Returns:
+        The network.
     """
     for parent in list(network.modules()):
         for name, layer in parent.named_children():

@@ -16,7 +16,14 @@ class ImagePool:
         self.stored = torch.empty(0)
 
     def exchange(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """[n, c, h, w] -> [n, c, h, w] to show to the discriminator; `random` is a CPU generator."""
+        """What to show to the discriminator in place of the newest translations.
+
+        Args:
+            images: [n, c, h, w], the newest; gradients do not flow through them from here on.
+            random: a CPU generator, so that a resumed run draws what it would have drawn.
+        Returns:
+            [n, c, h, w], each one new or old; a pool of capacity 0 gives the images back.
+        """
         if self.capacity == 0:
             return images
         shown = []

@@ -14,10 +14,8 @@ from typing import Any
 import metrics
 from models import InputError, load, save, with_metadata
 from models.loaded import Translator
-from training.card import write_card
 from training.config import RUNS, Run
 from training.flags import from_dict, merged
-from training.loop import train
 from training.measure import Plan, measure
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -48,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = None) -> int:
     """Trains, ships, measures (with the Inception, by default) and describes the named models; the exit status."""
+    from training.card import write_card  # only now: --help should not wait for torchvision
+    from training.loop import train
+
     for name in arguments.names:
         if name not in names():
             raise InputError(f"There is no recipe {name!r}; there are {', '.join(names())}.", where="names")
