@@ -1,8 +1,8 @@
 """The same generator behind other servers, as their documentation would have one write it.
 
-`python -m benchmarks.serve_peers fastapi|litserve PORT` serves one; `Batchable` is for `bentoml serve`.
-PEER_CHECKPOINT names the file.
-Each answers POST /sample {"seed": 1} with a PNG (BentoML's batchable endpoint: {"seeds": [1]} with base64).
+`python -m benchmarks.serve_peers fastapi|litserve PORT` serves one; `Batchable` is for `bentoml serve`. PEER_CHECKPOINT
+names the file. Each answers POST /sample {"seed": 1} with a PNG, compressed as ours are (BentoML's batchable endpoint:
+{"seeds": [1]} with a list of base64).
 """
 
 import base64
@@ -41,7 +41,7 @@ def fastapi(port: int) -> None:
     @app.post("/sample")
     def sample(ask: Ask) -> Response:
         pixels = models.to_uint8(network(models.draw([ask.seed], network.latent_size)))
-        return Response(models.encode(pixels[0]), media_type="image/png")
+        return Response(models.encode(pixels[0], compression=1), media_type="image/png")
 
     uvicorn.run(app, port=port, log_level="warning", access_log=False)
 
@@ -59,7 +59,7 @@ class LitApi(ls.LitAPI):
         return torch.stack(inputs)
 
     def predict(self, latents: torch.Tensor) -> list[bytes]:
-        return [models.encode(one) for one in models.to_uint8(self.network(latents))]
+        return [models.encode(one, compression=1) for one in models.to_uint8(self.network(latents))]
 
     def unbatch(self, output: list[bytes]) -> list[bytes]:
         return output
@@ -85,7 +85,7 @@ class Batchable:
     @bentoml.api(batchable=True, max_batch_size=32, route="/sample")
     def sample(self, seeds: list[int]) -> list[str]:
         pixels = models.to_uint8(self.network(models.draw(seeds, self.network.latent_size)))
-        return [base64.b64encode(models.encode(one)).decode() for one in pixels]
+        return [base64.b64encode(models.encode(one, compression=1)).decode() for one in pixels]
 
 
 if __name__ == "__main__":
