@@ -220,7 +220,9 @@ def gradient_norms(loss: Loss, game: Game, at: Sequence[int], *, seed: int = 0) 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `python -m training ring`."""
-    parser.add_argument("--out", default="ring.png", metavar="PICTURE", help="where to write it: .png, .webp, .svg or .pdf")
+    parser.add_argument(
+        "--out", default="ring.png", metavar="PICTURE", help="where to write it: .png, .webp, .svg or .pdf"
+    )
     parser.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES), help="default: all")
     parser.add_argument("--seed", type=int, default=0, help="fixes weights and every draw (default: 0)")
     parser.add_argument("--steps", type=int, help="length of every experiment (default: each one's own)")

