@@ -111,7 +111,12 @@ def test_on_sigterm_the_real_service_finishes_what_it_accepted(
         command, env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     url = f"http://127.0.0.1:{free_port}"
-    wait_until(lambda: requests.get(f"{url}/readyz", timeout=2).status_code == 200, "readiness", 180)
+    wait_until(
+        lambda: process.poll() is not None or requests.get(f"{url}/readyz", timeout=2).status_code == 200,
+        "readiness",
+        180,
+    )
+    assert process.poll() is None, process.communicate()[0].decode()[-3000:]
     photo = next((Path(__file__).parents[1] / "fixtures" / "horse2zebra" / "testA").iterdir()).read_bytes()
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         files = [("images", (f"{index}.jpg", photo)) for index in range(16)]
