@@ -69,8 +69,8 @@ class Settings(BaseModel):
     """Seconds a request may take, before 504; what takes longer is a job."""
 
     # Limits
-    body_mb: int = Field(default=64, ge=1)
-    """A form with files."""
+    body_mb: int = Field(default=96, ge=1)
+    """A form with files: room for two uncompressed statistics of 34 MB each."""
     json_mb: int = Field(default=16, ge=1)
     """Any other body."""
     image_pixels: int = Field(default=50_000_000, ge=1)
