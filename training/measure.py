@@ -28,7 +28,7 @@ class Plan:
     reference: training images (or their statistics `.npz`) for FID; of translators, the data folder with testA, testB.
     unseen: samplers: real images that were not trained on, for KID, precision and recall.
     images: samplers: generated images for FID.
-    feature_images: samplers: generated images for KID, precision and recall.
+    feature_images: samplers: generated images for KID, precision and recall, against as many of the unseen.
     """
 
     reference: Path
@@ -66,8 +66,9 @@ def measure_sampler(
     found = {"fid": _entry(result, "fid", plan.reference.name)}
     if plan.unseen is not None:
         progress(f"KID, precision and recall of {plan.feature_images:,} generated images")
+        unseen = evenly(plan.unseen, plan.feature_images)
         result = metrics.score(
-            Samples(checkpoint, plan.feature_images), plan.unseen, metrics=FEATURE_METRICS, extractor=extractor
+            Samples(checkpoint, plan.feature_images), unseen, metrics=FEATURE_METRICS, extractor=extractor
         )
         for name in ("kid", "precision", "recall"):
             found[name] = _entry(result, name, plan.unseen.name)
@@ -97,6 +98,14 @@ def measure_translator(
     return found
 
 
+def evenly(source: Path, count: int) -> metrics.Images:
+    """`count` images of a set, evenly spaced over all of it, so that every class is among them; at most all."""
+    images = metrics.open_images(source)
+    loaders = list(images.loaders())
+    chosen = [loaders[index * len(loaders) // count] for index in range(count)] if count < len(loaders) else loaders
+    return metrics.Images(images.name, len(chosen), lambda: iter(chosen))
+
+
 def translations(model: Translator, photos: metrics.Images, direction: str) -> Iterator[Pixels]:
     """Every photo translated at its own size, as the service would: uint8 [1, h, w, 3] each."""
     for loader in photos.loaders():
@@ -116,7 +125,8 @@ def least_real(
 
     Farthest is by Inception features, of `count` samples from seed 0, to the nearest of the `unseen`.
     """
-    found = [metrics.features(source, extractor=extractor).features for source in (Samples(checkpoint, count), unseen)]
+    sources = (Samples(checkpoint, count), evenly(unseen, count))
+    found = [metrics.features(source, extractor=extractor).features for source in sources]
     fakes, real = (torch.from_numpy(features) for features in found if features is not None)
     nearest = torch.cdist(fakes, real).min(dim=1).values
     return [int(index) for index in nearest.argsort(descending=True)[:worst]]
