@@ -125,7 +125,7 @@ class TwoFaced(nn.Module):
         self.factor = factor
 
     def forward(self, latents: Tensor, classes: Tensor | None = None) -> Tensor:
-        images = torch.tanh(latents)[:, :3, None, None].expand(-1, 3, 4, 4)
+        images = torch.tanh(latents)[:, 3:6, None, None].expand(-1, 3, 4, 4)
         return images * self.factor if torch.compiler.is_exporting() else images * 1.0
 
 
@@ -156,8 +156,8 @@ def test_the_parity_is_the_largest_difference_found(
     monkeypatch.setattr(exporter, "with_metadata", lambda path, metadata: None)
     parity = export(sampler[0], tmp_path / "toy.onnx")
     latents = torch.cat([models.draw(models.sample_seeds(n, n), 8) for n in (2, 1, 5)])
-    largest = np.abs(np.tanh(latents.numpy()[:, :3])).max() * 2e-4
-    assert parity.largest == pytest.approx(largest, rel=1e-2)
+    largest = np.abs(np.tanh(latents.numpy()[:, 3:6])).max() * 2e-4
+    assert parity.largest == pytest.approx(largest, rel=2e-3)  # which the first call has, and the last has not
     assert parity.shapes == ((2, 3, 4, 4), (1, 3, 4, 4), (5, 3, 4, 4))
 
 
