@@ -79,7 +79,7 @@ def _folder(root: Path) -> Source:
         name = path.relative_to(root).as_posix()
         if not _hidden(name):
             (folders if path.is_dir() else names).append(name)
-    return FolderSource(root, root.resolve().name, tuple(sorted(names)), tuple(sorted(folders)))
+    return FolderSource(root, _name_of(root), tuple(sorted(names)), tuple(sorted(folders)))
 
 
 def _zip(path: Path) -> Source:
@@ -107,3 +107,9 @@ def _common_folder(files: list[str]) -> str:
 
 def _hidden(name: str) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in name.rstrip("/").split("/"))
+
+
+def _name_of(root: Path) -> str:
+    """The folder's name; of a split, such as cifar10/train, the data set's."""
+    path = root.resolve()
+    return path.parent.name if path.name in ("train", "test") else path.name
