@@ -58,6 +58,8 @@ class RunFolder:
 
     def begin(self, config: dict[str, Any], images: int) -> None:
         """Writes the configuration, and takes back what was written after the snapshot at `images`."""
+        for leftover in self.root.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            leftover.unlink()
         with atomic_path(self.config) as temporary:
             temporary.write_text(json.dumps(config, indent=2) + "\n")
         self._rewind(images)

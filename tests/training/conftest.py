@@ -56,6 +56,12 @@ def small() -> SmallExtractor:
     return SmallExtractor()
 
 
+@pytest.fixture(scope="session")
+def tiny() -> dict[str, dict[str, dict[str, Any]]]:
+    """The options of a tiny run of each kind."""
+    return {"dcgan": SAMPLER, "cyclegan": TRANSLATOR}
+
+
 @pytest.fixture
 def sampler(tmp_path: Path) -> Callable[..., DCGANRun]:
     """A tiny DCGAN run into tmp_path/run; keyword arguments are groups of options that differ."""

@@ -11,7 +11,7 @@ from PIL import Image
 
 import metrics
 import models
-from training import Diverged, alarms, perception, train
+from training import Diverged, alarms, terms, train
 from training.build import build
 from training.config import Machine, Pace
 from training.ema import Average, standing_statistics
@@ -35,9 +35,8 @@ def frames(path):
 def stepped(run, steps=2):
     """A game after a few steps, and what they returned."""
     game, _ = build(run, stage(run.machine, run.pace))
-    total, results = round(run.pace.kimg * 1000), []
-    for step in range(steps):
-        results.append(game.step(Moment(step, step * game.images_per_step, total)))
+    total = round(run.pace.kimg * 1000)
+    results = [game.step(Moment(step, step * game.images_per_step, total)) for step in range(steps)]
     return game, [{name: float(value) for name, value in result.items()} for result in results]
 
 
@@ -54,8 +53,8 @@ def test_a_sampler_run_leaves_everything_it_promises(sampler, small, capsys):
 
     lines = lines_of(run)
     assert [line["images"] for line in lines] == [8, 16, 24, 32]
-    wanted = {"step", "seconds", "loss_d", "loss_g", "d_real", "d_fake", "g_gradient_norm", "images_per_s", "data_share"}
-    assert wanted <= lines[0].keys()
+    assert {"step", "seconds", "loss_d", "loss_g", "d_real", "d_fake", "g_gradient_norm"} <= lines[0].keys()
+    assert {"images_per_s", "data_share", "memory_mb"} <= lines[0].keys()
     assert {"variety", "fid", "kid"} <= lines[1].keys()
     assert "fid" not in lines[0]
     assert 0 < lines[0]["data_share"] < 1
@@ -177,7 +176,7 @@ def test_perceptual_terms_train_both_games(sampler, translator, monkeypatch):
         network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
 
     monkeypatch.setattr(metrics, "extractor", lambda **_: Small)
-    features = perception.inception_features(torch.device("cpu"))
+    features = terms.inception_features(torch.device("cpu"))
     assert features(torch.zeros(2, 1, 16, 16)).shape == (2, 48)
     for make in (sampler, translator):
         plain, _ = stepped(make(), steps=1)

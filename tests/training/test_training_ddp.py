@@ -1,0 +1,127 @@
+"""Two processes under torchrun (gloo, on the CPU) train as one does: gradients, averages, snapshots, scores, logs."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import ConflictError
+from training import CycleGANRun, DCGANRun, train
+from training.config import kind_of
+from training.flags import from_dict, merged, to_dict
+
+HERE = Path(__file__).resolve().parent
+FP32 = {"precision": "fp32"}
+
+
+def moved(run, out):
+    return dataclasses.replace(run, output=dataclasses.replace(run.output, out=str(out), name="run"))
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory, tiny, small):
+    """The runs of this file in two processes (one torchrun for all, since starting costs most), and alone."""
+    root = tmp_path_factory.mktemp("ddp")
+    watch = {"watch": {"fid_kimg": 0.016, "fid_images": 10}, "machine": FP32}
+    # batch norm's batch is one process's; the fully connected GAN has none, so two processes can equal one
+    mlp = {"network": {"network": "mlp", "hidden": 16, "discriminator_hidden": 8}, "game": {"d_steps": 2}}
+    out = {"output": {"out": str(root / "any")}, "data": {"flips": True}}
+    runs = {
+        "sampler": from_dict(DCGANRun, merged(merged(merged(tiny["dcgan"], watch), mlp), out), origin="test"),
+        "translator": from_dict(CycleGANRun, merged(merged(tiny["cyclegan"], watch), out), origin="test"),
+    }
+    jobs = []
+
+    def job(run, out, *, resume=False, stop_after=0):
+        config = to_dict(moved(run, root / out))
+        jobs.append({"kind": kind_of(run), "config": config, "resume": resume, "stop_after": stop_after})
+
+    for name, run in runs.items():
+        job(run, f"{name}-two")
+    job(runs["translator"], "stopped", stop_after=3)
+    job(runs["translator"], "stopped", resume=True)
+    (root / "jobs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, str(HERE / "two_processes.py"), str(root / "jobs.json")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    # a pool is a process's own, so the run that is compared with one process goes without
+    for name, run in runs.items():
+        train(moved(run, root / f"{name}-one"), extractor=small)
+    return root, done
+
+
+def state_of(folder):
+    return torch.load(folder / "state.pt", weights_only=True)
+
+
+def lines_of(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_compute_what_one_computes(both):
+    root, _ = both
+    one, two = state_of(root / "sampler-one"), state_of(root / "sampler-two")
+    for part in ("networks", "averages"):
+        for name, tensors in one[part].items():
+            for key, tensor in tensors.items():
+                torch.testing.assert_close(
+                    two[part][name][key], tensor, rtol=1e-3, atol=1e-5, msg=f"{part} {name} {key}"
+                )
+    for name, optimizer in one["optimizers"].items():
+        for index, moments in optimizer["state"].items():
+            again = two["optimizers"][name]["state"][index]
+            torch.testing.assert_close(again["exp_avg"], moments["exp_avg"], rtol=1e-3, atol=1e-5)
+
+
+def test_logs_are_of_both_and_written_once(both):
+    root, done = both
+    one, two = lines_of(root / "sampler-one"), lines_of(root / "sampler-two")
+    assert [line["images"] for line in two] == [line["images"] for line in one]
+    for mine, theirs in zip(one, two, strict=True):
+        for name in ("loss_d", "loss_g", "d_real", "d_fake", "g_gradient_norm"):
+            assert theirs[name] == pytest.approx(mine[name], rel=1e-3, abs=1e-5), name
+    assert done.stdout.count("kimg") == sum(
+        len(lines_of(root / name)) for name in ("sampler-two", "translator-two", "stopped")
+    )
+
+
+def test_scores_are_those_of_one_process(both):
+    root, _ = both
+    for name in ("sampler", "translator"):
+        for mine, theirs in zip(lines_of(root / f"{name}-one"), lines_of(root / f"{name}-two"), strict=True):
+            for metric in (key for key in mine if key.startswith("fid")):
+                tolerance = 1e-2 if name == "sampler" else 0.5  # the translators' pools differ from here on
+                assert theirs[metric] == pytest.approx(mine[metric], rel=tolerance), (name, metric)
+    assert "fid" in lines_of(root / "sampler-two")[-1]
+
+
+def test_a_signal_to_one_stops_both_and_both_go_on_exactly(both):
+    root, done = both
+    assert "go on with" in done.stderr.lower()
+    straight, resumed = state_of(root / "translator-two"), state_of(root / "stopped")
+    assert straight["world"] == 2
+    assert len(straight["pools"]) == 2
+    assert not torch.equal(straight["pools"][0]["a"], straight["pools"][1]["a"])
+    for part in ("networks", "averages"):
+        for name, tensors in straight[part].items():
+            assert all(torch.equal(tensor, resumed[part][name][key]) for key, tensor in tensors.items())
+    for mine, theirs in zip(straight["pools"], resumed["pools"], strict=True):
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_another_number_of_processes_is_refused(both):
+    root, _ = both
+    config = json.loads((root / "translator-two" / "config.json").read_text())
+    with pytest.raises(ConflictError, match="world: 2 in the snapshot, 1 now"):
+        train(from_dict(CycleGANRun, config, origin="test"), resume=True)
