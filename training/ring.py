@@ -154,6 +154,12 @@ class Discriminator:
                     parameter.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
 
 
+def _players(loss: Loss, game: Game, seed: int) -> tuple[nn.Sequential, Discriminator]:
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return multilayer(LATENTS, 2), Discriminator(loss, game)
+
+
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Networks this small lose more by waiting for a second thread than they gain from it."""
@@ -174,9 +180,7 @@ def play(loss: Loss, game: Game, *, seed: int = 0, samples: int = 2000) -> Trial
         samples: points that coverage is counted on, `LOOKS` times over the run.
     """
     draws = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        generator, discriminator = multilayer(LATENTS, 2), Discriminator(loss, game)
+    generator, discriminator = _players(loss, game, seed)
     optimizer = torch.optim.Adam(generator.parameters(), game.g_rate, (game.beta1, 0.9), fused=True)
     history = []
     for step in range(1, game.steps + 1):
@@ -202,9 +206,7 @@ def gradient_norms(loss: Loss, game: Game, at: Sequence[int], *, seed: int = 0) 
         at: rising numbers of discriminator steps after which to measure, on 2,000 latents.
     """
     draws = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        generator, discriminator = multilayer(LATENTS, 2), Discriminator(loss, game)
+    generator, discriminator = _players(loss, game, seed)
     latents = torch.randn(2000, LATENTS, generator=draws)
     norms = []
     for step in range(1, at[-1] + 1):

@@ -111,6 +111,12 @@ def test_a_trial_is_a_function_of_its_seed() -> None:
     assert not torch.equal(once.samples, other.samples)
 
 
+def test_weights_are_drawn_by_the_seed_too() -> None:
+    game = replace(EVEN, steps=20, d_rate=0.0)  # a discriminator that stays as it was born
+    born = [play(LOSSES["hinge"], game, seed=seed, samples=50).critic.state_dict()["0.weight"] for seed in (0, 1)]
+    assert not torch.equal(*born)
+
+
 def test_a_trial_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
     play(LOSSES["hinge"], replace(EVEN, steps=20), samples=50)
