@@ -71,7 +71,7 @@ def test_a_sampler_run_leaves_everything_it_promises(sampler, small, capsys):
     assert model.classes == tuple(sorted(folder.name for folder in (FIXTURES / "cifar10" / "train").iterdir()))
     about = model.metadata
     assert about.training["images"] == 32
-    assert about.training["dataset"] == "train"
+    assert about.training["dataset"] == "cifar10"
     assert len(about.training["dataset_digest"]) == 64
     assert about.metrics["fid"]["value"] == pytest.approx(lines[-1]["fid"])
     assert about.metrics["fid"]["protocol"] == "pytorch-fid"
