@@ -77,6 +77,8 @@ class CycleGANGame:
     def __init__(self, run: CycleGANRun, data: Domains, stage: Stage) -> None:
         self.run, self.data, self.stage = run, data, stage
         self.loss = LOSSES[run.game.loss]
+        # the paper's least squares (section 3.1) lack the half of Mao's equation 9, and its lambda goes with them
+        self.adversarial_weight = 2.0 if run.game.loss == "lsgan" else 1.0
         self.images_per_step = run.pace.batch
         self.data_seconds = 0.0
         self.data_bytes = sum(d.pixels.nbytes for d in (data.train_a, data.train_b, data.test_a, data.test_b))
@@ -139,7 +141,7 @@ class CycleGANGame:
             cycle = cycle_consistency(image=real_a, round_trip=back_a) + cycle_consistency(
                 image=real_b, round_trip=back_b
             )
-            total = adversarial + game.cycle * cycle
+            total = self.adversarial_weight * adversarial + game.cycle * cycle
             scalars = {"loss_g": adversarial.detach(), "cycle": cycle.detach()}
             if same_a is not None and same_b is not None:
                 same = identity_mapping(image=real_a, translated=same_a) + identity_mapping(

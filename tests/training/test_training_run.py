@@ -206,7 +206,7 @@ def test_cyclegan_generators_minimise_the_papers_objective(translator):
     ours = [p.grad.clone() for p in game.generators.parameters()]
     game.generators.zero_grad()
     fake_a, fake_b = game.b_to_a(b), game.a_to_b(a)
-    loss = 0.5 * ((game.judge_a(fake_a) - 1) ** 2).mean() + 0.5 * ((game.judge_b(fake_b) - 1) ** 2).mean()
+    loss = ((game.judge_a(fake_a) - 1) ** 2).mean() + ((game.judge_b(fake_b) - 1) ** 2).mean()
     loss = loss + 10 * ((game.b_to_a(fake_b) - a).abs().mean() + (game.a_to_b(fake_a) - b).abs().mean())
     loss = loss + 5 * ((game.b_to_a(a) - a).abs().mean() + (game.a_to_b(b) - b).abs().mean())
     loss.backward()
