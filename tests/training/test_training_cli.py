@@ -1,6 +1,8 @@
 """The command line: flags, files, dry runs, messages, exit codes."""
 
+import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from training.cli import main
+from training.config import RUNS
+from training.flags import add_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--data", "fake", "--image-size", "16", "--width", "4", "--discriminator-width", "4", "--batch", "4"]
@@ -99,3 +103,13 @@ def test_help_of_the_program_as_it_is_run():
     )
     for flag in ("--resume", "--dry-run", "--label-smoothing", "--fid-kimg", "--no-flips"):
         assert flag in done.stdout
+
+
+def test_every_flag_that_the_guide_names_exists():
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", (ROOT / "docs" / "training.md").read_text()))
+    known = set()
+    for kind in RUNS.values():
+        parser = argparse.ArgumentParser()
+        add_flags(parser, kind)
+        known |= set(re.findall(r"--[a-z][a-z0-9-]+", parser.format_help()))
+    assert named - {"--nproc-per-node", "--help"} <= known | {"--resume", "--config", "--dry-run"}
