@@ -1,6 +1,6 @@
 """The model card: one page for each shipped checkpoint, written from its metadata and measurements, never by hand.
 
-`NAME.md` and its pictures in the folder `NAME/` stand beside `NAME.safetensors`. Pictures are not chosen: samples are
+`NAME.md` and its pictures, `NAME.SHEET.webp`, stand beside `NAME.safetensors`. Pictures are not chosen: samples are
 the seeds from 0 on, translations the first test photos, and failures are picked by a measure (see `training.measure`).
 """
 
@@ -47,19 +47,19 @@ def write_card(
         The card's path.
     """
     model = load(checkpoint)
-    folder = checkpoint.with_suffix("")
-    folder.mkdir(exist_ok=True)
     pictures = (
         _translator(model, plan) if isinstance(model, Translator) else _sampler(checkpoint, model, plan, extractor)
     )
     lines = []
     for name, title, sheet in pictures:
-        with atomic_path(folder / f"{name}.png") as temporary:
-            temporary.write_bytes(encode(sheet, "png"))
-        lines += [f"## {title}", "", f"![{title}]({folder.name}/{name}.png)", ""]
+        picture = checkpoint.with_suffix(f".{name}.webp")
+        with atomic_path(picture) as temporary:
+            temporary.write_bytes(encode(sheet, "webp"))  # a tenth of a PNG's size, for sheets of photos
+        lines += [f"## {title}", "", f"![{title}]({picture.name})", ""]
     if curves is not None and curves.exists():
-        shutil.copyfile(curves, folder / "curves.png")
-        lines += ["## Training curves", "", f"![Training curves]({folder.name}/curves.png)", ""]
+        picture = checkpoint.with_suffix(".curves.png")
+        shutil.copyfile(curves, picture)
+        lines += ["## Training curves", "", f"![Training curves]({picture.name})", ""]
     page = "\n".join(_head(checkpoint, model, command) + lines)
     card = checkpoint.with_suffix(".md")
     with atomic_path(card) as temporary:

@@ -70,13 +70,14 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
         ("translator", {"a_to_b", "b_to_a", "failures_a_to_b", "failures_b_to_a", "curves"}),
     ):
         card = (shipped / f"{name}.md").read_text()
-        assert {path.stem for path in (shipped / name).glob("*.png")} == pictures
-        assert all(f"({name}/{picture}.png)" in card for picture in pictures)
+        files = {path.name for path in shipped.glob(f"{name}.*.*")}
+        assert {file.split(".")[1] for file in files} == pictures
+        assert all(f"({file})" in card for file in files)
         assert models.sha256_of(shipped / f"{name}.safetensors") in card
         assert "seed 0" in card
     fid = sampler.metadata.metrics["fid"]["value"]
     assert f"| fid | {fid:.4g} |" in (shipped / "sampler.md").read_text()
-    with Image.open(shipped / "sampler" / "samples.png") as sheet:
+    with Image.open(shipped / "sampler.samples.webp") as sheet:
         assert sheet.size == (8 * 18 + 2, 8 * 18 + 2)
 
 
