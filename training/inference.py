@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 import models
 from training.config import Run, kind_of
 from training.flags import to_dict
@@ -29,7 +31,10 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
         "config": {name: config[name] for name in ("network", "game", "optimizer", "pace")}
         | {"data": {key: value for key, value in config["data"].items() if key != "data"}},
     }
-    models.save(path, game.weights(), dataclasses.replace(metadata, training=training, metrics=metrics))
+    try:
+        models.save(path, game.weights(), dataclasses.replace(metadata, training=training, metrics=metrics))
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        raise OSError(str(error)) from error
 
 
 @cache

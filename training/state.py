@@ -76,7 +76,10 @@ def save(path: Path, about: About, players: Players, progress: Progress, world: 
         }
         # through a Python file, so that a full disk is an OSError and not torch's internal assertion
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # raised while torch closes its archive, over what was wrong
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     world.wait()
 
 
