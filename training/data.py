@@ -19,7 +19,7 @@ from PIL import Image
 
 from models import GanError, ImageError, InputError, decode, to_rgb, upright
 from models.images import Pixels
-from training.layouts import Arrays, Files, find, find_domain
+from training.layouts import Arrays, Files, Split, find, find_domain
 from training.sources import Source, open_source
 
 LISTED = 10  # broken files named in one message
@@ -52,9 +52,13 @@ class Dataset:
         return sha.hexdigest()
 
 
-def load_images(path: str, size: int, channels: int, *, conditional: bool, skip_broken: bool) -> Dataset:
+def load_images(
+    path: str, size: int, channels: int, *, conditional: bool = False, skip_broken: bool = False, split: Split = "train"
+) -> Dataset:
     """Reads the data of a sampler's run: `fake`, or a folder or .zip in any layout of `training.layouts`.
 
+    Args:
+        split: "test" for the images that a run with this data does not learn from.
     Raises:
         InputError: nothing there, an image that does not decode (unless `skip_broken`), or labels asked of data
             that has none.
@@ -64,7 +68,7 @@ def load_images(path: str, size: int, channels: int, *, conditional: bool, skip_
         labels = torch.arange(FAKE_IMAGES) % 2 if conditional else None
         return Dataset("fake", pixels, labels, ("even", "odd") if conditional else ())
     source = open_source(path)
-    found = find(source)
+    found = find(source, split)
     if conditional and len(found.classes) < 2:
         raise InputError(
             f"--conditional needs two classes or more: {source.name} should have one folder per class.",

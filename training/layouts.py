@@ -7,7 +7,7 @@ import gzip
 import io
 import pickle
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from training.sources import Source
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 SPLITS = ("train", "test", "val", "valid")
+CIFAR10_BATCHES = {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)}
+
+Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
@@ -37,23 +40,28 @@ class Arrays:
     classes: tuple[str, ...]
 
 
-def find(source: Source) -> Files | Arrays:
-    """The training images of a source, whichever of the known layouts it has.
+def find(source: Source, split: Split = "train") -> Files | Arrays:
+    """The training or test images of a source, whichever of the known layouts it has.
 
+    Args:
+        split: of data without a split, all images are for training.
     Raises:
-        InputError: no layout fits, a class folder is empty, or a data file is not what its name says.
+        InputError: no layout fits, a class folder is empty, a data file is not what its name says, or the data has
+            no such split.
     """
-    if name := _ending(source, "train-images-idx3-ubyte"):
-        return _mnist(source, name)
+    if _ending(source, "train-images-idx3-ubyte"):
+        return _mnist(source, "train" if split == "train" else "t10k")
     if name := _ending(source, "data_batch_1"):
-        return _cifar10(source, name)
-    names = _below_split(source, [name for name in source.names if name.lower().endswith(SUFFIXES)])
-    folders = _below_split(source, list(source.folders))
+        folder = name.removesuffix("data_batch_1")
+        return _cifar10(source, folder, CIFAR10_BATCHES[split])
+    top = _top(source, split)
+    names = [name for name in source.names if name.startswith(top) and name.lower().endswith(SUFFIXES)]
+    folders = [name for name in source.folders if name.startswith(top)]
     if not names:
         raise InputError(f"{source.name} holds no images ({', '.join(SUFFIXES)}).", where="data")
-    if any("/" not in _unsplit(source, name) for name in names):
+    if any("/" not in name.removeprefix(top) for name in names):
         return Files(tuple(names))
-    return _classes(source, names, folders)
+    return _classes(source, names, folders, top)
 
 
 def find_domain(source: Source, domain: str) -> Files:
@@ -69,9 +77,9 @@ def find_domain(source: Source, domain: str) -> Files:
     return Files(names)
 
 
-def _classes(source: Source, names: list[str], folders: list[str]) -> Files:
+def _classes(source: Source, names: list[str], folders: list[str], top: str) -> Files:
     def class_of(name: str) -> str:
-        return _unsplit(source, name).split("/")[0]
+        return name.removeprefix(top).split("/")[0]
 
     classes = tuple(sorted({class_of(name) for name in [*names, *folders]}))
     filled = {class_of(name) for name in names}
@@ -84,29 +92,25 @@ def _classes(source: Source, names: list[str], folders: list[str]) -> Files:
     return Files(tuple(names), tuple(index[class_of(name)] for name in names), classes)
 
 
-def _split(source: Source) -> str:
-    """`train/` where the top level is a train and test split, else nothing."""
+def _top(source: Source, split: Split) -> str:
+    """`train/` or `test/` where the top level is a train and test split; nothing where it is none."""
     tops = {name.split("/")[0] for name in source.folders}
-    return "train/" if "train" in tops and tops <= set(SPLITS) else ""
-
-
-def _below_split(source: Source, names: list[str]) -> list[str]:
-    split = _split(source)
-    return [name for name in names if name.startswith(split) and name != split.rstrip("/")]
-
-
-def _unsplit(source: Source, name: str) -> str:
-    return name.removeprefix(_split(source))
+    parted = "train" in tops and tops <= set(SPLITS)
+    if not parted and split == "test":
+        raise InputError(f"{source.name} has no test images: no folder test/ beside train/.", where="data")
+    return f"{split}/" if parted else ""
 
 
 def _ending(source: Source, ending: str) -> str | None:
     return next((name for name in source.names if name.removesuffix(".gz").endswith(ending)), None)
 
 
-def _mnist(source: Source, images: str) -> Arrays:
-    labels = images.replace("images-idx3", "labels-idx1")
-    if labels not in source.names:
-        raise InputError(f"{source.name}: {images} is there, {labels} is not.", where="data")
+def _mnist(source: Source, part: str) -> Arrays:
+    wanted = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
+    images, labels = (_ending(source, name) for name in wanted)
+    if images is None or labels is None:
+        there, missing = wanted if labels is None else wanted[::-1]
+        raise InputError(f"{source.name}: {there} is there, {missing} is not.", where="data")
     pixels = _idx(source, images, dimensions=3)[..., None]
     numbers = _idx(source, labels, dimensions=1)
     if len(pixels) != len(numbers):
@@ -126,9 +130,8 @@ def _idx(source: Source, name: str, dimensions: int) -> Pixels:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def _cifar10(source: Source, first: str) -> Arrays:
-    folder = first.removesuffix("data_batch_1")
-    batches = [_unpickle(source, f"{folder}data_batch_{number}") for number in range(1, 6)]
+def _cifar10(source: Source, folder: str, names: tuple[str, ...]) -> Arrays:
+    batches = [_unpickle(source, folder + name) for name in names]
     classes = _unpickle(source, f"{folder}batches.meta")["label_names"]
     planes = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
     pixels = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)

@@ -42,6 +42,7 @@ def mnist(tmp_path_factory) -> Path:
     raw.mkdir(parents=True)
     pixels, labels = RANDOM.integers(0, 256, (12, 28, 28), np.uint8), np.arange(12, dtype=np.uint8) % 10
     for split in ("train", "t10k"):
+        pixels = 255 - pixels
         images = struct.pack(">4B3i", 0, 0, 8, 3, 12, 28, 28) + pixels.tobytes()
         (raw / f"{split}-images-idx3-ubyte").write_bytes(images)
         (raw / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">4Bi", 0, 0, 8, 1, 12) + labels.tobytes())
@@ -53,9 +54,9 @@ def cifar10(tmp_path_factory) -> Path:
     """Ten images of noise in CIFAR-10's pickles."""
     folder = tmp_path_factory.mktemp("data") / "cifar-10-batches-py"
     folder.mkdir()
-    for number in range(1, 6):
+    for number, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"], start=1):
         content = {"data": RANDOM.integers(0, 256, (2, 3072), np.uint8), "labels": [number, 9 - number]}
-        (folder / f"data_batch_{number}").write_bytes(pickle.dumps(content))
+        (folder / name).write_bytes(pickle.dumps(content))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}))
     return folder.parent
 
@@ -260,6 +261,21 @@ def test_exif_rotation_is_applied(tmp_path):
 
 def test_layout_finders_look_at_names_only():
     assert len(find(open_source(CIFAR)).names) == len(list(CIFAR.rglob("*.png")))
+
+
+def test_the_test_split_holds_what_a_run_does_not_learn_from(mnist, cifar10, monkeypatch):
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda *a: True)
+    digits = load_images(str(mnist), 28, 1, split="test")
+    assert torch.equal(digits.pixels[..., 0], torchvision.datasets.MNIST(mnist, train=False).data)
+    photos = load_images(str(cifar10), 32, 3, split="test")
+    assert np.array_equal(photos.pixels.numpy(), torchvision.datasets.CIFAR10(cifar10, train=False).data)
+    learnt, unseen = (set(find(open_source(CIFAR.parent), split).names) for split in ("train", "test"))
+    assert learnt
+    assert unseen
+    assert learnt.isdisjoint(unseen)
+    with pytest.raises(InputError, match="no test images"):
+        find(open_source(CIFAR), "test")
 
 
 def test_every_epoch_is_a_permutation_and_batches_may_straddle():
