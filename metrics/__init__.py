@@ -12,6 +12,7 @@ from metrics.infinity import fid_infinity
 from metrics.kernel import kid
 from metrics.moments import Accumulator, Statistics
 from metrics.neighbours import prdc
+from metrics.openvino_backend import compile_network as compile_openvino
 from metrics.protocols import PROTOCOLS
 from metrics.scoring import METRICS, features, score, statistics
 from metrics.sources import Images, Loader, Samples, open_images
@@ -33,6 +34,7 @@ __all__ = [
     "Statistics",
     "cache_folder",
     "cached_weights",
+    "compile_openvino",
     "extractor",
     "features",
     "fid_infinity",

@@ -123,7 +123,13 @@ def _fetch(_options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _extractor(options: argparse.Namespace) -> Any:
-    return extractor(options.weights, precision=options.precision, device=options.device, batch_size=options.batch_size)
+    return extractor(
+        options.weights,
+        precision=options.precision,
+        backend=options.backend,
+        device=options.device,
+        batch_size=options.batch_size,
+    )
 
 
 def _source(text: str, options: argparse.Namespace) -> object:

@@ -110,7 +110,8 @@ def extractor(
     found = weights.load(weights_path)
     classifier = found.tensors.get("fc.weight")
     if backend == "openvino":
-        run = openvino_backend.compiled(inception.build(found.tensors), precision)
+        example = torch.zeros(1, 3, inception.SIDE, inception.SIDE)
+        run = openvino_backend.compile_network(inception.build(found.tensors), example, precision)
         return InceptionExtractor(run, classifier, precision, torch.device("cpu"), batch_size or 8)
     try:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))

@@ -1,31 +1,42 @@
-"""The Inception through OpenVINO: an optional extra, for scores on Intel and AMD CPUs.
+"""A network through OpenVINO: an optional extra, faster than torch on CPUs.
 
-`pip install openvino`, then `metrics.extractor(backend="openvino")` or `--backend openvino`. The same weights and the
-same network; features at float32 agree with torch's to 1e-5, so scores compare and the extractor's name stays.
-docs/metrics.md has the measured speed of both.
+`pip install openvino`, then `metrics.extractor(backend="openvino")`, `--backend openvino`, or `compile_openvino` for a
+network of your own. At float32 it agrees with torch to rounding (Inception features to 1e-5), so scores compare and
+the extractor's name stays. docs/metrics.md has the measured speed of both.
 """
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from metrics.inception import SIDE, Inception
 from models import InputError
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def compiled(network: Inception, precision: str) -> Callable[[Tensor], Tensor]:
-    """`network` (float32) compiled for this CPU: images float32 [n, 3, 299, 299] -> features float32 [n, 2048].
+def compile_network(
+    network: nn.Module, example: Tensor | tuple[Tensor, ...], precision: str = "float32"
+) -> Callable[..., Tensor]:
+    """`network` compiled for this CPU, as a function of the same tensors with any batch size.
 
     Args:
-        precision: "float32" or "bfloat16".
+        network: float32, in eval mode, with one tensor as its result.
+        example: inputs to trace it with. Their first dimension is the batch and stays free, the others are fixed.
+        precision: "float32", or "bfloat16" on CPUs that compute in it.
+    Returns:
+        A function of float32 (or integer) tensors on the CPU, one call at a time: it holds one set of buffers. It
+        uses as many threads as torch did when it was compiled.
     Raises:
-        InputError: OpenVINO is not installed.
+        InputError: OpenVINO is not installed, the precision is unknown, or this CPU would not compute in it.
     """
+    if precision not in _HINTS:
+        raise InputError(f"Unknown precision {precision!r}: use {' or '.join(_HINTS)}.", where="precision")
+    # OpenVINO reports its use to its vendor unless this package is missing; then it has a stub of its own
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         openvino = importlib.import_module("openvino")
     except ImportError as error:
@@ -33,13 +44,23 @@ def compiled(network: Inception, precision: str) -> Callable[[Tensor], Tensor]:
             "The openvino backend needs the package openvino: pip install openvino, or use the torch backend.",
             where="backend",
         ) from error
+    examples = example if isinstance(example, tuple) else (example,)
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # of torch's tracer, which OpenVINO drives
-        model = openvino.convert_model(network, example_input=torch.zeros(1, 3, SIDE, SIDE), input=[-1, 3, SIDE, SIDE])
+        warnings.simplefilter("ignore")  # of torch's tracer, which OpenVINO reads from
+        traced = torch.jit.trace(network, examples, check_trace=False)
+        model = openvino.convert_model(traced, input=[[-1, *tensor.shape[1:]] for tensor in examples])
     options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    run = openvino.Core().compile_model(model, "CPU", options)
+    compiled = openvino.Core().compile_model(model, "CPU", options)
+    chosen = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    if chosen != _HINTS[precision]:  # without a word it takes float32 where the CPU has nothing better
+        raise InputError(
+            f"OpenVINO computes in {chosen} on this CPU, not in {precision}, which it has no instructions for: use "
+            "float32.",
+            where="precision",
+        )
 
-    def features(images: Tensor) -> Tensor:
-        return torch.from_numpy(run(images.contiguous().numpy())[0].copy())  # its output is reused by the next call
+    def run(*inputs: Tensor) -> Tensor:
+        found = compiled([tensor.contiguous().numpy() for tensor in inputs])
+        return torch.from_numpy(found[0].copy())  # its output is reused by the next call
 
-    return features
+    return run

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import io
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -202,21 +202,14 @@ def test_reduced_precision_moves_fid_little(
 def test_openvino_gives_the_same_features(
     folders: tuple[Path, Path], published_file: Path, ours: tuple[metrics.FeatureSet, ...], patched_cache: None
 ) -> None:
-    pytest.importorskip("openvino")
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
     compiled = metrics.extractor(published_file, backend="openvino")
     found = metrics.features(folders[0], extractor=compiled)
     same_features(found.features, ours[0].features)
     assert metrics.score(found, ours[1], bootstrap=0)["fid"]["value"] == pytest.approx(
         metrics.frechet_distance(ours[0].statistics, ours[1].statistics), rel=1e-4
     )
-
-
-def test_without_openvino_the_message_says_what_to_install(
-    published_file: Path, patched_cache: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(InputError, match="pip install openvino"):
-        metrics.extractor(published_file, backend="openvino")
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense"])

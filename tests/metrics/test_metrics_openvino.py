@@ -1,0 +1,104 @@
+"""Networks through OpenVINO: the same numbers as torch's, any batch, and a sentence where it cannot be had."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import metrics
+from metrics import command
+from models import InputError
+
+ROOT = Path(metrics.__file__).parents[1]
+
+
+class Paired(nn.Module):
+    """Two inputs, as a conditional generator has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(3, 4)
+        self.convolution = nn.Conv2d(2, 4, 3, padding=1)
+
+    def forward(self, images: Tensor, classes: Tensor) -> Tensor:
+        return self.convolution(images) * self.embedding(classes)[:, :, None, None]
+
+
+@pytest.fixture
+def paired() -> Paired:
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
+    return Paired().eval().requires_grad_(False)
+
+
+def inputs(n: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(n)
+    return torch.randn(n, 2, 8, 6, generator=generator), torch.arange(n) % 3
+
+
+def test_a_compiled_network_computes_the_same_for_any_batch(paired: Paired) -> None:
+    run = metrics.compile_openvino(paired, inputs(2))
+    kept = []
+    for n in (1, 5, 2):
+        found = run(*inputs(n))
+        kept.append((found, found.clone()))
+        assert found.dtype == torch.float32
+        torch.testing.assert_close(found, paired(*inputs(n)), rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(found, copy) for found, copy in kept), "a later call wrote into an earlier result"
+
+
+def test_inputs_need_not_be_contiguous(paired: Paired) -> None:
+    run = metrics.compile_openvino(paired, inputs(1))
+    images, classes = inputs(3)
+    found = run(images.contiguous(memory_format=torch.channels_last), classes)
+    torch.testing.assert_close(found, paired(images, classes), rtol=1e-5, atol=1e-5)
+
+
+def test_a_precision_that_the_cpu_lacks_is_refused_not_replaced(paired: Paired) -> None:
+    metrics.compile_openvino(paired, inputs(1))
+    import openvino  # not before: see `test_openvino_does_not_report_its_use`
+
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        found = metrics.compile_openvino(paired, inputs(1), "bfloat16")(*inputs(4))
+        torch.testing.assert_close(found, paired(*inputs(4)), rtol=0.05, atol=0.05)
+    else:
+        with pytest.raises(InputError, match=r"OpenVINO computes in f32 on this CPU, not in bfloat16"):
+            metrics.compile_openvino(paired, inputs(1), "bfloat16")
+    with pytest.raises(InputError, match="float32 or bfloat16"):
+        metrics.compile_openvino(paired, inputs(1), "int8")
+
+
+def test_openvino_does_not_report_its_use(paired: Paired) -> None:
+    """In a process of its own, where nobody imported OpenVINO before."""
+    code = (
+        "import sys, torch, metrics; metrics.compile_openvino(torch.nn.ReLU(), torch.zeros(1, 2)); "
+        "assert 'openvino' in sys.modules and sys.modules['openvino_telemetry'] is None"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_openvino_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(InputError, match="pip install openvino"):
+        metrics.compile_openvino(Paired(), inputs(1))
+
+
+def test_the_command_line_hands_its_choices_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def spy(weights: object, **named: object) -> None:
+        asked.update(named, weights=weights)
+        raise InputError("seen")
+
+    monkeypatch.setattr(command, "extractor", spy)
+    chosen = {"precision": "bfloat16", "backend": "openvino", "device": "cpu", "batch_size": 3, "weights": "w.pth"}
+    flags = [part for name, value in chosen.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    assert command.main(["stats", "folder", "out.npz", *flags]) == 2
+    assert asked == chosen
