@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.errors import GanError, OverloadError
 from service.auth import authenticate
+from service.drain import Drain
 from service.errors import MediaTypeError, error_response
 from service.limits import limited
 from service.telemetry import current_span, request_id
@@ -49,6 +50,7 @@ class Edge:
         span = self._core.telemetry.start_request(f"{scope['method']} {scope['path']}", headers)
         span_token = current_span.set(span)
         started = time.perf_counter()
+        drain = Drain(headers, receive, send, time.monotonic() + self._core.settings.deadline_s)
         status = 500
 
         async def send_with_id(message: Message) -> None:
@@ -56,13 +58,13 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = ident
-            await send(message)
+            await drain.send(message)
 
         caller = "-"
         try:
-            caller, receive = self._admit(scope, headers, receive)
+            caller, receive = self._admit(scope, headers, drain.receive)
         except GanError as error:
-            await error_response(error)(scope, receive, send_with_id)
+            await error_response(error)(scope, drain.receive, send_with_id)
         else:
             self._inside += 1
             self._core.telemetry.in_progress.set(self._inside)
