@@ -12,7 +12,8 @@ import numpy as np
 
 from metrics import parallel
 from metrics.extraction import Extractor, Features, Progress, stream_features
-from metrics.moments import Accumulator, Statistics
+from metrics.moments import TEXTS, Accumulator, Statistics
+from metrics.npz import read_npz
 from metrics.protocols import Protocol
 from metrics.sources import Images
 from models import InputError
@@ -38,21 +39,20 @@ class FeatureSet:
     @staticmethod
     def load(path: str | Path) -> "FeatureSet":
         """Reads any `.npz` of statistics, with features or without; raises as `Statistics.load`."""
-        path = Path(path)
-        statistics = Statistics.load(path)
-        with np.load(path, allow_pickle=False) as file:
-            features = file["features"].astype(np.float32, copy=False) if "features" in file.files else None
-        if features is not None and features.shape != (statistics.n, len(statistics.mu)):
+        name = Path(path).name
+        numbers, texts = read_npz(Path(path), ("mu", "sigma", "n", "features"), TEXTS)
+        statistics = Statistics.of_members(name, numbers, texts)
+        if "features" not in numbers:
+            return FeatureSet(name, statistics)
+        features = numbers["features"].astype(np.float32, copy=False)
+        if features.shape != (statistics.n, len(statistics.mu)):
             raise InputError(
-                f"{path.name} holds features of shape {list(features.shape)} beside n = {statistics.n} and mu of "
+                f"{name} holds features of shape {list(features.shape)} beside n = {statistics.n} and mu of "
                 f"{len(statistics.mu)}: they do not belong together.",
-                where=path.name,
+                where=name,
             )
-        if features is not None:
-            return of_features(
-                path.name, features, statistics.protocol, statistics.extractor, statistics.precision
-            )  # with the exact low-rank factor
-        return FeatureSet(path.name, statistics, features)
+        # from the features again, for the exact low-rank factor
+        return of_features(name, features, statistics.protocol, statistics.extractor, statistics.precision)
 
 
 def of_features(

@@ -6,15 +6,16 @@ hold, and the whole interface between the network and `frechet`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
-from models import InputError, NotFoundError, atomic_path
+from metrics.npz import Numbers, read_npz, refused
+from models import InputError, atomic_path
 
 Array = npt.NDArray[np.floating]
 
+TEXTS = ("protocol", "extractor", "precision")  # members of an `.npz` that say how its statistics were made
 _BLOCK_ROWS = 256  # features gathered before one matrix product takes them in; 4 MB at 2048 features
 
 
@@ -71,29 +72,51 @@ class Statistics:
         """Reads what `save` or pytorch-fid wrote (mu and sigma alone).
 
         Raises:
-            NotFoundError: no such file.  InputError: not such an `.npz`, or not finite, or of other shapes.
+            NotFoundError: no such file.  InputError: not such an `.npz`, damaged, of other shapes, not finite, not a
+            covariance, or of fewer than two images.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise NotFoundError(f"There is no statistics file {path}.", where=str(path))
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                held = {name: file[name] for name in file.files}
-            mu, sigma = held["mu"].astype(np.float64), held["sigma"].astype(np.float64)
-            n = int(held.get("n", -1))
-            protocol, extractor = (str(held.get(key, "")) or None for key in ("protocol", "extractor"))
-        except (KeyError, ValueError, TypeError, OSError, BadZipFile, EOFError) as error:
+        return Statistics.of_members(Path(path).name, *read_npz(Path(path), ("mu", "sigma", "n"), TEXTS))
+
+    @staticmethod
+    def of_members(name: str, numbers: Numbers, texts: dict[str, str]) -> "Statistics":
+        """Statistics of an `.npz`'s members, as `read_npz` gives them; raises InputError as `load`, naming `name`."""
+        if missing := [member for member in ("mu", "sigma") if member not in numbers]:
+            raise refused(name, f"without {' and '.join(missing)}")
+        mu, sigma = (numbers[member].astype(np.float64) for member in ("mu", "sigma"))
+        if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
+            raise refused(name, f"mu is {list(mu.shape)} and sigma {list(sigma.shape)}")
+        if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+            raise refused(name, "some of its numbers are not finite")
+        rounding = 1e-4 * np.abs(sigma).max(initial=0.0)  # float32 files are within it
+        if np.abs(sigma - sigma.T).max(initial=0.0) > rounding or sigma.diagonal().min(initial=0.0) < -rounding:
             raise InputError(
-                f"{path.name} does not hold FID statistics: it needs the arrays mu [2048] and sigma [2048, 2048] "
-                f"({error}).",
-                where=path.name,
-            ) from error
-        precision = str(held.get("precision", "float32"))
-        return Statistics(mu, sigma, n if n >= 0 else None, protocol, extractor, precision)
+                f"The sigma in {name} is no covariance: it is not symmetric, or a variance is negative.", where=name
+            )
+        return Statistics(
+            mu,
+            sigma,
+            _count(name, numbers.get("n")),
+            texts.get("protocol") or None,
+            texts.get("extractor") or None,
+            texts.get("precision") or "float32",
+        )
+
+
+def _count(name: str, n: npt.NDArray[np.generic] | None) -> int | None:
+    """How many images a file says it is of; None where it does not say, which `save` writes as -1."""
+    if n is None or (n.size == 1 and n.item() == -1):
+        return None
+    if n.size != 1 or not np.isfinite(n).all() or n.item() != int(n.item()) or n.item() < 2:
+        raise InputError(f"{name} says n = {n.tolist()}: that is no number of images, from 2 up.", where=name)
+    return int(n.item())
 
 
 class Accumulator:
-    """Sums features into n, mean and outer product, float64; two accumulators merge into what one would hold.
+    """Takes features into n, mean and scatter, float64; two accumulators merge into what one would hold.
+
+    The scatter is the sum of (x - mean)(x - mean)^T, updated block by block (Chan, Golub, LeVeque, "Updating Formulae
+    and a Pairwise Algorithm for Computing Sample Variances", 1982, eq. 2.1). The plain sums of x and x x^T would hold
+    the same, but their difference loses the digits that a large common mean takes up.
 
     Memory does not grow with n: 33 MB for 2048 features once more than 2048 came, their own size before. While n is
     at most d the features themselves are kept, because a covariance of less than full rank is better used through
@@ -103,8 +126,9 @@ class Accumulator:
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
         self.n = 0
-        self._sum = np.zeros(dimensions)
-        self._outer: Array | None = None  # sum of x x^T over what has left `_rows`
+        self._reduced = 0  # how many have left `_rows` for `_mean` and `_scatter`
+        self._mean = np.zeros(dimensions)
+        self._scatter: Array | None = None
         self._rows: list[Array] = []
         self._waiting = 0
 
@@ -130,22 +154,32 @@ class Accumulator:
     def _reduce(self) -> None:
         if self._rows:
             block = np.concatenate(self._rows)
-            outer = block.T @ block
-            self._outer = outer if self._outer is None else np.add(self._outer, outer, out=self._outer)
-            self._sum += block.sum(0)
+            mean = block.mean(0)
+            block -= mean
+            self._take(len(block), mean, block.T @ block)
         self._rows, self._waiting = [], 0
 
+    def _take(self, n: int, mean: Array, scatter: Array) -> None:
+        """Adds the moments of n others; `scatter` becomes this accumulator's own."""
+        total = self._reduced + n
+        shift = mean - self._mean
+        if self._scatter is not None:
+            scatter += self._scatter
+            scatter += np.outer(shift, shift * (self._reduced * n / total))
+        self._scatter = scatter
+        self._mean = self._mean + shift * (n / total)
+        self._reduced = total
+
     def merge(self, other: "Accumulator") -> None:
-        """Takes in everything `other` holds; sums are added, so the split into parts does not matter."""
+        """Takes in everything `other` holds; the split into parts does not matter."""
         if other.dimensions != self.dimensions:
             raise InputError(f"Features of {other.dimensions} and {self.dimensions} dimensions do not merge.")
         self.n += other.n
         self._rows += other._rows
         self._waiting += other._waiting
-        self._sum = self._sum + other._sum
-        if other._outer is not None:
-            self._outer = other._outer.copy() if self._outer is None else self._outer + other._outer
-        if self._outer is not None or self.n > self.dimensions:
+        if other._scatter is not None:
+            self._take(other._reduced, other._mean, other._scatter.copy())
+        if self._scatter is not None or self.n > self.dimensions:
             self._reduce()
 
     def statistics(
@@ -158,7 +192,7 @@ class Accumulator:
         """
         if self.n < 2:
             raise InputError(f"A set needs at least 2 images to have a covariance; this one has {self.n}.")
-        if self._outer is None:
+        if self._scatter is None:
             rows = np.concatenate(self._rows)
             mu = rows.mean(0)
             centred = (rows - mu) / np.sqrt(self.n - 1)  # [n, d]
@@ -166,6 +200,5 @@ class Accumulator:
             factor = centred if self.n <= self.dimensions else None
             return Statistics(mu, sigma, self.n, protocol, extractor, precision, factor)
         self._reduce()
-        mu = self._sum / self.n
-        sigma = (self._outer - self.n * np.outer(mu, mu)) / (self.n - 1)
-        return Statistics(mu, (sigma + sigma.T) / 2, self.n, protocol, extractor, precision)
+        sigma = self._scatter / (self.n - 1)
+        return Statistics(self._mean.copy(), (sigma + sigma.T) / 2, self.n, protocol, extractor, precision)

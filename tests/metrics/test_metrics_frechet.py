@@ -6,7 +6,7 @@ import scipy.linalg
 
 import metrics
 from metrics.featuresets import of_features
-from metrics.moments import Accumulator, Statistics
+from metrics.moments import Statistics
 from models import InputError
 
 
@@ -93,44 +93,3 @@ def test_what_was_made_differently_is_not_compared() -> None:
     with pytest.raises(InputError, match="dimensions"):
         metrics.frechet_distance(Statistics(mu, sigma), Statistics(np.zeros(5), np.eye(5)))
     metrics.frechet_distance(Statistics(mu, sigma, extractor="one"), Statistics(mu, sigma))  # unsaid is accepted
-
-
-def test_parts_merge_to_what_one_accumulator_holds() -> None:
-    rows = features(1000, d=32)
-    whole = Accumulator(32)
-    whole.add(rows)
-    merged = Accumulator(32)
-    for start, stop in [(0, 10), (10, 500), (500, 501), (501, 1000)]:  # some below full rank, some above
-        part = Accumulator(32)
-        for row in np.array_split(rows[start:stop], 3):
-            part.add(row)
-        merged.merge(part)
-    one, other = whole.statistics(), merged.statistics()
-    assert other.n == 1000
-    np.testing.assert_allclose(other.mu, one.mu, rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(other.sigma, one.sigma, rtol=1e-10, atol=1e-13)
-
-
-@pytest.mark.parametrize("n", [20, 32, 33, 700])
-def test_moments_are_numpys(n: int) -> None:
-    """n - 1, not n: numpy.cov is the oracle, below full rank and above."""
-    rows = features(n, d=32)
-    accumulator = Accumulator(32)
-    for start in range(0, n, 7):
-        accumulator.add(rows[start : start + 7])
-    found = accumulator.statistics()
-    np.testing.assert_allclose(found.mu, rows.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(found.sigma, np.cov(rows, rowvar=False), rtol=1e-9, atol=1e-12)
-
-
-def test_too_few_or_broken_features_are_errors() -> None:
-    accumulator = Accumulator(4)
-    with pytest.raises(InputError, match=r"at least 2 images.*has 0"):
-        accumulator.statistics()
-    accumulator.add(np.zeros((1, 4)))
-    with pytest.raises(InputError, match=r"at least 2 images.*has 1"):
-        accumulator.statistics()
-    with pytest.raises(InputError, match="not finite"):
-        accumulator.add(np.full((1, 4), np.nan))
-    with pytest.raises(InputError, match=r"\[n, 4\]"):
-        accumulator.add(np.zeros((2, 5)))
