@@ -26,6 +26,7 @@ from metrics.sources import Samples
 from models import GanError
 
 _FEATURES = "features"  # a folder inside the cache
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds an image
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,7 +141,8 @@ def _source(text: str, options: argparse.Namespace) -> object:
 @contextmanager
 def _progress_bar() -> Iterator[Progress]:
     """Images and images/s on standard error, from the first process only."""
-    with tqdm(unit=" images", disable=parallel.rank_and_world()[0] > 0, file=sys.stderr) as bar:
+    quiet = parallel.rank_and_world()[0] > 0
+    with tqdm(unit=" images", bar_format=_BAR, disable=quiet, file=sys.stderr) as bar:
 
         def tell(done: int, total: int) -> None:
             bar.total = total or None

@@ -80,7 +80,12 @@ def open_images(source: object) -> Images:
         if not source:
             raise InputError("The list of images is empty.")
         single = all(not isinstance(item, np.ndarray) or item.ndim < 4 for item in source)
-        return Images(f"{len(source)} images", len(source) if single else None, partial(_from_iterable, source))
+        files = [Path(item) for item in source if isinstance(item, str | Path)]
+        return Images(
+            f"{len(source)} images", len(source) if single else None,
+            partial(_from_iterable, source),
+            (lambda: _digest(_content(file, str(file)) for file in files)) if len(files) == len(source) else None,
+        )  # fmt: skip
     if isinstance(source, Iterable) and not isinstance(source, bytes | dict):
         return Images("a stream of images", None, partial(_from_iterable, source))
     raise InputError(
@@ -100,7 +105,7 @@ def _open_path(path: Path) -> Images:
         return Images(
             str(path), len(files),
             lambda: (partial(_load_file, file, str(file.relative_to(path))) for file in files),
-            lambda: _digest(file.read_bytes() for file in files),
+            lambda: _digest(_content(file, str(file.relative_to(path))) for file in files),
         )  # fmt: skip
     if not path.exists():
         raise NotFoundError(f"There is no file or folder {path}.", where=str(path))
@@ -121,8 +126,19 @@ def _digest(contents: Iterable[bytes]) -> str:
 
 
 def _load_file(path: Path, name: str) -> Pixels:
-    try:
+    with _legible(name):
         return models.as_pixels(models.decode(path, name=name))
+
+
+def _content(path: Path, name: str) -> bytes:
+    with _legible(name):
+        return path.read_bytes()
+
+
+@contextlib.contextmanager
+def _legible(name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}.", where=name) from error
 

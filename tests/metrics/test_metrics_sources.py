@@ -89,6 +89,9 @@ def test_an_archive_holds_what_its_folder_held(packing: str, horses: Path, tmp_p
     same = metrics.open_images(copied).digest
     assert same is not None
     assert same() == opened.digest(), "names, order and packing are not content"
+    listed = metrics.open_images(files[::-1]).digest
+    assert listed is not None
+    assert listed() == opened.digest()
 
 
 def test_arrays_bytes_paths_and_pillow_images_mix_in_an_iterable(tmp_path: Path) -> None:
@@ -148,6 +151,16 @@ def test_what_is_no_source_says_what_would_be_one(tmp_path: Path) -> None:
     for source, kind, message in cases:
         with pytest.raises(kind, match=message):
             metrics.open_images(source)
+
+
+def test_a_listed_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    opened = metrics.open_images([tmp_path / "gone.png", str(tmp_path / "too.png")])
+    assert opened.digest is not None
+    with pytest.raises(InputError, match=r"gone\.png cannot be read: No such file"):
+        opened.digest()
+    with pytest.raises(InputError, match=r"gone\.png cannot be read: No such file"):
+        next(opened.loaders())()
+    assert metrics.open_images([tmp_path / "gone.png", b"bytes"]).digest is None, "no cheap one"
 
 
 def test_a_bad_image_is_named(horses: Path, tmp_path: Path) -> None:
