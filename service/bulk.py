@@ -1,10 +1,14 @@
 """Drawing many images for jobs and scores without getting in the way of requests."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
+import torch
 
+import models
+from metrics import Images, Loader
 from models.errors import OverloadError
 from models.images import Pixels
 from service.engine import Latents, Sampler
@@ -38,3 +42,35 @@ async def patiently(unit: Sampler, rows: Latents) -> Pixels:
             return await unit.images(rows)
         except OverloadError as error:
             await asyncio.sleep(max(error.retry_after_s, 0.1))
+
+
+def stream(
+    unit: Sampler, name: str, count: int, seed: int, truncation: float | None, loop: asyncio.AbstractEventLoop
+) -> Images:
+    """What a generator draws for seeds seed, seed + 1, ..., for metrics/ to read on another thread.
+
+    They are the pixels that POST /v1/sample answers, as RGB; classes of a conditional model take turns.
+
+    Args:
+        loop: the event loop that the batcher lives on.
+    """
+    network, step = unit.network, unit.batcher.max_size
+    seeds = models.sample_seeds(seed, count)
+
+    def loaders() -> Iterator[Loader]:
+        for start in range(0, count, step):
+            few = seeds[start : start + step]
+            classes = None
+            if network.classes:
+                labels = torch.arange(start, start + len(few)) % len(network.classes)
+                classes = torch.nn.functional.one_hot(labels, len(network.classes)).float()
+            rows = Latents(models.draw(few, network.latent_size, truncation=truncation), classes)
+            pixels = asyncio.run_coroutine_threadsafe(patiently(unit, rows), loop).result()
+            for picture in pixels:
+                yield partial(_as_rgb, picture)
+
+    return Images(f"{name}, {count} samples from seed {seed}", count, loaders)
+
+
+def _as_rgb(picture: Pixels) -> Pixels:
+    return picture.repeat(3, axis=2) if picture.shape[2] == 1 else picture

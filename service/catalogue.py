@@ -1,14 +1,30 @@
 """GET /v1/models."""
 
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 import models
 from service.core import Core
+from service.gate import Verdict
 from service.operations import Call, Operation
-from service.registry import Served
+from service.versions import Served
+
+
+class GateView(BaseModel):
+    """Whether the gate lets a version into service, and on what figures."""
+
+    state: Literal["measuring", "passed", "held"]
+    reason: str
+    against: str = Field(description="The version in service that it was compared with.")
+    fid: float | None = Field(description="Of this version; null until it is known, or where the files' were compared.")
+    fid_in_service: float | None
+    margin: float = Field(description="By how much its FID may be higher.")
+    images: int | None = Field(description="Drawn by each, from seed 0 on; null where the files' FIDs were compared.")
+    done: int = Field(description="Images looked at so far, of both versions.")
+    reference: str | None
 
 
 class ModelCard(BaseModel):
@@ -30,6 +46,7 @@ class ModelCard(BaseModel):
     directions: list[str]
     metrics: dict[str, Any]
     training: dict[str, Any]
+    gate: GateView | None = Field(description="Null where the gate is off, or had nothing to compare it with.")
 
 
 class RefusedFile(BaseModel):
@@ -37,6 +54,7 @@ class RefusedFile(BaseModel):
 
     file: str
     reason: str
+    gate: GateView | None = Field(description="Where it is the gate that holds it.")
 
 
 class Catalogue(BaseModel):
@@ -68,7 +86,12 @@ def card(core: Core, one: Served) -> ModelCard:
         directions=list(network.directions) if isinstance(network, models.Translator) else [],
         metrics=metadata.metrics,
         training=metadata.training,
+        gate=_gate(core.registry.verdict(one)),
     )
+
+
+def _gate(verdict: Verdict | None) -> GateView | None:
+    return None if verdict is None else GateView.model_validate(asdict(verdict))
 
 
 async def list_models(core: Core, _: Call) -> Response:
@@ -76,7 +99,10 @@ async def list_models(core: Core, _: Call) -> Response:
     answer = Catalogue(
         ready=core.ready,
         models=[card(core, one) for one in core.registry.served()],
-        refused=[RefusedFile(file=one.path.name, reason=one.reason) for one in core.registry.refusals],
+        refused=[
+            RefusedFile(file=one.path.name, reason=one.reason, gate=_gate(one.verdict))
+            for one in core.registry.refusals
+        ],
     )
     return JSONResponse(answer.model_dump(mode="json"))
 

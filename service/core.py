@@ -16,8 +16,10 @@ from models.images import Pixels
 from service.auth import load_keys
 from service.drift import Drift
 from service.engine import Engine
+from service.gate import Gate
 from service.jobs import Jobs
 from service.limits import RateLimit
+from service.model_references import ModelReferences
 from service.references import References
 from service.registry import Registry
 from service.scoring import Scorer, local_extractor
@@ -55,26 +57,30 @@ class Core:
         self.keys = load_keys(settings)
         self.rate = RateLimit(settings.rate_per_minute)
         self.engine = Engine(settings, self.telemetry)
-        self.registry = Registry(settings, self.engine, self.telemetry)
         self.encoders = ThreadPoolExecutor(2, "encode")
         self.store = FolderStore(settings.store)
         self.references = References(self.store, settings.references)
         self.jobs = Jobs(self.store, max_waiting=settings.job_queue, keep_s=settings.job_keep_h * 3600)
         self.scorer = Scorer(settings.score_queue, settings.threads)
         self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
+        self._model_references = ModelReferences(self.references, settings.model_references)
         self.drift = self._new_drift() if settings.drift != "off" else None
+        self.gate = self._new_gate(settings.gate_fid_margin) if settings.gate_fid_margin is not None else None
+        self.registry = Registry(settings, self.engine, self.telemetry, self.gate)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _new_drift(self) -> Drift:
         return Drift(
             "kid" if self.settings.drift == "kid" else "fid",
-            self.references,
-            self.settings.drift_references,
+            self._model_references,
             self.extractor,
             self.telemetry.registry,
             per_minute=self.settings.drift_per_minute,
             window=self.settings.drift_window,
         )
+
+    def _new_gate(self, margin: float) -> Gate:
+        return Gate(self.settings, margin, self._model_references, self.store, self.extractor)
 
     def served(self, endpoint: str, model: str, images: Pixels | Sequence[Pixels], drift: str | None = None) -> None:
         """Takes note of images that were made: counts them and, under the name `drift`, offers them for a look."""
@@ -104,6 +110,8 @@ class Core:
         await asyncio.to_thread(self.scorer.close)
         if self.drift is not None:
             await asyncio.to_thread(self.drift.close)
+        if self.gate is not None:
+            await asyncio.to_thread(self.gate.close)
         for task in self._tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -2,8 +2,8 @@
 
     gan_drift{model,reference,metric}    the last value          gan_drift_images{model}    how many images are in it
 
-A reference is named in GAN_DRIFT_REFERENCES (`model=reference`; translators `model:a_to_b=reference`), or has the
-model's own name: keep the training set under it (POST /v1/references). The value is of the last `window` images that
+The reference is the model's of model_references.py; without one, keep the training set under the model's name (POST
+/v1/references). The value is of the last `window` images that
 were looked at. It depends on their number, as every FID does, so watch it move and do not compare it with papers; and
 on what clients ask for, since truncation and classes shift it too.
 
@@ -14,25 +14,24 @@ or, where that is full, dropped. A thread of the lowest priority does the rest.
 import asyncio
 import contextlib
 import logging
-import os
 import queue
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import torch
 from prometheus_client import CollectorRegistry, Gauge
 
 import metrics
 from metrics import FeatureSet
 from models.errors import GanError, NotFoundError
 from models.images import Pixels
-from service.references import References
+from service.model_references import ModelReferences
+from service.scoring import keep_to_the_background
 
 _log = logging.getLogger("gan")
 _QUEUE = 64
@@ -42,11 +41,11 @@ _KID_ROWS = 2000  # of the reference; the full product would take minutes
 
 @dataclass
 class _Watch:
-    """What is known of one model. `digest` is of the reference in `against`."""
+    """What is known of one model. `stamp` is of the reference in `against`."""
 
     window: deque[metrics.Features]
     against: FeatureSet | None = None
-    digest: str = ""
+    stamp: str = ""
     fresh: int = 0
     troubled: bool = field(default=False)
 
@@ -56,7 +55,6 @@ class Drift:
 
     Args:
         metric: "fid" or "kid".
-        named: model -> reference; other models are compared with the reference of their own name.
         extractor: called once, on the thread.
         per_minute: images looked at.  window: images in a value.
     """
@@ -64,8 +62,7 @@ class Drift:
     def __init__(
         self,
         metric: Literal["fid", "kid"],
-        references: References,
-        named: Mapping[str, str],
+        references: ModelReferences,
         extractor: Callable[[], metrics.Extractor],
         registry: CollectorRegistry,
         *,
@@ -74,7 +71,6 @@ class Drift:
     ) -> None:
         self._metric = metric
         self._references = references
-        self._named = named
         self._extractor = extractor
         self._interval_s = 60.0 / per_minute
         self._window = window
@@ -117,9 +113,7 @@ class Drift:
         self._queue.join()
 
     def _watch(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):  # Linux gives each thread a priority; others do not
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
-        torch.set_num_threads(1)
+        keep_to_the_background()
         while not self._closing.is_set():
             taken = self._queue.get()
             try:
@@ -132,10 +126,10 @@ class Drift:
 
     def _look(self, model: str, picture: Pixels) -> None:
         watch = self._watches.setdefault(model, _Watch(deque(maxlen=self._window)))
-        name = self._named.get(model, model)
+        name = self._references.name(model)
         due = watch.fresh + 1 >= max(self._window // _STEPS, 1)
         if due or watch.against is None:
-            self._refresh(watch, name)
+            self._refresh(watch, model)
         assert watch.against is not None
         protocol = metrics.PROTOCOLS[watch.against.statistics.protocol or "pytorch-fid"]
         rows = list(metrics.stream_features(metrics.open_images([picture]), self._extractor(), protocol, workers=1))
@@ -147,17 +141,17 @@ class Drift:
             self._value.labels(model, name, self._metric).set(value)
             self._count.labels(model).set(len(watch.window))
 
-    def _refresh(self, watch: _Watch, name: str) -> None:
+    def _refresh(self, watch: _Watch, model: str) -> None:
         """Reads the reference where it is new or was replaced. Raises NotFoundError."""
         assert self._loop is not None
         try:
-            digest = asyncio.run_coroutine_threadsafe(self._references.get(name), self._loop).result().digest
+            stamp = asyncio.run_coroutine_threadsafe(self._references.stamp(model), self._loop).result()
         except NotFoundError:
             watch.against = None
             raise
-        if watch.against is None or digest != watch.digest:
-            watch.against = asyncio.run_coroutine_threadsafe(self._references.features(name), self._loop).result()
-            watch.digest = digest
+        if watch.against is None or stamp != watch.stamp:
+            watch.against = asyncio.run_coroutine_threadsafe(self._references.load(model), self._loop).result()
+            watch.stamp = stamp
             watch.window.clear()  # the protocol may be another
             watch.troubled = False
 

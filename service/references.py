@@ -73,7 +73,7 @@ class References:
             extractor=statistics.extractor,
             source=source,
             created_at=time.time(),
-            digest=hashlib.sha256(statistics.mu.tobytes() + statistics.sigma.tobytes()).hexdigest(),
+            digest=digest_of(statistics),
         )
         async with self._writing:
             await self.check_free(name)
@@ -118,6 +118,11 @@ class References:
         except NotFoundError:
             there = ", ".join(await self._names()) or "none yet"
             raise NotFoundError(f"There is no reference {name}; there are: {there}.", where="reference") from None
+
+
+def digest_of(statistics: Statistics) -> str:
+    """SHA-256 of mu and sigma."""
+    return hashlib.sha256(statistics.mu.tobytes() + statistics.sigma.tobytes()).hexdigest()
 
 
 def to_npz(kept: FeatureSet | Statistics) -> bytes:

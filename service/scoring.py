@@ -6,6 +6,8 @@ instead: their number is bounded where they are submitted.
 """
 
 import asyncio
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -121,6 +123,13 @@ def _limit_torch(threads: int) -> None:
     import torch  # late, so that tests of the queue need no torch
 
     torch.set_num_threads(threads)
+
+
+def keep_to_the_background() -> None:
+    """For a thread that nobody waits for: the lowest priority, and one thread of torch's."""
+    with contextlib.suppress(AttributeError, OSError):  # Linux gives each thread a priority; others do not
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    _limit_torch(1)
 
 
 def local_extractor(settings: Settings) -> metrics.Extractor:

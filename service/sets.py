@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-import torch
 from starlette.datastructures import UploadFile
 
 import models
@@ -20,9 +19,9 @@ from metrics import FeatureSet, Images, Loader
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service import archives, bulk
-from service.engine import Latents, Sampler
+from service.engine import Sampler
 from service.references import from_npz
-from service.registry import Served
+from service.versions import Served
 
 if TYPE_CHECKING:
     from service.core import Core
@@ -98,35 +97,12 @@ def drawn(
 ) -> Drawn:
     """What a served model draws for seeds seed, seed + 1, ...: the pixels that POST /v1/sample answers.
 
-    Classes of a conditional model take turns. The drawing goes through the model's own batcher, a few images at a
-    time, so that requests are served in between.
-
     Args:
         loop: the event loop that the batcher lives on; the loaders are called from another thread.
     Raises:
         NotFoundError, InputError: no such model, or not one that draws.
     """
     served = core.registry.get(model, Sampler)
-    unit, network = served.unit, served.unit.network
-    assert isinstance(unit, Sampler)
-    assert isinstance(network, models.Generator)
-    seeds = models.sample_seeds(seed, count)
-    step = core.settings.max_batch
-
-    def loaders() -> Iterator[Loader]:
-        for start in range(0, count, step):
-            few = seeds[start : start + step]
-            classes = None
-            if network.classes:
-                labels = torch.arange(start, start + len(few)) % len(network.classes)
-                classes = torch.nn.functional.one_hot(labels, len(network.classes)).float()
-            rows = Latents(models.draw(few, network.latent_size, truncation=truncation), classes)
-            pixels = asyncio.run_coroutine_threadsafe(bulk.patiently(unit, rows), loop).result()
-            for picture in pixels:
-                yield partial(_as_rgb, picture)
-
-    return Drawn(Images(f"{served.id}, {count} samples from seed {seed}", count, loaders), served)
-
-
-def _as_rgb(picture: Pixels) -> Pixels:
-    return picture.repeat(3, axis=2) if picture.shape[2] == 1 else picture
+    assert isinstance(served.unit, Sampler)
+    images = bulk.stream(served.unit, served.id, count, seed, truncation, loop)
+    return Drawn(images, served)

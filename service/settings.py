@@ -50,7 +50,11 @@ class Settings(BaseModel):
     reload_s: float = Field(default=2.0, ge=0)
     """Seconds between looks at the model folders; 0 looks once, at the start."""
     gate_fid_margin: float | None = Field(default=None, ge=0)
-    """With a value, a new version goes into service only if its FID is at most the old one's plus this."""
+    """With a value, a new version goes into service only if its FID is at most the old one's plus this: see gate.py."""
+    gate_images: int = Field(default=1000, ge=16, le=50_000)
+    """Images that the gate has each of the two versions draw."""
+    model_references: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
+    """What the gate and drift measure each model against: see model_references.py."""
 
     # Engine
     device: str = "cpu"
@@ -113,8 +117,6 @@ class Settings(BaseModel):
     """The cache folder, read by metrics/."""
     drift: Literal["off", "fid", "kid"] = "off"
     """Measure what is served against each model's reference: see drift.py."""
-    drift_references: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
-    """`model=reference` pairs; other models are compared with the reference of their own name."""
     drift_per_minute: float = Field(default=60.0, gt=0, le=6000)
     """Served images looked at; each takes about 0.1 s of one core."""
     drift_window: int = Field(default=1024, ge=16, le=50_000)

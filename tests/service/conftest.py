@@ -32,6 +32,8 @@ from service.settings import Settings
 from tests.service.browser import driver, page  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parents[2]
+# One look at the models, and time enough on a machine with much to do; tests of deadlines set their own.
+PATIENT: dict[str, Any] = {"reload_s": 0, "deadline_s": 300}
 
 
 def save_sampler(
@@ -78,7 +80,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Polls; fails the test when the condition does not come true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -99,6 +101,7 @@ def serving_environment(folder: Path, checkpoints: Path) -> dict[str, str]:
         "GAN_CACHE": str(cached_weights().parent),
         "GAN_MODELS": str(checkpoints),
         "GAN_STORE": str(folder / "store"),
+        "GAN_DEADLINE_S": str(PATIENT["deadline_s"]),
     }
 
 
@@ -114,14 +117,14 @@ def bentoml_server(environment: dict[str, str], log: Path) -> Iterator[str]:
         wait_until(
             lambda: process.poll() is not None or requests.get(f"{url}/readyz", timeout=2).status_code == 200,
             "the server's readiness",
-            180,
+            400,
         )
         if process.poll() is not None:
             pytest.fail(f"the server stopped: {log.read_text()[-3000:]}")
         yield url
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.fixture(scope="session")
@@ -158,6 +161,48 @@ class MeanColours:
         raise models.WeightsUnavailable("Inception Score needs the classifier.")
 
 
+class Turnstile:
+    """Mean colours that let one batch through at a time, or all: a score that takes as long as a test wants.
+
+    Attributes:
+        reached: set when the first batch is there.  batches: how many came.
+        guards: only threads whose name begins so have to wait.
+    """
+
+    def __init__(self, inner: Extractor) -> None:
+        self.inner = inner
+        self.name, self.dimensions, self.precision, self.batch_size = "turnstile", inner.dimensions, "float32", 4
+        self.reached = threading.Event()
+        self.batches = 0
+        self.guards = ""
+        self._turns = threading.Semaphore(0)
+        self._open = threading.Event()
+
+    def features(self, images: torch.Tensor) -> Features:
+        self.batches += 1
+        self.reached.set()
+        if threading.current_thread().name.startswith(self.guards) and not self._open.is_set():
+            assert self._turns.acquire(timeout=60)
+        return self.inner.features(images)
+
+    def let_one(self) -> None:
+        self._turns.release()
+
+    def let_all(self) -> None:
+        self._open.set()
+        self._turns.release(100)
+
+    def logits(self, features: Features) -> Features:
+        raise models.WeightsUnavailable("Inception Score needs the classifier.")
+
+
+@pytest.fixture
+def turnstile(mean_colours: MeanColours) -> Iterator[Turnstile]:
+    one = Turnstile(mean_colours)
+    yield one
+    one.let_all()
+
+
 @contextlib.contextmanager
 def local_server(settings: Settings, extractor: Extractor | None = None) -> Iterator[Local]:
     """The endpoints without BentoML, in a thread with an event loop of its own."""
@@ -173,7 +218,7 @@ def local_server(settings: Settings, extractor: Extractor | None = None) -> Iter
         yield Local(f"http://127.0.0.1:{port}", core)
     finally:
         server.should_exit = True
-        thread.join(30)
+        thread.join(120)
 
 
 @pytest.fixture
@@ -182,7 +227,7 @@ def serve(checkpoints: Path, tmp_path: Path) -> Iterator[Callable[..., Local]]:
     with contextlib.ExitStack() as stack:
 
         def start(extractor: Extractor | None = None, **settings: Any) -> Local:
-            defaults: dict[str, Any] = {"models": (checkpoints,), "store": tmp_path / "store", "reload_s": 0}
+            defaults = PATIENT | {"models": (checkpoints,), "store": tmp_path / "store"}
             return stack.enter_context(local_server(Settings(**(defaults | settings)), extractor))
 
         yield start
@@ -192,7 +237,7 @@ def serve(checkpoints: Path, tmp_path: Path) -> Iterator[Callable[..., Local]]:
 def local(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """One service with the default settings, shared by the session."""
     store = tmp_path_factory.mktemp("store")
-    with local_server(Settings(models=(checkpoints,), store=store, reload_s=0)) as one:
+    with local_server(Settings(models=(checkpoints,), store=store, **PATIENT)) as one:
         yield one
 
 
@@ -205,7 +250,7 @@ def mean_colours() -> MeanColours:
 def scoring(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """One service that scores by mean colours, shared by the session."""
     store = tmp_path_factory.mktemp("scoring")
-    settings = Settings(models=(checkpoints,), store=store, reload_s=0, set_files=40, archive_mb=4, job_images=200)
+    settings = Settings(models=(checkpoints,), store=store, set_files=40, archive_mb=4, job_images=200, **PATIENT)
     with local_server(settings, MeanColours()) as one:
         yield one
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 import metrics
 from models.images import Pixels
 from service.drift import Drift
+from service.model_references import ModelReferences
 from service.references import References
 from service.storage import FolderStore
 
@@ -40,7 +41,8 @@ class Bench:
     def drift(self, metric: Literal["fid", "kid"] = "fid", **options: Any) -> Drift:
         named = options.pop("named", {})
         settings = {"per_minute": 1e12, "window": 16, **options}
-        return Drift(metric, self.references, named, lambda: self.extractor, self.registry, **settings)
+        against = ModelReferences(self.references, named)
+        return Drift(metric, against, lambda: self.extractor, self.registry, **settings)
 
     def value(self, model: str, reference: str, metric: str = "fid") -> float | None:
         return self.registry.get_sample_value("gan_drift", {"model": model, "reference": reference, "metric": metric})
@@ -181,7 +183,7 @@ def test_a_service_publishes_it_when_asked_to(serve: Callable[..., Any], mean_co
     assert quiet.core.drift is None
     assert "gan_drift" not in requests.get(f"{quiet.url}/metrics", timeout=60).text
 
-    loud = serve(mean_colours, drift="fid", drift_window=16, drift_per_minute=6000, drift_references={"tiny": "train"})
+    loud = serve(mean_colours, drift="fid", drift_window=16, drift_per_minute=6000, model_references={"tiny": "train"})
     train = requests.post(f"{loud.url}/v1/sample", json={"model": "tiny", "n": 64, "output": "zip"}, timeout=60)
     files = {"images": ("train.zip", train.content)}
     assert requests.post(f"{loud.url}/v1/references", data={"name": "train"}, files=files, timeout=60).ok
@@ -191,3 +193,18 @@ def test_a_service_publishes_it_when_asked_to(serve: Callable[..., Any], mean_co
     ):
         assert time.monotonic() < end, text
         assert requests.post(f"{loud.url}/v1/sample", json={"model": "tiny"}, timeout=60).status_code == 200
+
+
+def test_a_file_of_statistics_is_a_reference_too(bench: Bench, tmp_path: Path) -> None:
+    path = tmp_path / "train.npz"
+    kept = metrics.statistics(pictures(64, 60), extractor=bench.extractor)
+    kept.save(path)
+    drift = bench.drift(named={"tiny": str(path)})
+    served = pictures(16, 60, 1)
+
+    async def body() -> None:
+        await show(drift, "tiny", served)
+        expected = metrics.score(served, kept, extractor=bench.extractor, bootstrap=0)["fid"]["value"]
+        assert bench.value("tiny", "train.npz") == pytest.approx(expected, rel=1e-6)
+
+    asyncio.run(running(drift, body)())

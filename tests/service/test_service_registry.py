@@ -1,4 +1,4 @@
-"""Versions, aliases, hot reload, the gate. `refresh` is what the watcher calls; the tests call it themselves."""
+"""Versions, aliases, hot reload. `refresh` is what the watcher calls; the tests call it themselves."""
 
 import asyncio
 import os
@@ -161,52 +161,6 @@ def test_what_is_asked_for_and_not_there(tmp_path: Path, save_sampler: Save, sav
             with pytest.raises(InputError, match="these can: horse"):
                 one.get("cats", Translator)
             assert "letters" in one.refusals[0].reason
-
-    run(test)
-
-
-def fid(value: float, **other: Any) -> dict[str, Any]:
-    return {"fid": {"value": value, "protocol": "pytorch-fid", "reference": "cifar10"} | other}
-
-
-@pytest.mark.parametrize(
-    ("metrics", "served", "reason"),
-    [
-        (fid(24.0), "2", None),
-        (fid(25.9), "2", None),
-        (fid(26.1), "1", "26.10"),
-        (fid(20.0, protocol="clean-fid"), "1", "another protocol"),
-        ({}, "1", "records no FID"),
-    ],
-)
-def test_the_gate_keeps_a_worse_version_from_the_name(
-    tmp_path: Path, save_sampler: Save, metrics: dict[str, Any], served: str, reason: str | None
-) -> None:
-    put(tmp_path, "cats@1.safetensors", save_sampler, metrics=fid(25.0))
-    put(tmp_path, "cats@2.safetensors", save_sampler, seed=2, metrics=metrics)
-
-    async def test() -> None:
-        async with registry(tmp_path, gate_fid_margin=1.0) as one:
-            await one.refresh()
-            assert one.get("cats", Sampler).version == served
-            assert one.get("cats@2", Sampler).version == "2"  # by its own name it can be tried
-            assert [reason in one.reason for one in one.refusals if reason] == ([True] if reason else [])
-            assert one.ready
-
-    run(test)
-
-
-def test_the_gate_refuses_a_worse_file_in_the_old_ones_place(tmp_path: Path, save_sampler: Save) -> None:
-    put(tmp_path, "cats.safetensors", save_sampler, metrics=fid(25.0))
-
-    async def test() -> None:
-        async with registry(tmp_path, gate_fid_margin=0.0) as one:
-            await one.refresh()
-            old = one.get("cats", Sampler)
-            put(tmp_path, "cats.safetensors", save_sampler, seed=2, metrics=fid(25.1))
-            await one.refresh()
-            assert one.get("cats", Sampler) is old
-            assert "25.10" in one.refusals[0].reason
 
     run(test)
 
