@@ -39,7 +39,8 @@ class Drain:
         return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self._through and (self._waiting or not self._bounded):
+        unread = self._waiting or not self._bounded or time.monotonic() >= self._until
+        if message["type"] == "http.response.start" and not self._through and unread:
             MutableHeaders(scope=message)["Connection"] = "close"  # else the server would go on reading
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if last and not self._through and not self._waiting:

@@ -27,12 +27,12 @@ def pixels(picture: Picture) -> np.ndarray:
 
 @pytest.fixture
 def client(local) -> Iterator[Client]:
-    with Client(local.url, timeout_s=30) as one:
+    with Client(local.url, timeout_s=60) as one:
         yield one
 
 
 def test_models_are_the_catalogue(client, local):
-    assert client.models() == requests.get(f"{local.url}/v1/models", timeout=10).json()["models"]
+    assert client.models() == requests.get(f"{local.url}/v1/models", timeout=60).json()["models"]
 
 
 def test_sample_gives_pictures_with_their_seeds(client, tmp_path):
@@ -97,7 +97,7 @@ def proxy() -> Iterator[str]:
 
 
 def test_a_proxys_answer_is_the_same_exception_and_the_key_is_sent(proxy):
-    with Client(proxy, api_key="secret", timeout_s=10) as client, pytest.raises(ServiceError) as caught:
+    with Client(proxy, api_key="secret", timeout_s=60) as client, pytest.raises(ServiceError) as caught:
         client.models()
     assert str(caught.value) == f"503 Busy for {proxy}/v1/models"
     assert (caught.value.code, caught.value.retry_after_s) == ("http_error", 3.0)

@@ -121,4 +121,6 @@ def test_the_rest_is_read_within_bounds_of_bytes_and_time(monkeypatch: pytest.Mo
     silent = Wire(1)
     silent.ends = False
     assert answered(silent, seconds=0.05, content_length="2") == ["more", "read", "end"]
-    assert answered(Wire(0), seconds=-1.0, content_length="2") == ["more", "end"]
+    late = Wire(0)
+    assert answered(late, seconds=-1.0, content_length="2") == ["more", "end"]
+    assert late.headers["connection"] == "close"

@@ -14,7 +14,7 @@ import models
 
 
 def interpolate(url: str, accept: str = "*/*", **body: Any) -> requests.Response:
-    return requests.post(f"{url}/v1/interpolate", json=body, headers={"accept": accept}, timeout=30)
+    return requests.post(f"{url}/v1/interpolate", json=body, headers={"accept": accept}, timeout=60)
 
 
 def frames_of(url: str, **body: Any) -> np.ndarray:
@@ -25,7 +25,7 @@ def frames_of(url: str, **body: Any) -> np.ndarray:
 
 
 def sampled(url: str, **body: Any) -> np.ndarray:
-    content = requests.post(f"{url}/v1/sample", json=body | {"output": "npz"}, timeout=30).content
+    content = requests.post(f"{url}/v1/sample", json=body | {"output": "npz"}, timeout=60).content
     return np.load(io.BytesIO(content))["images"]
 
 

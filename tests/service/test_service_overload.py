@@ -34,7 +34,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 def sample(url: str, **body: Any) -> requests.Response:
-    return requests.post(f"{url}/v1/sample", json={"model": "tiny"} | body, timeout=30)
+    return requests.post(f"{url}/v1/sample", json={"model": "tiny"} | body, timeout=60)
 
 
 def test_past_the_queue_requests_are_turned_away_at_once(
@@ -71,7 +71,7 @@ def test_more_requests_than_may_be_inside(
 
 
 def test_past_the_deadline_the_answer_is_504_and_the_work_is_dropped(
-    serve: Callable[..., Any], held: threading.Event
+    serve: Callable[..., Any], held: threading.Event, wait_until: Callable[..., None]
 ) -> None:
     one = serve(deadline_s=0.3, max_batch=1)
     with concurrent.futures.ThreadPoolExecutor(5) as pool:
@@ -79,9 +79,16 @@ def test_past_the_deadline_the_answer_is_504_and_the_work_is_dropped(
     assert [answer.status_code for answer in answers] == [504] * 5
     assert answers[0].json()["error"]["code"] == "deadline_exceeded"
     held.set()
-    assert sample(one.url).status_code == 200
+    later = 0
+
+    def served() -> bool:
+        nonlocal later
+        later += 1
+        return sample(one.url).status_code == 200  # on a machine with much to do not within 0.3 s at once
+
+    wait_until(served, "an answer")
     passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
-    assert passes <= 3  # the one that ran already, perhaps another, and the last; not all six
+    assert passes <= 2 + later  # the one that ran already and perhaps another, not all five
 
 
 def test_a_client_that_leaves_takes_its_work_along(
@@ -91,7 +98,7 @@ def test_a_client_that_leaves_takes_its_work_along(
     unit = one.core.registry.get("tiny", type(one.core.registry.served()[-1].unit)).unit
     host, port = one.url.removeprefix("http://").split(":")
     body = b'{"model": "tiny", "n": 200}'
-    with contextlib.closing(socket.create_connection((host, int(port)), timeout=20)) as connection:
+    with contextlib.closing(socket.create_connection((host, int(port)), timeout=60)) as connection:
         head = b"POST /v1/sample HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         wait_until(lambda: unit.batcher.queued >= 199, "the work in the queue")
@@ -105,30 +112,37 @@ def test_a_client_that_leaves_takes_its_work_along(
 def test_on_sigterm_the_real_service_finishes_what_it_accepted(
     checkpoints: Path, tmp_path: Path, free_port: int, wait_until: Callable[..., None], serving: Callable[..., Any]
 ) -> None:
-    environment = serving(tmp_path, checkpoints)
     command = [sys.executable, "-m", "bentoml", "serve", "service.app:GanService", "--port", str(free_port)]
-    process = subprocess.Popen(
-        command, env=environment, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    url = f"http://127.0.0.1:{free_port}"
-    wait_until(
-        lambda: process.poll() is not None or requests.get(f"{url}/readyz", timeout=2).status_code == 200,
-        "readiness",
-        180,
-    )
-    assert process.poll() is None, process.communicate()[0].decode()[-3000:]
+    url, log = f"http://127.0.0.1:{free_port}", tmp_path / "log"
     photo = next((Path(__file__).parents[1] / "fixtures" / "horse2zebra" / "testA").iterdir()).read_bytes()
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        files = [("images", (f"{index}.jpg", photo)) for index in range(16)]
-        inside = [pool.submit(requests.post, f"{url}/v1/translate", files=files, timeout=60) for _ in range(4)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command,
+            env=serving(tmp_path, checkpoints),
+            cwd=Path(__file__).parents[2],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)  # whatever fails, it does not outlive the test
         wait_until(
-            lambda: (
-                "gan_requests_in_progress 4.0" in requests.get(f"{url}/metrics", timeout=5).text
-                or any(one.done() for one in inside)
-            ),
-            "requests inside",
+            lambda: process.poll() is not None or requests.get(f"{url}/readyz", timeout=2).status_code == 200,
+            "readiness",
+            400,
         )
-        os.kill(process.pid, signal.SIGTERM)
-        assert [answer.result().status_code for answer in inside] == [200] * 4
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+        assert process.poll() is None, log.read_text()[-3000:]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            files = [("images", (f"{index}.jpg", photo)) for index in range(16)]
+            inside = [pool.submit(requests.post, f"{url}/v1/translate", files=files, timeout=120) for _ in range(4)]
+            wait_until(
+                lambda: (
+                    "gan_requests_in_progress 4.0" in requests.get(f"{url}/metrics", timeout=5).text
+                    or any(one.done() for one in inside)
+                ),
+                "requests inside",
+            )
+            os.kill(process.pid, signal.SIGTERM)
+            assert [answer.result().status_code for answer in inside] == [200] * 4
+        assert process.wait(120) == 0

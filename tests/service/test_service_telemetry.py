@@ -20,9 +20,9 @@ from service.settings import Settings
 
 
 def test_the_real_service_shows_its_own_metrics(server: str) -> None:
-    assert requests.post(f"{server}/v1/sample", json={"model": "tiny", "n": 3}, timeout=20).ok
-    requests.get(f"{server}/any/thing/at/all", timeout=20)
-    text = requests.get(f"{server}/metrics", timeout=20).text
+    assert requests.post(f"{server}/v1/sample", json={"model": "tiny", "n": 3}, timeout=60).ok
+    requests.get(f"{server}/any/thing/at/all", timeout=60)
+    text = requests.get(f"{server}/metrics", timeout=60).text
     values = dict(re.findall(r"^(gan_\S+) (\S+)$", text, re.MULTILINE))
     assert float(values['gan_requests_total{endpoint="sample",status="200"}']) >= 1
     assert float(values['gan_images_total{endpoint="sample",model="tiny"}']) >= 3
@@ -35,7 +35,7 @@ def test_the_real_service_shows_its_own_metrics(server: str) -> None:
 
 def test_a_request_id_is_echoed_or_made(local: Any) -> None:
     def asked(value: str) -> str:
-        return requests.get(f"{local.url}/v1/models", headers={"X-Request-ID": value}, timeout=20).headers[
+        return requests.get(f"{local.url}/v1/models", headers={"X-Request-ID": value}, timeout=60).headers[
             "X-Request-ID"
         ]
 
@@ -48,8 +48,8 @@ def test_every_request_is_one_json_line(
     serve: Callable[..., Any], wait_until: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = serve().url
-    requests.post(f"{url}/v1/sample", json={"model": "tiny"}, headers={"X-Request-ID": "mine"}, timeout=20)
-    requests.post(f"{url}/v1/sample", json={"n": 0}, headers={"X-Request-ID": "wrong"}, timeout=20)
+    requests.post(f"{url}/v1/sample", json={"model": "tiny"}, headers={"X-Request-ID": "mine"}, timeout=60)
+    requests.post(f"{url}/v1/sample", json={"n": 0}, headers={"X-Request-ID": "wrong"}, timeout=60)
     lines: dict[str, Any] = {}
 
     def both() -> bool:
