@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from models import InputError
+from training.draws import Draws
 
 SHIFT = 1 / 8  # of the image's side, in each direction
 HOLE = 1 / 2  # of the image's side
 
 
-def diff_augment(images: Tensor, policy: Sequence[str], generator: torch.Generator | None = None) -> Tensor:
+def diff_augment(images: Tensor, policy: Sequence[str], draws: Draws) -> Tensor:
     """Applies each transformation of `policy`, in that order, with its own draw for every image.
 
     Args:
@@ -25,7 +26,7 @@ def diff_augment(images: Tensor, policy: Sequence[str], generator: torch.Generat
         policy: names out of `POLICIES`: "color" (brightness, saturation, contrast), "translation" (by up to an
             eighth of the side, the rest filled with 0), "cutout" (a square of half the side set to 0).
             Empty: the images come back as they are.
-        generator: draws on its own device; torch's global one if None.
+        draws: of what is done to each image.
 
     Returns:
         [n, c, h, w]; colour may leave [-1, 1], as in the authors' code.
@@ -37,12 +38,12 @@ def diff_augment(images: Tensor, policy: Sequence[str], generator: torch.Generat
     if unknown:
         raise InputError(f"Unknown augmentation {unknown[0]!r}: choose from {', '.join(POLICIES)}.", where="augment")
     for name in policy:
-        images = POLICIES[name](images, generator)
+        images = POLICIES[name](images, draws)
     return images
 
 
-def _color(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    brightness, saturation, contrast = _uniform(images, 3, generator).unbind()
+def _color(images: Tensor, draws: Draws) -> Tensor:
+    brightness, saturation, contrast = draws.uniform(len(images), 3, 1, 1, 1).to(images).unbind(dim=1)
     images = images + (brightness - 0.5)
     grey = images.mean(dim=1, keepdim=True)
     images = grey + (images - grey) * (2 * saturation)
@@ -50,10 +51,10 @@ def _color(images: Tensor, generator: torch.Generator | None) -> Tensor:
     return level + (images - level) * (contrast + 0.5)
 
 
-def _translation(images: Tensor, generator: torch.Generator | None) -> Tensor:
+def _translation(images: Tensor, draws: Draws) -> Tensor:
     n, _, height, width = images.shape
     most = int(height * SHIFT + 0.5), int(width * SHIFT + 0.5)
-    down, right = (_integers(images, 2 * m + 1, generator) - m for m in most)
+    down, right = (draws.integers(2 * m + 1, len(images), 1).to(images.device) - m for m in most)
     # a frame of one 0 pixel around the image, which every index outside it is clamped to
     framed = pad(images, (1, 1, 1, 1))
     rows = (torch.arange(height, device=images.device) - down + 1).clamp(0, height + 1)  # [n, h]
@@ -63,32 +64,20 @@ def _translation(images: Tensor, generator: torch.Generator | None) -> Tensor:
     return picked.movedim(3, 1)
 
 
-def _cutout(images: Tensor, generator: torch.Generator | None) -> Tensor:
+def _cutout(images: Tensor, draws: Draws) -> Tensor:
     height, width = images.shape[2:]
     inside = []
     for side in (height, width):
         hole = int(side * HOLE + 0.5)
         # as the authors: the centre may be anywhere, so that part of the hole may lie outside
-        first = _integers(images, side + 1 - hole % 2, generator) - hole // 2
+        first = draws.integers(side + 1 - hole % 2, len(images), 1).to(images.device) - hole // 2
         position = torch.arange(side, device=images.device) - first
         inside.append((position >= 0) & (position < hole))  # [n, side]
     rows, columns = inside
     return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
 
 
-def _uniform(images: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """[count, n, 1, 1, 1] in [0, 1), on the images' device and of their type."""
-    device = images.device if generator is None else generator.device
-    return torch.rand((count, len(images), 1, 1, 1), generator=generator, device=device).to(images)
-
-
-def _integers(images: Tensor, limit: int, generator: torch.Generator | None) -> Tensor:
-    """[n, 1] in [0, limit), on the images' device."""
-    device = images.device if generator is None else generator.device
-    return torch.randint(limit, (len(images), 1), generator=generator, device=device).to(images.device)
-
-
-POLICIES: dict[str, Callable[[Tensor, torch.Generator | None], Tensor]] = {
+POLICIES: dict[str, Callable[[Tensor, Draws], Tensor]] = {
     "color": _color,
     "translation": _translation,
     "cutout": _cutout,

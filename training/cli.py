@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models import GanError, InputError
-from training import export, pretrained, ring
+from training import export, laboratory, pretrained
 from training.config import RUNS, Run
 from training.flags import add_flags, from_dict, given, merged
 
@@ -19,7 +19,7 @@ ABOUT = {
     "export": "Write a checkpoint's networks as ONNX, checked against torch.",
     "pretrained": "Train the shipped models again, from data to checkpoint to card.",
 }
-TOOLS = {"ring": ring, "export": export, "pretrained": pretrained}
+TOOLS = {"ring": laboratory, "export": export, "pretrained": pretrained}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

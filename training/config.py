@@ -44,8 +44,8 @@ class SamplerNetwork:
 
 
 @dataclass(frozen=True)
-class SamplerGame:
-    """The game: losses and tricks of the trade."""
+class Adversary:
+    """The discriminator's side of either game: the tricks of the trade (`training/judge.py`)."""
 
     loss: str = option("non-saturating", f"one of: {', '.join(LOSSES)}")
     d_steps: int = option(1, "discriminator steps per iteration (k of the first paper; 5 for Wasserstein)")
@@ -55,12 +55,18 @@ class SamplerGame:
     instance_noise: float = option(0.0, "deviation of noise on the discriminator's input, falling to 0 over the run")
     r1: float = option(0.0, "weight of R1, the squared gradient at real images; 0 is off")
     feature_matching: float = option(0.0, "weight of feature matching, added to the generator's loss")
-    perceptual: float = option(0.0, "weight of mean Inception activations matched, added to the generator's loss")
     augment: str = option("", f"differentiable augmentation, for little data: any of {','.join(POLICIES)}")
 
     @property
     def policy(self) -> tuple[str, ...]:
         return tuple(name for name in self.augment.split(",") if name)
+
+
+@dataclass(frozen=True)
+class SamplerGame(Adversary):
+    """The game: losses and tricks of the trade."""
+
+    perceptual: float = option(0.0, "weight of mean Inception activations matched, added to the generator's loss")
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,8 @@ class TranslatorNetwork:
 
 
 @dataclass(frozen=True)
-class TranslatorGame:
-    """The game: losses."""
+class TranslatorGame(Adversary):
+    """The game: losses and tricks of the trade."""
 
     loss: str = option("lsgan", f"as the paper; or one of: {', '.join(LOSSES)}")
     cycle: float = option(10.0, "weight of cycle consistency (lambda)")
@@ -180,19 +186,6 @@ class DCGANRun:
         for name in ("width", "discriminator_width", "max_multiplier", "latent_size", "hidden", "discriminator_hidden"):
             _positive(name, getattr(network, name))
         _require(0 <= network.dropout < 1, "dropout", "must be in [0, 1)", network.dropout)
-        _positive("d_steps", game.d_steps)
-        _positive("g_steps", game.g_steps)
-        _require(0 <= game.label_smoothing < 0.5, "label_smoothing", "must be in [0, 0.5)", game.label_smoothing)
-        _require(0 <= game.label_noise < 0.5, "label_noise", "must be in [0, 0.5)", game.label_noise)
-        _require(
-            LOSSES[game.loss].label_smoothing or game.label_smoothing == 0,
-            "label_smoothing",
-            f"has no meaning with {game.loss}, which compares with no label",
-            game.label_smoothing,
-        )
-        _require(set(game.policy) <= set(POLICIES), "augment", f"takes any of {','.join(POLICIES)}", game.augment)
-        for name in ("instance_noise", "r1", "feature_matching", "perceptual"):
-            _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
         penalised = LOSSES[game.loss].gradient_penalty is not None
         _require(
             not (penalised and network.discriminator_norm == "batch"),
@@ -238,11 +231,8 @@ class CycleGANRun:
         _positive("width", network.width)
         _positive("blocks", network.blocks)
         _positive("discriminator_width", network.discriminator_width)
-        for name in ("cycle", "identity", "perceptual", "pool"):
+        for name in ("cycle", "identity", "pool"):
             _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
-        _require(
-            LOSSES[game.loss].gradient_penalty is None, "loss", "with a gradient penalty is for dcgan runs", game.loss
-        )
 
     @property
     def load_size(self) -> int:
@@ -267,7 +257,7 @@ def _check_common(run: Any) -> None:
     pace, optimizer, watch = run.pace, run.optimizer, run.watch
     _require(bool(run.data.data), "data", "is missing: a folder, a .zip, or `fake`", run.data.data)
     _require(bool(run.output.out), "out", "is missing: the folder to write the run to", run.output.out)
-    _require(run.game.loss in LOSSES, "loss", f"must be one of {', '.join(LOSSES)}", run.game.loss)
+    _check_adversary(run.game)
     _positive("batch", pace.batch)
     for name in ("kimg", "tick_kimg", "sample_kimg", "snapshot_kimg"):
         _positive(name, getattr(pace, name))
@@ -281,6 +271,23 @@ def _check_common(run: Any) -> None:
     _require(watch.fid_kimg >= 0, "fid_kimg", "must be 0 or more", watch.fid_kimg)
     _require(watch.fid_images >= 2, "fid_images", "must be 2 or more", watch.fid_images)
     _require(run.machine.threads >= 0, "threads", "must be 0 or more", run.machine.threads)
+
+
+def _check_adversary(game: SamplerGame | TranslatorGame) -> None:
+    _require(game.loss in LOSSES, "loss", f"must be one of {', '.join(LOSSES)}", game.loss)
+    _positive("d_steps", game.d_steps)
+    _positive("g_steps", game.g_steps)
+    _require(0 <= game.label_smoothing < 0.5, "label_smoothing", "must be in [0, 0.5)", game.label_smoothing)
+    _require(0 <= game.label_noise < 0.5, "label_noise", "must be in [0, 0.5)", game.label_noise)
+    _require(
+        LOSSES[game.loss].label_smoothing or game.label_smoothing == 0,
+        "label_smoothing",
+        f"has no meaning with {game.loss}, which compares with no label",
+        game.label_smoothing,
+    )
+    _require(set(game.policy) <= set(POLICIES), "augment", f"takes any of {','.join(POLICIES)}", game.augment)
+    for name in ("instance_noise", "r1", "feature_matching", "perceptual"):
+        _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
 
 
 def _positive(name: str, value: float) -> None:

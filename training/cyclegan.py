@@ -1,8 +1,9 @@
 """The translator's game: two generators and two discriminators over unpaired photos (Zhu, Park, Isola, Efros 2017).
 
-One step is one step of both generators together, then one of both discriminators. Passes that go through the same
-network are joined into one larger batch wherever the result is the same (instance norm looks at one image at a
-time), and no weight gradients are computed for the discriminators while the generators learn.
+One iteration is `g_steps` steps of both generators together, then `d_steps` of both discriminators, each on photos of
+its own: the first discriminator step sees those of the first generator step, with their translations, and so on. Passes
+that go through the same network are joined into one larger batch wherever the result is the same (instance norm looks
+at one image at a time), and no weight gradients are computed for the discriminators while the generators learn.
 """
 
 import dataclasses
@@ -28,6 +29,7 @@ from models import (
 from models.images import Pixels
 from training.config import CycleGANRun
 from training.data import Dataset, batch, indices
+from training.draws import generator_of
 from training.ema import Average
 from training.game import (
     Evaluation,
@@ -36,13 +38,13 @@ from training.game import (
     Scalars,
     Stage,
     adam,
+    descend,
     frozen,
-    generator_of,
     gradient_norm,
     mean_distance,
     set_rates,
 )
-from training.losses import LOSSES
+from training.judge import Judge, Sight
 from training.pool import ImagePool
 from training.terms import cycle_consistency, identity_mapping, inception_features, perceptual
 
@@ -76,24 +78,23 @@ class CycleGANGame:
 
     def __init__(self, run: CycleGANRun, data: Domains, stage: Stage) -> None:
         self.run, self.data, self.stage = run, data, stage
-        self.loss = LOSSES[run.game.loss]
         # the paper's least squares (section 3.1) lack the half of Mao's equation 9, and its lambda goes with them
         self.adversarial_weight = 2.0 if run.game.loss == "lsgan" else 1.0
-        self.images_per_step = run.pace.batch
+        self.images_per_step = run.pace.batch * max(run.game.d_steps, run.game.g_steps)
         self.data_seconds = 0.0
         self.data_bytes = sum(d.pixels.nbytes for d in (data.train_a, data.train_b, data.test_a, data.test_b))
         self.config = ResNetConfig(width=run.network.width, blocks=run.network.blocks)
         patch = PatchGANConfig(width=run.network.discriminator_width, norm=run.network.discriminator_norm)
         self.a_to_b, self.b_to_a = build_generator(self.config), build_generator(self.config)
-        self.judge_a, self.judge_b = build_discriminator(patch), build_discriminator(patch)
-        networks = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a, "judge_a": self.judge_a, "judge_b": self.judge_b}
+        self.critic_a, self.critic_b = build_discriminator(patch), build_discriminator(patch)
+        networks = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a, "judge_a": self.critic_a, "judge_b": self.critic_b}
         for network in networks.values():
             initialize(network)
             stage.place(network)
         half_life = run.optimizer.ema_kimg * 1000
         self.averages = {name: Average(networks[name], half_life) for name in ("a_to_b", "b_to_a")}
         self.generators = nn.ModuleList([self.a_to_b, self.b_to_a])
-        self.discriminators = nn.ModuleList([self.judge_a, self.judge_b])
+        self.discriminators = nn.ModuleList([self.critic_a, self.critic_b])
         self.g_optimizer = adam(self.generators, run.optimizer.g_lr, run.optimizer)
         self.d_optimizer = adam(self.discriminators, run.optimizer.d_lr, run.optimizer)
         self.pool_a, self.pool_b = ImagePool(run.game.pool), ImagePool(run.game.pool)
@@ -105,30 +106,41 @@ class CycleGANGame:
         )
         self.perception = inception_features(stage.device) if run.game.perceptual else None
         self.synced_a_to_b, self.synced_b_to_a = stage.synced(self.a_to_b), stage.synced(self.b_to_a)
-        self.synced_judge_a, self.synced_judge_b = stage.synced(self.judge_a), stage.synced(self.judge_b)
+        self.judge_a = Judge(self.critic_a, run.game, stage, patches=True)
+        self.judge_b = Judge(self.critic_b, run.game, stage, patches=True)
 
     # --- training ---
 
     def step(self, moment: Moment) -> Scalars:
-        """One step of both generators, then one of both discriminators."""
-        run = self.run
-        draws = generator_of(run.pace.seed, moment.step, 0)
-        own = generator_of(run.pace.seed, moment.step, 1 + self.stage.rank)
+        """`g_steps` steps of both generators, then `d_steps` of both discriminators."""
+        run, seed = self.run, self.run.pace.seed
+        draws = generator_of(seed, moment.step, 0)
+        pooled = generator_of(seed, moment.step, 1 + self.stage.rank)
+        sight = self.judge_a.sight(seed, moment)
         set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment)
         set_rates(self.d_optimizer, run.optimizer.d_lr, run.optimizer, moment)
-        started = time.perf_counter()
-        real_a = self._real(self.data.train_a, moment.images, draws, domain=0)
-        real_b = self._real(self.data.train_b, moment.images, draws, domain=1)
-        self.data_seconds = time.perf_counter() - started
-        fake_a, fake_b, scalars = self._generator_step(real_a, real_b)
-        shown_a, shown_b = self.pool_a.exchange(fake_a, own), self.pool_b.exchange(fake_b, own)
-        scalars |= self._discriminator_step(real_a, real_b, shown_a, shown_b)
+        self.data_seconds = 0.0
+        scalars: Scalars = {}
+        seen = []
+        for number in range(run.game.g_steps):
+            real = self._pairs(moment.images + number * run.pace.batch, draws)
+            fake, logged = self._generator_step(*real, sight)
+            seen.append((*real, *fake))
+            scalars |= logged
+        for number in range(run.game.d_steps):
+            if number < len(seen):
+                real_a, real_b, fake_a, fake_b = seen[number]
+            else:
+                real_a, real_b = self._pairs(moment.images + number * run.pace.batch, draws)
+                fake_a, fake_b = self._translated(real_a, real_b)
+            shown_a, shown_b = self.pool_a.exchange(fake_a, pooled), self.pool_b.exchange(fake_b, pooled)
+            scalars |= self._discriminator_step(real_a, real_b, shown_a, shown_b, sight)
         for name, average in self.averages.items():
             images = moment.images + self.images_per_step
             average.update(self.players.networks[name], self.images_per_step, images)
         return scalars
 
-    def _generator_step(self, real_a: Tensor, real_b: Tensor) -> tuple[Tensor, Tensor, Scalars]:
+    def _generator_step(self, real_a: Tensor, real_b: Tensor, sight: Sight) -> tuple[tuple[Tensor, Tensor], Scalars]:
         """Equation 3 of the paper, with the identity loss of its section 5.2. Returns the fakes, detached."""
         game = self.run.game
         with frozen(self.discriminators):
@@ -136,8 +148,9 @@ class CycleGANGame:
                 fake_b, same_b = self._translate(self.synced_a_to_b, real_a, real_b)
                 fake_a, same_a = self._translate(self.synced_b_to_a, real_b, real_a)
                 back_a, back_b = self.synced_b_to_a(fake_b), self.synced_a_to_b(fake_a)
-                logits_a, logits_b = self.judge_a(fake_a), self.judge_b(fake_b)
-            adversarial = self.loss.generator(fake=logits_a.float()) + self.loss.generator(fake=logits_b.float())
+            loss_a, matched_a = self.judge_a.generator_loss(fake=fake_a, real=real_a, sight=sight)
+            loss_b, matched_b = self.judge_b.generator_loss(fake=fake_b, real=real_b, sight=sight)
+            adversarial = loss_a + loss_b
             cycle = cycle_consistency(image=real_a, round_trip=back_a) + cycle_consistency(
                 image=real_b, round_trip=back_b
             )
@@ -149,14 +162,14 @@ class CycleGANGame:
                 )
                 total = total + game.cycle * game.identity * same
                 scalars["identity"] = same.detach()
+            if matched_a is not None and matched_b is not None:
+                total = total + matched_a + matched_b
             if self.perception:
                 for image, target in ((back_a, real_a), (back_b, real_b)):
                     total = total + game.perceptual * perceptual(self.perception, image=image.float(), target=target)
-            self.g_optimizer.zero_grad(set_to_none=True)
-            total.backward()
-        self.g_optimizer.step()
+            descend(self.g_optimizer, total)
         scalars["g_gradient_norm"] = gradient_norm(self.generators)
-        return fake_a.detach().float(), fake_b.detach().float(), scalars
+        return (fake_a.detach().float(), fake_b.detach().float()), scalars
 
     def _translate(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
         """The source translated, and the target domain's photos, which should come back as they are."""
@@ -165,30 +178,31 @@ class CycleGANGame:
         fake, same = generator(torch.cat([source, target])).chunk(2)
         return fake, same
 
-    def _discriminator_step(self, real_a: Tensor, real_b: Tensor, fake_a: Tensor, fake_b: Tensor) -> Scalars:
-        loss_a, logits_a = self._judge(self.synced_judge_a, real_a, fake_a)
-        loss_b, logits_b = self._judge(self.synced_judge_b, real_b, fake_b)
-        # halved, as the paper does to slow the discriminators down against the generators (appendix 7.1)
-        total = 0.5 * (loss_a + loss_b)
-        self.d_optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        self.d_optimizer.step()
-        if self.loss.weight_clip is not None:
-            with torch.no_grad():
-                for parameter in self.discriminators.parameters():
-                    parameter.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
-        real, fake = zip(logits_a, logits_b, strict=True)
-        return {
-            "loss_d": total.detach(),
-            "d_real": torch.stack(real).mean(),
-            "d_fake": torch.stack(fake).mean(),
-        }
+    def _translated(self, real_a: Tensor, real_b: Tensor) -> tuple[Tensor, Tensor]:
+        """Both domains' photos translated for the discriminators alone: fakes of A, of B."""
+        with torch.no_grad(), self.stage.autocast():
+            return self.b_to_a(real_b).float(), self.a_to_b(real_a).float()
 
-    def _judge(self, judge: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        with self.stage.autocast():
-            real_logits, fake_logits = judge(torch.cat([real, fake])).float().chunk(2)
-        loss = self.loss.discriminator(real=real_logits, fake=fake_logits)
-        return loss, (real_logits.detach().mean(), fake_logits.detach().mean())
+    def _discriminator_step(
+        self, real_a: Tensor, real_b: Tensor, fake_a: Tensor, fake_b: Tensor, sight: Sight
+    ) -> Scalars:
+        a = self.judge_a.discriminator_loss(real=real_a, fake=fake_a, sight=sight)
+        b = self.judge_b.discriminator_loss(real=real_b, fake=fake_b, sight=sight)
+        # halved, as the paper does to slow the discriminators down against the generators (appendix 7.1)
+        descend(self.d_optimizer, 0.5 * (a.total + b.total))
+        for judge in (self.judge_a, self.judge_b):
+            judge.clip()
+        return {"loss_d": 0.5 * (a.loss + b.loss), "d_real": (a.real + b.real) / 2, "d_fake": (a.fake + b.fake) / 2}
+
+    def _pairs(self, start: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """This process's share of the next photos of both domains."""
+        started = time.perf_counter()
+        photos = (
+            self._real(self.data.train_a, start, draws, domain=0),
+            self._real(self.data.train_b, start, draws, domain=1),
+        )
+        self.data_seconds += time.perf_counter() - started
+        return photos
 
     def _real(self, data: Dataset, start: int, draws: torch.Generator, domain: int) -> Tensor:
         """This process's share of the next photos of one domain; each domain has an order of its own."""
@@ -208,10 +222,10 @@ class CycleGANGame:
     def rehearse(self) -> int:
         size = self.run.data.image_size
         photo = torch.zeros(1, 3, size, size, device=self.stage.device)
-        for generator, judge in ((self.a_to_b, self.judge_b), (self.b_to_a, self.judge_a)):
+        for generator, critic in ((self.a_to_b, self.critic_b), (self.b_to_a, self.critic_a)):
             for _ in ("translation", "round trip", "identity"):
                 fake = generator(photo)
-            judge(fake)
+            critic(fake)
         return 1
 
     def refresh(self) -> None:

@@ -28,9 +28,9 @@ from models import (
 )
 from models.architectures import DiscriminatorConfig
 from models.images import Pixels
-from training.augment import diff_augment
 from training.config import DCGANRun
 from training.data import Dataset, batch, indices
+from training.draws import generator_of
 from training.ema import Average, standing_statistics
 from training.game import (
     Evaluation,
@@ -39,14 +39,14 @@ from training.game import (
     Scalars,
     Stage,
     adam,
+    descend,
     frozen,
-    generator_of,
     gradient_norm,
     mean_distance,
     set_rates,
 )
-from training.losses import LOSSES
-from training.terms import feature_matching, gradient_penalty, inception_features, r1_penalty
+from training.judge import Judge, Sight
+from training.terms import feature_matching, inception_features
 
 SHEET = 64  # samples on a picture
 STANDING_BATCHES = 16  # of SHEET latents each, to measure batch norm's statistics
@@ -90,7 +90,6 @@ class DCGANGame:
 
     def __init__(self, run: DCGANRun, data: Dataset, stage: Stage) -> None:
         self.run, self.data, self.stage = run, data, stage
-        self.loss = LOSSES[run.game.loss]
         self.images_per_step = run.pace.batch * run.game.d_steps
         self.data_seconds = 0.0
         self.data_bytes = data.pixels.nbytes
@@ -114,85 +113,50 @@ class DCGANGame:
         )
         self.perception = inception_features(stage.device) if run.game.perceptual else None
         self.synced_generator = stage.synced(self.generator)
-        self.synced_discriminator = stage.synced(self.discriminator)
+        self.judge = Judge(self.discriminator, run.game, stage, joined=run.network.discriminator_norm != "batch")
 
     # --- training ---
 
     def step(self, moment: Moment) -> Scalars:
         """`d_steps` discriminator steps, then `g_steps` generator steps."""
-        run, size = self.run, self.run.pace.batch
-        draws = generator_of(run.pace.seed, moment.step, 0)
-        own = generator_of(run.pace.seed, moment.step, 1 + self.stage.rank, self.stage.device)
-        torch.manual_seed(own.initial_seed())  # dropout knows torch's global generator only
-        noise = run.game.instance_noise * (1 - moment.images / moment.total)
+        run, seed = self.run, self.run.pace.seed
+        draws = generator_of(seed, moment.step, 0)
+        sight = self.judge.sight(seed, moment)
+        # dropout knows torch's global generator only
+        torch.manual_seed(generator_of(seed, moment.step, 1 + self.stage.rank).initial_seed())
         set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment)
         set_rates(self.d_optimizer, run.optimizer.d_lr, run.optimizer, moment)
         self.data_seconds = 0.0
         scalars: Scalars = {}
         for number in range(run.game.d_steps):
-            start = moment.images + number * size
-            real, classes = self._real(start, draws)
+            real, classes = self._real(moment.images + number * run.pace.batch, draws)
             last = number == run.game.d_steps - 1
             with torch.set_grad_enabled(last):
                 fake = self._fake(draws, classes)
-            scalars |= self._discriminator_step(real, fake.detach(), classes, noise, own)
+            scalars |= self._discriminator_step(real, fake.detach(), classes, sight)
         for number in range(run.game.g_steps):
             if number:
                 fake = self._fake(draws, classes)
-            scalars |= self._generator_step(fake, real, classes, noise, own)
+            scalars |= self._generator_step(fake, real, classes, sight)
         self.average.update(self.generator, self.images_per_step, moment.images + self.images_per_step)
         return scalars
 
-    def _discriminator_step(
-        self, real: Tensor, fake: Tensor, classes: Tensor | None, noise: float, own: torch.Generator
-    ) -> Scalars:
-        game = self.run.game
-        real, fake = self._seen(real, noise, own), self._seen(fake, noise, own)
-        real_logits, fake_logits = self._judge(real, fake, classes)
-        if game.label_noise:
-            exchanged = torch.rand(len(real), generator=own, device=real.device) < game.label_noise
-            truth_real, truth_fake = real_logits, fake_logits
-            real_logits = torch.where(exchanged, truth_fake, truth_real)
-            fake_logits = torch.where(exchanged, truth_real, truth_fake)
-        loss = self.loss.discriminator(real=real_logits, fake=fake_logits, real_target=1 - game.label_smoothing)
-        total = loss
-        if self.loss.gradient_penalty is not None:
-            weight = self.loss.gradient_penalty
-            critic = self._critic(classes)
-            total = total + gradient_penalty(critic, real=real, fake=fake, weight=weight, generator=own)
-        if game.r1:
-            total = total + r1_penalty(self._critic(classes), real=real, weight=game.r1)
-        self.d_optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        self.d_optimizer.step()
-        if self.loss.weight_clip is not None:
-            with torch.no_grad():
-                for parameter in self.discriminator.parameters():
-                    parameter.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
-        return {
-            "loss_d": loss.detach(),
-            "d_real": real_logits.detach().mean(),
-            "d_fake": fake_logits.detach().mean(),
-        }
+    def _discriminator_step(self, real: Tensor, fake: Tensor, classes: Tensor | None, sight: Sight) -> Scalars:
+        verdict = self.judge.discriminator_loss(real=real, fake=fake, sight=sight, classes=classes)
+        descend(self.d_optimizer, verdict.total)
+        self.judge.clip()
+        return {"loss_d": verdict.loss, "d_real": verdict.real, "d_fake": verdict.fake}
 
-    def _generator_step(
-        self, fake: Tensor, real: Tensor, classes: Tensor | None, noise: float, own: torch.Generator
-    ) -> Scalars:
-        game = self.run.game
-        seen = self._seen(fake, noise, own)
+    def _generator_step(self, fake: Tensor, real: Tensor, classes: Tensor | None, sight: Sight) -> Scalars:
         with frozen(self.discriminator):
-            with self.stage.autocast():
-                logits = self.discriminator(seen, classes)
-            loss = self.loss.generator(fake=logits.float())
-            total = loss
-            if game.feature_matching:
-                total = total + game.feature_matching * self._matched(seen, self._seen(real, noise, own))
+            loss, matched = self.judge.generator_loss(fake=fake, real=real, sight=sight, classes=classes)
+            total = loss if matched is None else loss + matched
             if self.perception:
-                shown, wanted = self.perception(fake), self.perception(real)
-                total = total + game.perceptual * feature_matching(real=[wanted], fake=[shown])
-            self.g_optimizer.zero_grad(set_to_none=True)
-            total.backward()
-        self.g_optimizer.step()
+                shown, wanted = (
+                    self.stage.batch_mean(self.perception(images).mean(dim=0, keepdim=True)) for images in (fake, real)
+                )
+                total = total + self.run.game.perceptual * feature_matching(real=[wanted], fake=[shown])
+            descend(self.g_optimizer, total)
         return {"loss_g": loss.detach(), "g_gradient_norm": gradient_norm(self.generator)}
 
     def _real(self, start: int, draws: torch.Generator) -> tuple[Tensor, Tensor | None]:
@@ -222,35 +186,6 @@ class DCGANGame:
         with self.stage.autocast():
             fake = self.synced_generator(latents, classes)
         return fake.float()
-
-    def _seen(self, images: Tensor, noise: float, own: torch.Generator) -> Tensor:
-        """Images as the discriminator sees them: augmented, and with instance noise (Sonderby et al. 2017)."""
-        images = diff_augment(images, self.run.game.policy, own)
-        if noise > 0:
-            images = images + noise * torch.randn(images.shape, generator=own, device=images.device)
-        return images
-
-    def _judge(self, real: Tensor, fake: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Logits [b] of real and fake; in one pass, but for batch norm, whose two batches must stay apart."""
-        with self.stage.autocast():
-            if self.run.network.discriminator_norm == "batch":
-                return (
-                    self.synced_discriminator(real, classes).float(),
-                    self.synced_discriminator(fake, classes).float(),
-                )
-            both = None if classes is None else torch.cat([classes, classes])
-            real_logits, fake_logits = self.synced_discriminator(torch.cat([real, fake]), both).float().chunk(2)
-            return real_logits, fake_logits
-
-    def _critic(self, classes: Tensor | None) -> "Critic":
-        return Critic(self.synced_discriminator, classes)
-
-    def _matched(self, fake: Tensor, real: Tensor) -> Tensor:
-        with self.stage.autocast():
-            with torch.no_grad():
-                wanted = self.discriminator.features(real)[-1:]  # type: ignore[operator]
-            shown = self.discriminator.features(fake)[-1:]  # type: ignore[operator]
-        return feature_matching(real=[w.float() for w in wanted], fake=[s.float() for s in shown])
 
     # --- showing and saving ---
 
@@ -311,15 +246,3 @@ class DCGANGame:
         device, classes = self.stage.device, len(self.data.classes)
         latents = draw(sample_seeds(seed, count), self.run.network.latent_size).to(device)
         return (latents, torch.arange(count, device=device) % classes) if classes else (latents,)
-
-
-@dataclasses.dataclass(frozen=True)
-class Critic:
-    """A discriminator of images alone, in full precision: penalties differentiate it twice."""
-
-    discriminator: nn.Module
-    classes: Tensor | None
-
-    def __call__(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.discriminator(images, self.classes)
-        return logits

@@ -1,8 +1,7 @@
 """What the loop knows of a game: its players, one step, and what to show and save. DCGAN and CycleGAN are two.
 
-All randomness of a step is a function of (seed, step), so there is no random state to lose: a resumed run draws
-what it would have drawn. Latents, flips and crops are drawn for the whole batch and each process takes its share,
-so two processes see what one would.
+All randomness of a step is a function of (seed, step), so a resumed run draws what it would have drawn; and it is drawn
+for the whole batch, of which each process takes its share, so two processes see what one would (`training/draws.py`).
 """
 
 import contextlib
@@ -10,13 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from models import InputError, Metadata
 from models.images import Pixels
 from training.config import Machine, Optimizer, Pace
+from training.draws import Draws, generator_of
 from training.ema import Average
 from training.norms import channels_last
 from training.pool import ImagePool
@@ -115,6 +115,21 @@ class Stage:
         each = batch // self.world
         return slice(self.rank * each, (self.rank + 1) * each)
 
+    def draws(self, seed: int, step: int, purpose: int) -> Draws:
+        """This process's share of the random draws of one purpose of one step."""
+        return Draws(generator_of(seed, step, purpose, self.device), self.rank, self.world)
+
+    def batch_mean(self, share: Tensor) -> Tensor:
+        """A mean over this process's share of the batch -> the mean over the whole batch.
+
+        The gradient is that of the share: the processes' gradients are averaged afterwards (`synced`).
+        """
+        if self.world == 1:
+            return share
+        whole = share.detach().clone()
+        dist.all_reduce(whole)
+        return share + (whole / self.world - share.detach())
+
     def place(self, network: nn.Module) -> nn.Module:
         """Moves a fresh network here, in the memory layout that is fastest here."""
         network = network.to(self.device)
@@ -160,15 +175,16 @@ def _computes_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def generator_of(seed: int, step: int, purpose: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The random generator of one purpose of one step: a function of its arguments alone."""
-    mixed = np.random.SeedSequence([seed, step, purpose]).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(mixed >> 1))
-
-
 def adam(network: nn.Module, rate: float, config: Optimizer) -> torch.optim.Adam:
     """Adam (Kingma & Ba 2015), all parameters in one fused call."""
     return torch.optim.Adam(network.parameters(), rate, (config.beta1, config.beta2), fused=True)
+
+
+def descend(optimizer: torch.optim.Adam, loss: Tensor) -> None:
+    """One step of an optimizer down a loss."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
 
 
 def set_rates(optimizer: torch.optim.Adam, rate: float, config: Optimizer, moment: Moment) -> None:

@@ -1,4 +1,4 @@
-"""The loss laboratory: every loss on a ring of eight 2-D Gaussians, in seconds each.
+"""The loss laboratory: every loss on a ring of eight 2-D Gaussians, all of them side by side in one ensemble.
 
 Networks of two hidden layers, so that what is seen is the loss and the game it is played in, not the architecture.
 Three games (`GAMES`) bring out three things: that every loss can learn the ring; that every one collapses where the
@@ -7,21 +7,20 @@ drop modes for good where the Wasserstein loss with a gradient penalty finds all
 (`gradient_norms`) holds the generator still and trains its discriminator on and on: Arjovsky & Bottou 2017,
 "Towards Principled Methods for Training Generative Adversarial Networks", figures 2 and 3, in two dimensions.
 
-`python -m training ring` runs all of it and draws one picture (`training/ring_picture.py`).
+`python -m training ring` (`training/laboratory.py`) runs all of it and draws one picture.
 """
 
-import argparse
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from models import InputError
-from training.losses import LOSSES, Loss
+from training.draws import Draws, generator_of
+from training.ensemble import Ensemble, multilayer
+from training.losses import Loss
 from training.terms import gradient_penalty
 
 MODES = 8
@@ -30,6 +29,7 @@ HIDDEN = 64
 BATCH = 256
 LOOKS = 20
 CLOSE = 4  # deviations
+ALONE = 1000  # steps of the discriminator in the fourth experiment
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Game:
 
 
 GAMES: Mapping[str, Game] = {
-    "even": Game("a discriminator that keeps up", Ring(1, 0.05), 1e-3, 3e-3, 0.0, 1500),
-    "slow": Game("a discriminator five times slower than the generator", Ring(1, 0.05), 1e-3, 2e-4, 0.0, 1500),
-    "sharp": Game("sharp, distant modes", Ring(2, 0.02), 5e-4, 2e-3, 0.5, 3000),
+    "even": Game("a discriminator that keeps up", Ring(1, 0.05), 1e-3, 3e-3, 0.0, 600),
+    "slow": Game("a discriminator five times slower than the generator", Ring(1, 0.05), 1e-3, 2e-4, 0.0, 600),
+    "sharp": Game("sharp, distant modes", Ring(2, 0.02), 5e-4, 2e-3, 0.5, 2000),
 }
 
 # Gulrajani et al. 2017 take 10 for images and 0.1 in their own code for this ring: in two dimensions the penalty
@@ -122,42 +122,70 @@ class Trial:
         return self.history[-1]
 
 
-def multilayer(inputs: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers of ReLUs."""
-    return nn.Sequential(
-        nn.Linear(inputs, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, outputs)
-    )
+class Discriminators:
+    """One discriminator for each loss and seed, with their optimizer and the constraints that their losses ask for.
 
+    The members of the ensemble are in order of loss, then of seed.
+    """
 
-class Discriminator:
-    """A discriminator with its optimizer and the constraint that its loss asks for."""
+    def __init__(self, losses: Sequence[Loss], game: Game, seeds: Sequence[int]) -> None:
+        networks = [_networks(seed)[1] for seed in seeds]
+        self.losses, self.ring, self.seeds = losses, game.ring, len(seeds)
+        self.network = Ensemble([*networks] * len(losses))
+        self.optimizer = _adam(self.network, game.d_rate, game)
+        self.lines = [generator_of(seed, 0, 1) for seed in seeds]  # for penalties alone: other losses draw none
+        clips = [loss.weight_clip for loss in losses for _ in networks]
+        self.clip = torch.tensor([math.inf if clip is None else clip for clip in clips])[:, None, None]
+        self.rate = torch.tensor([1.0 if clip is None else CLIPPED_RATE for clip in clips])[:, None, None]
 
-    def __init__(self, loss: Loss, game: Game) -> None:
-        self.loss, self.ring = loss, game.ring
-        self.network = multilayer(2, 1)
-        rate = game.d_rate * (1.0 if loss.weight_clip is None else CLIPPED_RATE)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), rate, (game.beta1, 0.9), fused=True)
-
-    def step(self, fake: Tensor, draws: torch.Generator) -> None:
-        """Trains once, on fake points [n, 2] and as many of the ring's."""
-        real = self.ring.draw(len(fake), draws)
-        real_logits, fake_logits = self.network(torch.cat([real, fake])).chunk(2)
-        value = self.loss.discriminator(real=real_logits, fake=fake_logits)
-        if self.loss.gradient_penalty is not None:
-            value = value + gradient_penalty(self.network, real=real, fake=fake, weight=PENALTY, generator=draws)
+    def step(self, fake: Tensor, draws: Sequence[torch.Generator]) -> None:
+        """Trains each once, on its fake points [members, n, 2] and as many of the ring's, which the losses share."""
+        real = torch.stack([self.ring.draw(fake.shape[1], own) for own in draws]).repeat(len(self.losses), 1, 1)
+        real_logits, fake_logits = self.network(torch.cat([real, fake], dim=1)).chunk(2, dim=1)
+        values = [
+            self.seeds * loss.discriminator(real=real_logits[part], fake=fake_logits[part])  # the sum over members
+            for loss, part in self.parts()
+        ]
+        for loss, part in self.parts():
+            if loss.gradient_penalty is not None:
+                for member, own in zip(range(part.start, part.stop), self.lines, strict=True):
+                    critic = self.critic(member)
+                    penalty = gradient_penalty(
+                        critic, real=real[member], fake=fake[member], weight=PENALTY, draws=Draws(own)
+                    )
+                    values.append(penalty)
         self.optimizer.zero_grad()
-        value.backward()
+        torch.stack(values).sum().backward()
+        before = [parameter.detach().clone() for parameter in self.network.parameters()]
         self.optimizer.step()
-        if self.loss.weight_clip is not None:
-            with torch.no_grad():
-                for parameter in self.network.parameters():
-                    parameter.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
+        with torch.no_grad():
+            for parameter, old in zip(self.network.parameters(), before, strict=True):
+                # Adam's step is proportional to its rate: that of each member is set afterwards
+                parameter.copy_(old.lerp(parameter, self.rate).clamp(-self.clip, self.clip))
+
+    def parts(self) -> list[tuple[Loss, slice]]:
+        """Each loss with its members."""
+        return [(loss, slice(k * self.seeds, (k + 1) * self.seeds)) for k, loss in enumerate(self.losses)]
+
+    def critic(self, member: int) -> Callable[[Tensor], Tensor]:
+        """One member: points [n, 2] to logits [n, 1]."""
+        return lambda points: self.network.some(points[None], slice(member, member + 1))[0]
 
 
-def _players(loss: Loss, game: Game, seed: int) -> tuple[nn.Sequential, Discriminator]:
+def _adam(network: nn.Module, rate: float, game: Game) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), rate, (game.beta1, 0.9), fused=True)
+
+
+def _networks(seed: int) -> tuple[nn.Sequential, nn.Sequential]:
+    """A generator and a discriminator."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return multilayer(LATENTS, 2), Discriminator(loss, game)
+        return multilayer(LATENTS, HIDDEN, 2), multilayer(2, HIDDEN, 1)
+
+
+def _latents(n: int, draws: Sequence[torch.Generator], losses: int) -> Tensor:
+    """[members, n, LATENTS]; all losses get the same."""
+    return torch.stack([torch.randn(n, LATENTS, generator=own) for own in draws]).repeat(losses, 1, 1)
 
 
 @contextlib.contextmanager
@@ -172,98 +200,66 @@ def one_thread() -> Iterator[None]:
 
 
 @one_thread()
-def play(loss: Loss, game: Game, *, seed: int = 0, samples: int = 2000) -> Trial:
-    """Trains a generator of the ring.
+def play(losses: Sequence[Loss], game: Game, *, seeds: Sequence[int] = (0,), samples: int = 2000) -> list[list[Trial]]:
+    """Trains a generator of the ring by each loss from each seed, all at once: for each loss, a trial a seed.
 
     Args:
-        seed: fixes weights and every draw.
+        seeds: each fixes weights and draws, which are the same for every loss, whatever is trained beside it.
         samples: points that coverage is counted on, `LOOKS` times over the run.
     """
-    draws = torch.Generator().manual_seed(seed)
-    generator, discriminator = _players(loss, game, seed)
-    optimizer = torch.optim.Adam(generator.parameters(), game.g_rate, (game.beta1, 0.9), fused=True)
+    draws = [torch.Generator().manual_seed(seed) for seed in seeds]
+    generator = Ensemble([_networks(seed)[0] for seed in seeds] * len(losses))
+    discriminators = Discriminators(losses, game, seeds)
+    optimizer = _adam(generator, game.g_rate, game)
     history = []
     for step in range(1, game.steps + 1):
         with torch.no_grad():
-            fake = generator(torch.randn(BATCH, LATENTS, generator=draws))
-        discriminator.step(fake, draws)
-        logits = discriminator.network(generator(torch.randn(BATCH, LATENTS, generator=draws)))
+            fake = generator(_latents(BATCH, draws, len(losses)))
+        discriminators.step(fake, draws)
+        discriminators.network.requires_grad_(False)
+        logits = discriminators.network(generator(_latents(BATCH, draws, len(losses))))
+        values = [len(seeds) * loss.generator(fake=logits[part]) for loss, part in discriminators.parts()]
         optimizer.zero_grad()
-        loss.generator(fake=logits).backward()
+        torch.stack(values).sum().backward()
         optimizer.step()
+        discriminators.network.requires_grad_(True)
         if step * LOOKS // game.steps != (step - 1) * LOOKS // game.steps:
             with torch.no_grad():
-                points = generator(torch.randn(samples, LATENTS, generator=draws))
-            history.append(coverage(points, game.ring))
-    return Trial(loss, game, points, discriminator.network, tuple(history))
+                points = generator(_latents(samples, draws, len(losses)))
+            history.append([coverage(own, game.ring) for own in points])
+    trials = [
+        Trial(
+            loss, game, points[member], discriminators.network.member(member), tuple(look[member] for look in history)
+        )
+        for loss, part in discriminators.parts()
+        for member in range(part.start, part.stop)
+    ]
+    return [trials[part] for _, part in discriminators.parts()]
 
 
 @one_thread()
-def gradient_norms(loss: Loss, game: Game, at: Sequence[int], *, seed: int = 0) -> list[float]:
+def gradient_norms(losses: Sequence[Loss], game: Game, at: Sequence[int], *, seed: int = 0) -> list[list[float]]:
     """The 2-norm of the generator's gradient, generator held still, as its discriminator trains towards optimality.
 
     Args:
         at: rising numbers of discriminator steps after which to measure, on 2,000 latents.
+
+    Returns:
+        For each loss, a norm for each of `at`.
     """
     draws = torch.Generator().manual_seed(seed)
-    generator, discriminator = _players(loss, game, seed)
+    generator, _ = _networks(seed)
+    discriminators = Discriminators(losses, game, [seed])
     latents = torch.randn(2000, LATENTS, generator=draws)
-    norms = []
+    norms: list[list[float]] = [[] for _ in losses]
     for step in range(1, at[-1] + 1):
         with torch.no_grad():
             fake = generator(torch.randn(BATCH, LATENTS, generator=draws))
-        discriminator.step(fake, draws)
+        discriminators.step(fake.expand(len(losses), -1, -1), [draws])
         if step in at:
-            value = loss.generator(fake=discriminator.network(generator(latents)))
-            gradients = torch.autograd.grad(value, list(generator.parameters()))
-            norms.append(torch.nn.utils.get_total_norm(gradients).item())
+            logits = discriminators.network(generator(latents).expand(len(losses), -1, -1))
+            for place, (loss, part) in enumerate(discriminators.parts()):
+                value = loss.generator(fake=logits[part])
+                gradients = torch.autograd.grad(value, list(generator.parameters()), retain_graph=True)
+                norms[place].append(torch.nn.utils.get_total_norm(gradients).item())
     return norms
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `python -m training ring`."""
-    parser.add_argument(
-        "--out", default="ring.png", metavar="PICTURE", help="where to write it: .png, .webp, .svg or .pdf"
-    )
-    parser.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES), help="default: all")
-    parser.add_argument("--seed", type=int, default=0, help="fixes weights and every draw (default: 0)")
-    parser.add_argument("--steps", type=int, help="length of every experiment (default: each one's own)")
-
-
-def run(typed: argparse.Namespace) -> int:
-    """Plays all games, prints a table of what each loss covered, and writes the picture.
-
-    Raises:
-        InputError: a flag's value is not usable.
-    """
-    from training.ring_picture import FORMATS, draw  # matplotlib takes a second to import
-
-    out = Path(typed.out)
-    if out.suffix not in FORMATS:
-        raise InputError(f"--out must end in {', '.join(FORMATS)}; got {typed.out!r}.", where="out")
-    if not out.parent.is_dir():
-        raise InputError(f"--out: there is no folder {str(out.parent)!r}.", where="out")
-    if typed.steps is not None and typed.steps < LOOKS:
-        raise InputError(f"--steps must be {LOOKS} or more; got {typed.steps}.", where="steps")
-    if not 0 <= typed.seed < 2**63:
-        raise InputError(f"--seed must be in [0, 2^63); got {typed.seed}.", where="seed")
-    losses = [LOSSES[name] for name in typed.losses]
-    games = {name: replace(game, steps=typed.steps or game.steps) for name, game in GAMES.items()}
-    trials: dict[str, list[Trial]] = {name: [] for name in games}
-    print(f"{'modes (samples close to one)':30}" + "".join(f"{name:>14}" for name in games), flush=True)
-    for loss in losses:
-        print(f"{loss.name:30}", end="", flush=True)
-        for name, game in games.items():
-            trial = play(loss, game, seed=typed.seed)
-            trials[name].append(trial)
-            print(f"{f'{trial.coverage.modes} ({trial.coverage.quality:.0%})':>14}", end="", flush=True)
-        print()
-    sharp = games["sharp"]
-    at = sorted({round(sharp.steps ** (k / 24)) for k in range(25)})
-    norms = {loss.name: gradient_norms(loss, sharp, at, seed=typed.seed) for loss in losses}
-    print(f"generator's gradient after {at[0]} and {at[-1]} discriminator steps:")
-    for name, values in norms.items():
-        print(f"{name:30}{values[0]:>14.1e}{values[-1]:>14.1e}")
-    draw(out, trials, norms, at)
-    print(out)
-    return 0

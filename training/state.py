@@ -121,11 +121,23 @@ def restore(state: dict[str, Any], about: About, players: Players, world: World)
             average.module.load_state_dict(state["averages"][name])
         for name, optimizer in players.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+            _lay_out(optimizer)
         for name, pool in players.pools.items():
             pool.stored = state["pools"][world.rank][name].to(device)
         return Progress(**state["progress"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"The snapshot does not fit this run's networks: {error}") from error
+
+
+def _lay_out(optimizer: torch.optim.Adam) -> None:
+    """Puts Adam's moments into the memory layout of their parameters, which may be another than the snapshot's.
+
+    Fused Adam walks through memory without a look at strides: it would give an element its neighbour's moments.
+    """
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def _changes(state: dict[str, Any], about: About, world: World) -> list[str]:

@@ -12,14 +12,13 @@ from torch.nn.functional import interpolate
 
 import metrics
 from models import InputError
+from training.draws import Draws
 
 Critic = Callable[[Tensor], Tensor]
 SMALLEST = 75  # pixels that Inception needs
 
 
-def gradient_penalty(
-    critic: Critic, *, real: Tensor, fake: Tensor, weight: float = 10.0, generator: torch.Generator | None = None
-) -> Tensor:
+def gradient_penalty(critic: Critic, *, real: Tensor, fake: Tensor, draws: Draws, weight: float = 10.0) -> Tensor:
     """weight E[(||grad D(x')||_2 - 1)^2], with x' drawn uniformly on the line from a fake to a real sample.
 
     Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", equation 3 and algorithm 1. A critic with batch
@@ -28,7 +27,7 @@ def gradient_penalty(
     Args:
         critic: samples [n, ...] to logits [n] or [n, 1, h, w]; of a map of logits, the mean is taken.
         real, fake: [n, ...] of one shape.
-        generator: draws the positions on the lines, on its own device; torch's global one if None.
+        draws: of the positions on the lines.
 
     Raises:
         InputError: real and fake differ in shape.
@@ -37,9 +36,7 @@ def gradient_penalty(
         raise InputError(
             f"real is {tuple(real.shape)} and fake {tuple(fake.shape)}: the gradient penalty pairs them one to one."
         )
-    device = real.device if generator is None else generator.device
-    shape = (len(real), *(1,) * (real.ndim - 1))
-    position = torch.rand(shape, generator=generator, device=device).to(real)
+    position = draws.uniform(len(real), *(1,) * (real.ndim - 1)).to(real)
     between = torch.lerp(fake.detach(), real.detach(), position)
     return weight * (_input_gradients(critic, between).norm(dim=1) - 1).square().mean()
 

@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from training import CycleGANRun, DCGANRun
+from training.build import build
 from training.flags import from_dict, merged
+from training.game import Moment, stage
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
@@ -31,6 +33,19 @@ TRANSLATOR = {
     "pace": {"kimg": 0.016, "batch": 2, "tick_kimg": 0.004, "sample_kimg": 0.008, "snapshot_kimg": 0.008},
     "watch": {"tensorboard": False, "animation": "none"},
     "machine": {"device": "cpu", "threads": 1},
+}
+
+
+# every trick of the discriminator's side at once, several steps a side, in either game
+TRICKS = {
+    "d_steps": 2,
+    "g_steps": 2,
+    "label_smoothing": 0.1,
+    "label_noise": 0.2,
+    "instance_noise": 0.1,
+    "r1": 0.5,
+    "feature_matching": 1.0,
+    "augment": "color,translation,cutout",
 }
 
 
@@ -62,6 +77,11 @@ def tiny() -> dict[str, dict[str, dict[str, Any]]]:
     return {"dcgan": SAMPLER, "cyclegan": TRANSLATOR}
 
 
+@pytest.fixture(scope="session")
+def tricks() -> dict[str, Any]:
+    return TRICKS
+
+
 @pytest.fixture
 def sampler(tmp_path: Path) -> Callable[..., DCGANRun]:
     """A tiny DCGAN run into tmp_path/run; keyword arguments are groups of options that differ."""
@@ -80,6 +100,19 @@ def translator(tmp_path: Path) -> Callable[..., CycleGANRun]:
     def make(**changes: dict[str, Any]) -> CycleGANRun:
         base = merged(TRANSLATOR, {"output": {"out": str(tmp_path / "run")}})
         return from_dict(CycleGANRun, merged(base, changes), origin="test")
+
+    return make
+
+
+@pytest.fixture
+def stepped() -> Callable[..., tuple[Any, list[dict[str, float]]]]:
+    """Makes a run's game and takes a few steps: the game, and what each step returned."""
+
+    def make(run: DCGANRun | CycleGANRun, steps: int = 2) -> tuple[Any, list[dict[str, float]]]:
+        game, _ = build(run, stage(run.machine, run.pace))
+        total = round(run.pace.kimg * 1000)
+        results = [game.step(Moment(step, step * game.images_per_step, total)) for step in range(steps)]
+        return game, [{name: float(value) for name, value in result.items()} for result in results]
 
     return make
 

@@ -93,7 +93,8 @@ def test_bad_values_are_refused_with_their_name(changes, words):
     [
         ({"data": {"image_size": 130}}, "multiple of 4"),
         ({"data": {"load_size": 100}}, "--load-size"),
-        ({"game": {"loss": "wgan-gp"}}, "gradient penalty"),
+        ({"game": {"label_smoothing": 0.1, "loss": "wgan-gp"}}, "has no meaning with wgan-gp"),
+        ({"game": {"d_steps": 0}}, "--d-steps"),
         ({"game": {"cycle": -1.0}}, "--cycle"),
     ],
 )

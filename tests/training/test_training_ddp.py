@@ -24,17 +24,21 @@ def moved(run, out):
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory, tiny, small):
+def both(tmp_path_factory, tiny, small, tricks):
     """The runs of this file in two processes (one torchrun for all, since starting costs most), and alone."""
     root = tmp_path_factory.mktemp("ddp")
     watch = {"watch": {"fid_kimg": 0.016, "fid_images": 10}, "machine": FP32}
     # batch norm's batch is one process's; the fully connected GAN has none, so two processes can equal one
-    mlp = {"network": {"network": "mlp", "hidden": 16, "discriminator_hidden": 8}, "game": {"d_steps": 2}}
+    mlp = {"network": {"network": "mlp", "hidden": 16, "discriminator_hidden": 8}, "game": tricks}
     out = {"output": {"out": str(root / "any")}, "data": {"flips": True}}
     runs = {
         "sampler": from_dict(DCGANRun, merged(merged(merged(tiny["dcgan"], watch), mlp), out), origin="test"),
         "translator": from_dict(CycleGANRun, merged(merged(tiny["cyclegan"], watch), out), origin="test"),
     }
+    # a pool is a process's own, so that two processes can equal one only without
+    alone = {"game": tricks | {"pool": 0}, "network": {"discriminator_norm": "spectral"}, "watch": {"fid_kimg": 0.0}}
+    alone |= {"pace": {"kimg": 0.008}}
+    runs["poolless"] = from_dict(CycleGANRun, merged(to_dict(runs["translator"]), alone), origin="test")
     jobs = []
 
     def job(run, out, *, resume=False, stop_after=0):
@@ -52,10 +56,9 @@ def both(tmp_path_factory, tiny, small):
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=120,
+        timeout=500,  # against hanging: two processes on a busy machine are slow
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    # a pool is a process's own, so the run that is compared with one process goes without
     for name, run in runs.items():
         train(moved(run, root / f"{name}-one"), extractor=small)
     return root, done
@@ -69,19 +72,27 @@ def lines_of(folder):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_compute_what_one_computes(both):
+def distance(one, two):
+    """The norm of the difference over that of the first, all tensors together."""
+    one, two = (torch.cat([tensor.flatten() for tensor in tensors]) for tensors in (one, two))
+    return float((one - two).norm() / one.norm())
+
+
+@pytest.mark.parametrize("run", ["sampler", "poolless"])
+def test_two_processes_compute_what_one_computes(both, run):
+    """With every trick of the discriminator's side; draws that differed would move moments by as much as they are.
+
+    Biases are left out: instance norm takes one out again, so its gradient is rounding, which Adam makes a whole step.
+    """
     root, _ = both
-    one, two = state_of(root / "sampler-one"), state_of(root / "sampler-two")
+    one, two = state_of(root / f"{run}-one"), state_of(root / f"{run}-two")
     for part in ("networks", "averages"):
         for name, tensors in one[part].items():
-            for key, tensor in tensors.items():
-                torch.testing.assert_close(
-                    two[part][name][key], tensor, rtol=1e-3, atol=1e-5, msg=f"{part} {name} {key}"
-                )
-    for name, optimizer in one["optimizers"].items():
-        for index, moments in optimizer["state"].items():
-            again = two["optimizers"][name]["state"][index]
-            torch.testing.assert_close(again["exp_avg"], moments["exp_avg"], rtol=1e-3, atol=1e-5)
+            weights = [key for key in tensors if not key.endswith("bias")]
+            assert distance(*([state[part][name][key] for key in weights] for state in (one, two))) < 1e-3, name
+    for name in one["optimizers"]:
+        moments = [[m["exp_avg"] for m in state["optimizers"][name]["state"].values()] for state in (one, two)]
+        assert distance(*moments) < 1e-2, name
 
 
 def test_logs_are_of_both_and_written_once(both):
@@ -92,7 +103,7 @@ def test_logs_are_of_both_and_written_once(both):
         for name in ("loss_d", "loss_g", "d_real", "d_fake", "g_gradient_norm"):
             assert theirs[name] == pytest.approx(mine[name], rel=1e-3, abs=1e-5), name
     assert done.stdout.count("kimg") == sum(
-        len(lines_of(root / name)) for name in ("sampler-two", "translator-two", "stopped")
+        len(lines_of(root / name)) for name in ("sampler-two", "translator-two", "poolless-two", "stopped")
     )
 
 

@@ -12,6 +12,10 @@ import torch
 import models
 from models import CheckpointError, ConflictError, InputError
 from training import state, train
+from training.build import build
+from training.distributed import World
+from training.flags import to_dict
+from training.game import stage
 from training.meter import Meter
 
 
@@ -58,18 +62,23 @@ def stop_after(monkeypatch):
     return arrange
 
 
+# with every trick of the game besides
 TRICKY = {
-    "game": {"augment": "color", "instance_noise": 0.1, "label_noise": 0.2, "d_steps": 2},
-    "optimizer": {"decay_kimg": 0.02},
-    "network": {"discriminator_norm": "spectral", "dropout": 0.3},
-    "data": {"conditional": True},
+    "sampler": {
+        "optimizer": {"decay_kimg": 0.02},
+        "network": {"discriminator_norm": "spectral", "dropout": 0.3},
+        "data": {"conditional": True},
+    },
+    "translator": {"pace": {"kimg": 0.032}, "network": {"discriminator_norm": "spectral"}},
 }
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("kind", ["sampler", "translator"])
-def test_stopped_and_gone_on_equals_straight_through(kind, number, request, tmp_path, stop_after, monkeypatch, capsys):
-    run = request.getfixturevalue(kind)(**(TRICKY if kind == "sampler" else {}))
+def test_stopped_and_gone_on_equals_straight_through(
+    kind, number, request, tricks, tmp_path, stop_after, monkeypatch, capsys
+):
+    run = request.getfixturevalue(kind)(game=tricks, **TRICKY[kind])
     straight = moved(run, tmp_path / "straight")
     train(straight)
     stop_after(3, number)
@@ -161,6 +170,27 @@ def test_machine_settings_may_change(sampler, stop_after, monkeypatch):
     train(sampler())
     monkeypatch.undo()
     assert train(sampler(machine={"precision": "fp32", "channels_last": False}), resume=True).finished
+
+
+def test_moments_follow_their_weights_into_another_memory_layout(sampler):
+    """A fused step from a snapshot gives the same weights in either layout, with a gradient for each element."""
+    run = sampler(pace={"kimg": 0.008})
+    train(run)
+    weights = {}
+    for channels_last in (True, False):
+        config = dataclasses.replace(run, machine=dataclasses.replace(run.machine, channels_last=channels_last))
+        game, digest = build(config, stage(config.machine, config.pace))
+        state.restore(state_of(run), state.About("dcgan", to_dict(config), digest), game.players, World())
+        network = game.players.networks["generator"]
+        for parameter in network.parameters():
+            gradient = torch.linspace(-1, 1, parameter.numel()).view(parameter.shape)
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+        game.players.optimizers["generator"].step()
+        weights[channels_last] = network.state_dict()
+    layouts = [weights[channels_last]["layers.3.weight"].stride() for channels_last in (True, False)]
+    assert layouts[0] != layouts[1]
+    for name, tensor in weights[True].items():
+        torch.testing.assert_close(tensor, weights[False][name], rtol=1e-5, atol=1e-7)
 
 
 def test_an_option_that_is_newer_than_the_snapshot_had_its_default(sampler):

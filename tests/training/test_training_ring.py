@@ -14,11 +14,13 @@ from torch import Tensor
 from models import InputError
 from training import ring_picture
 from training.cli import main
+from training.ensemble import Ensemble, multilayer
 from training.losses import LOSSES
 from training.ring import GAMES, Coverage, Ring, Trial, coverage, gradient_norms, play
 
 EVEN = replace(GAMES["even"], steps=300)
 SLOW = replace(GAMES["slow"], steps=400)
+SEEDS = (0, 1)
 
 
 def drawn(ring: Ring, n: int) -> Tensor:
@@ -69,35 +71,42 @@ def test_coverage_counts_only_modes_with_a_tenth_of_their_share() -> None:
 # --- what the losses do
 
 
+@pytest.fixture(scope="module")
+def even() -> dict[str, list[Trial]]:
+    """Every loss from two seeds against a discriminator that keeps up, all trained at once."""
+    return dict(zip(LOSSES, play(list(LOSSES.values()), EVEN, seeds=SEEDS), strict=True))
+
+
 @pytest.mark.parametrize("name", LOSSES)
-def test_every_loss_finds_the_modes_against_a_discriminator_that_keeps_up(name: str) -> None:
+def test_every_loss_finds_the_modes_against_a_discriminator_that_keeps_up(
+    name: str, even: dict[str, list[Trial]]
+) -> None:
     """All eight. Clipping makes a critic coarse, and f-GAN's exponential makes KL jumpy: each may be between modes."""
     least = {"wgan": 7, "fgan-kl": 6}.get(name, 8)
-    trial = play(LOSSES[name], EVEN)
-    assert trial.coverage.modes >= least
-    assert trial.coverage.quality > (0.2 if least < 8 else 0.4)
-    assert len(trial.history) == 20
-    assert trial.coverage == coverage(trial.samples, EVEN.ring)
+    for trial in even[name]:
+        assert trial.coverage.modes >= least
+        assert trial.coverage.quality > (0.2 if least < 8 else 0.4)
+        assert len(trial.history) == 20
+        assert trial.coverage == coverage(trial.samples, EVEN.ring)
 
 
-@pytest.mark.parametrize("name", ["minimax", "non-saturating"])
-def test_the_generator_collapses_where_it_outruns_the_discriminator(name: str) -> None:
-    trial = play(LOSSES[name], SLOW)
-    assert trial.coverage.modes <= 4
+def test_the_generator_collapses_where_it_outruns_the_discriminator() -> None:
+    for trials in play([LOSSES["minimax"], LOSSES["non-saturating"]], SLOW, seeds=SEEDS):
+        assert all(trial.coverage.modes <= 4 for trial in trials)
 
 
 def test_distant_modes_are_dropped_for_good_except_with_the_gradient_penalty() -> None:
     game = replace(GAMES["sharp"], steps=1500)
-    dropped, whole = (play(LOSSES[name], game) for name in ("non-saturating", "wgan-gp"))
+    (dropped,), (whole,) = play([LOSSES["non-saturating"], LOSSES["wgan-gp"]], game)
     assert whole.coverage.modes == 8
     assert dropped.coverage.modes < 8
 
 
 def test_towards_optimality_minimax_vanishes_and_the_others_do_not() -> None:
     """Arjovsky & Bottou 2017, theorem 2.4 and figure 2; generator held still, 300 steps of the discriminator."""
-    first, last = {}, {}
-    for name in ("minimax", "non-saturating", "wgan", "wgan-gp"):
-        first[name], last[name] = gradient_norms(LOSSES[name], GAMES["sharp"], [1, 300])
+    names = ("minimax", "non-saturating", "wgan", "wgan-gp")
+    measured = gradient_norms([LOSSES[name] for name in names], GAMES["sharp"], [1, 300])
+    first, last = ({name: norms[k] for name, norms in zip(names, measured, strict=True)} for k in (0, 1))
     assert last["minimax"] < 1e-3 * first["minimax"]
     for name in ("non-saturating", "wgan", "wgan-gp"):
         assert last[name] > first[name]
@@ -106,26 +115,64 @@ def test_towards_optimality_minimax_vanishes_and_the_others_do_not() -> None:
 
 def test_a_trial_is_a_function_of_its_seed() -> None:
     game = replace(EVEN, steps=20)
-    once, again, other = (play(LOSSES["wgan-gp"], game, seed=seed, samples=50) for seed in (0, 0, 1))
-    assert torch.equal(once.samples, again.samples)
-    assert not torch.equal(once.samples, other.samples)
+    (trials,) = play([LOSSES["wgan-gp"]], game, seeds=(0, 0, 1), samples=50)
+    once, again, other = (trial.samples for trial in trials)
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+
+
+def test_a_trial_does_not_depend_on_what_is_trained_beside_it() -> None:
+    """Alone, or among losses of which one clips its weights and one differentiates its critic twice."""
+    game = replace(EVEN, steps=3)
+    losses = [LOSSES[name] for name in ("wgan", "minimax", "wgan-gp")]
+    for loss, (_, beside) in zip(losses, play(losses, game, seeds=(0, 1), samples=50), strict=True):
+        ((alone,),) = play([loss], game, seeds=(1,), samples=50)
+        torch.testing.assert_close(beside.samples, alone.samples, rtol=1e-3, atol=1e-4)
+
+
+def test_a_member_that_blows_up_leaves_the_others_alone() -> None:
+    """f-GAN's exponential overflows at such a rate."""
+    wild = replace(EVEN, steps=20, d_rate=30.0, g_rate=0.0)
+    (tame,), (burst,) = play([LOSSES["minimax"], LOSSES["fgan-kl"]], wild, samples=50)
+    finite = [
+        all(bool(torch.isfinite(parameter).all()) for parameter in trial.critic.parameters()) for trial in (tame, burst)
+    ]
+    assert finite == [True, False]
 
 
 def test_weights_are_drawn_by_the_seed_too() -> None:
     game = replace(EVEN, steps=20, d_rate=0.0)  # a discriminator that stays as it was born
-    born = [play(LOSSES["hinge"], game, seed=seed, samples=50).critic.state_dict()["0.weight"] for seed in (0, 1)]
-    assert not torch.equal(*born)
+    (trials,) = play([LOSSES["hinge"]], game, seeds=SEEDS, samples=50)
+    assert not torch.equal(*(trial.critic.state_dict()["0.weight"] for trial in trials))
 
 
 def test_a_trial_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
-    play(LOSSES["hinge"], replace(EVEN, steps=20), samples=50)
+    play([LOSSES["hinge"]], replace(EVEN, steps=20), samples=50)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_clipped_weights_stay_in_their_box() -> None:
-    trial = play(LOSSES["wgan"], replace(EVEN, steps=20), samples=50)
-    assert max(parameter.abs().max().item() for parameter in trial.critic.parameters()) == pytest.approx(0.01)
+def test_clipped_weights_stay_in_their_box_and_the_others_are_free() -> None:
+    (clipped,), (free,) = play([LOSSES["wgan"], LOSSES["hinge"]], replace(EVEN, steps=20), samples=50)
+    largest = [
+        max(parameter.abs().max().item() for parameter in trial.critic.parameters()) for trial in (clipped, free)
+    ]
+    assert largest[0] == pytest.approx(0.01)
+    assert largest[1] > 0.1
+
+
+def test_an_ensemble_is_its_networks() -> None:
+    networks = [multilayer(3, 7, 2) for _ in range(4)]
+    ensemble, points = Ensemble(networks), torch.randn(4, 5, 3)
+    each = torch.stack([network(own) for network, own in zip(networks, points, strict=True)])
+    torch.testing.assert_close(ensemble(points), each)
+    torch.testing.assert_close(ensemble.some(points[1:3], slice(1, 3)), each[1:3])
+    torch.testing.assert_close(ensemble.member(2)(points[2]), each[2])
+    ensemble(points).square().sum().backward()
+    each.square().sum().backward()
+    slope = ensemble.weights[1].grad
+    assert slope is not None
+    torch.testing.assert_close(slope, torch.stack([network[2].weight.grad for network in networks]))
 
 
 # --- the command and its picture
@@ -151,7 +198,7 @@ def test_the_command_draws_the_picture_and_prints_the_table(tmp_path: Path, caps
 def test_found_and_missed_modes_are_told_apart_by_colour(tmp_path: Path) -> None:
     """A trial that found two of eight modes has three times as much of the one colour as of the other."""
     game = GAMES["even"]
-    network = play(LOSSES["minimax"], replace(game, steps=20), samples=50).critic
+    network = multilayer(2, 8, 1)
     trial = Trial(LOSSES["minimax"], game, game.ring.centres(), network, (Coverage((0, 3), 0.5),))
     path = tmp_path / "picture.png"
     ring_picture.draw(path, {"even": [trial], "sharp": [trial]}, {"minimax": [1.0, 0.5]}, [1, 2])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models import InputError
+from training.draws import Draws
 from training.terms import (
     cycle_consistency,
     feature_matching,
@@ -17,6 +18,10 @@ from training.terms import (
 )
 
 W = torch.tensor([3.0, -4.0])  # of norm 5
+
+
+def seeded(seed: int = 0) -> Draws:
+    return Draws(torch.Generator().manual_seed(seed))
 
 
 def linear(x: Tensor) -> Tensor:
@@ -35,18 +40,18 @@ def points(n: int, seed: int) -> Tensor:
 @pytest.mark.parametrize(("weight", "value"), [(10.0, 160.0), (0.5, 8.0)])
 def test_gradient_penalty_of_a_linear_critic(weight: float, value: float) -> None:
     """weight (||w|| - 1)^2 wherever it is taken."""
-    penalty = gradient_penalty(linear, real=points(7, 0), fake=points(7, 1), weight=weight)
+    penalty = gradient_penalty(linear, real=points(7, 0), fake=points(7, 1), draws=seeded(), weight=weight)
     assert penalty.item() == pytest.approx(value, rel=1e-6)
 
 
 def test_gradient_penalty_is_least_for_a_slope_of_one() -> None:
     scale = torch.tensor(0.2, requires_grad=True)
-    gradient_penalty(lambda x: scale * linear(x), real=points(4, 0), fake=points(4, 1)).backward()
+    gradient_penalty(lambda x: scale * linear(x), real=points(4, 0), fake=points(4, 1), draws=seeded()).backward()
     assert scale.grad is not None
     assert scale.grad.item() == pytest.approx(0, abs=1e-5)
     # and it is not the squared norm's: at half that slope, d/ds 10 (5 s - 1)^2 = 100 (5 s - 1)
     scale = torch.tensor(0.1, requires_grad=True)
-    gradient_penalty(lambda x: scale * linear(x), real=points(4, 0), fake=points(4, 1)).backward()
+    gradient_penalty(lambda x: scale * linear(x), real=points(4, 0), fake=points(4, 1), draws=seeded()).backward()
     assert scale.grad is not None
     assert scale.grad.item() == pytest.approx(-50, rel=1e-5)
 
@@ -61,7 +66,7 @@ def test_gradient_penalty_is_taken_on_the_lines_between_pairs() -> None:
 
     r = torch.arange(1.0, 2001.0) / 2000
     real, fake = torch.stack([r, torch.zeros(2000)], 1), torch.stack([r, torch.full((2000,), 4.0)], 1)
-    penalty = gradient_penalty(critic, real=real, fake=fake, weight=1, generator=torch.Generator().manual_seed(3))
+    penalty = gradient_penalty(critic, real=real, fake=fake, weight=1, draws=seeded(3))
     (x,) = seen
     torch.testing.assert_close(x[:, 0], r)  # each on its own line
     assert penalty.item() == pytest.approx((x.norm(dim=1) - 1).square().mean().item(), rel=1e-5)
@@ -69,10 +74,9 @@ def test_gradient_penalty_is_taken_on_the_lines_between_pairs() -> None:
     torch.testing.assert_close(quantiles, torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0]), atol=0.15, rtol=0)
 
 
-def test_gradient_penalty_is_drawn_from_the_generator_given() -> None:
+def test_gradient_penalty_is_a_function_of_its_draws() -> None:
     def draw(seed: int) -> float:
-        generator = torch.Generator().manual_seed(seed)
-        return gradient_penalty(squares, real=points(5, 0), fake=points(5, 1), generator=generator).item()
+        return gradient_penalty(squares, real=points(5, 0), fake=points(5, 1), draws=seeded(seed)).item()
 
     assert draw(0) == draw(0)
     assert draw(0) != draw(1)
@@ -81,17 +85,17 @@ def test_gradient_penalty_is_drawn_from_the_generator_given() -> None:
 def test_gradient_penalty_leaves_its_inputs_alone() -> None:
     """No gradient to the generator through the positions, and no mark left on the batch of data."""
     real, fake = points(5, 0), points(5, 1).requires_grad_()
-    gradient_penalty(lambda x: squares(x) * math.pi, real=real, fake=fake)
+    gradient_penalty(lambda x: squares(x) * math.pi, real=real, fake=fake, draws=seeded())
     assert not real.requires_grad
     net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))  # curved: its slope depends on where it is
-    gradient_penalty(net, real=real, fake=fake).backward()
+    gradient_penalty(net, real=real, fake=fake, draws=seeded()).backward()
     assert fake.grad is None
     assert net[0].weight.grad is not None
 
 
 def test_gradient_penalty_refuses_batches_that_do_not_pair() -> None:
     with pytest.raises(InputError, match=r"real is \(3, 2\) and fake \(4, 2\)"):
-        gradient_penalty(linear, real=points(3, 0), fake=points(4, 1))
+        gradient_penalty(linear, real=points(3, 0), fake=points(4, 1), draws=seeded())
 
 
 @pytest.mark.parametrize(("gamma", "value"), [(10.0, 125.0), (1.0, 12.5)])
@@ -114,8 +118,11 @@ def test_a_map_of_logits_counts_by_its_mean(name: str) -> None:
         return linear(x)[:, None, None, None].expand(-1, 1, 3, 3)
 
     x = points(4, 0)
-    value = gradient_penalty(patches, real=x, fake=x) if name == "gradient_penalty" else r1_penalty(patches, real=x)
-    assert value.item() == pytest.approx(160 if name == "gradient_penalty" else 125, rel=1e-5)
+    if name == "gradient_penalty":
+        value, expected = gradient_penalty(patches, real=x, fake=x, draws=seeded()), 160
+    else:
+        value, expected = r1_penalty(patches, real=x), 125
+    assert value.item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_penalties_work_on_images() -> None:
@@ -123,7 +130,7 @@ def test_penalties_work_on_images() -> None:
     x = torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)
     critic = torch.sum
     assert r1_penalty(lambda v: critic(v, dim=(1, 2, 3)), real=x, weight=2).item() == pytest.approx(48)
-    penalty = gradient_penalty(lambda v: critic(v, dim=(1, 2, 3)), real=x, fake=x, weight=1)
+    penalty = gradient_penalty(lambda v: critic(v, dim=(1, 2, 3)), real=x, fake=x, draws=seeded(), weight=1)
     assert penalty.item() == pytest.approx((math.sqrt(48) - 1) ** 2, rel=1e-6)
 
 
