@@ -5,8 +5,9 @@ a kernel may sum in another order for another batch size (matrix products do, an
 more than one thread). So it is checked, on the device and with the threads that will serve: where a batch gives other
 floats than its rows alone, batches of one fixed size are run, and short ones are padded.
 
-Float32 keeps the checkpoint's own arithmetic, but for batch norm, which is folded into the convolution before it;
-bfloat16 rounds weights and activations (measured: benchmarks/serve_speed.py).
+Float32 keeps the checkpoint's function, summed in another order: batch norm is folded into the convolution before it,
+and on a CPU layers.py has some layers of its own. bfloat16 rounds weights and activations (measured:
+benchmarks/serve_speed.py).
 """
 
 import logging
@@ -19,6 +20,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import models
+from service.layers import quicken
 
 _log = logging.getLogger("gan")
 
@@ -54,6 +56,8 @@ def prepare(network: Network, precision: Precision) -> Network:
 
 def _prepare(module: nn.Module, precision: Precision) -> nn.Module:
     fold_batch_norm(module)
+    if all(parameter.device.type == "cpu" for parameter in module.parameters()):
+        quicken(module, exact=precision == "float32")
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module = Rounded(module) if precision == "bfloat16" else module
     return module.eval().requires_grad_(False)

@@ -1,0 +1,71 @@
+"""The faster layers against torch's own, in double precision where that tells rounding from a mistake."""
+
+import pytest
+import torch
+from torch import nn
+
+import models
+from service.layers import InstanceNorm, Winograd, quicken
+
+
+def channels_last(*shape: int) -> torch.Tensor:
+    noise = torch.Generator().manual_seed(0)
+    return torch.randn(*shape, generator=noise).contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 8), (7, 13), (2, 30)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_winograd_is_the_convolution(size: tuple[int, int], bias: bool) -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(5, 7, 3, bias=bias)
+    images = channels_last(3, 5, size[0] + 2, size[1] + 2)
+    found = Winograd(conv)(images)
+    expected = conv.double()(images.double()).detach()
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-5)
+
+
+def test_instance_norm_is_torchs() -> None:
+    images = channels_last(3, 8, 9, 6) * 4 + 2
+    expected = nn.InstanceNorm2d(8, eps=1e-3)(images.double())
+    torch.testing.assert_close(InstanceNorm(8, eps=1e-3)(images).double(), expected, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_an_image_does_not_depend_on_its_neighbours() -> None:
+    images = channels_last(4, 64, 14, 11)
+    for layer in (Winograd(nn.Conv2d(64, 64, 3)), InstanceNorm(64)):
+        alone = torch.cat([layer(image[None]) for image in images])
+        assert torch.equal(layer(images), alone)
+
+
+@torch.inference_mode()
+def test_a_translator_with_them_is_the_same_network() -> None:
+    torch.manual_seed(0)
+    plain, quick = (models.build_generator(models.ResNetConfig(width=16, blocks=2)).eval() for _ in range(2))
+    quick.load_state_dict(plain.state_dict())
+    quicken(quick, exact=True)
+    kinds = [type(part) for part in quick.modules()]
+    assert nn.InstanceNorm2d not in kinds
+    assert kinds.count(Winograd) == 4  # both of each block, whose 64 channels are enough
+    images = channels_last(2, 3, 32, 40)
+    torch.testing.assert_close(quick(images), plain(images), rtol=0, atol=1e-4)
+
+
+def test_what_it_does_not_compute_is_left_alone() -> None:
+    wide = {"in_channels": 64, "out_channels": 64, "kernel_size": 3}
+    others = [
+        {**wide, "stride": 2},
+        {**wide, "padding": 1},
+        {**wide, "dilation": 2},
+        {**wide, "groups": 2},
+        {**wide, "kernel_size": 4},
+        {**wide, "out_channels": 3},
+    ]
+    network = nn.Sequential(*(nn.Conv2d(**other) for other in others), nn.InstanceNorm2d(4, affine=True))
+    before = list(network)
+    quicken(network, exact=True)
+    assert all(now is then for now, then in zip(network, before, strict=True))
+    rounded = nn.Sequential(nn.Conv2d(**wide))
+    quicken(rounded, exact=False)  # bfloat16
+    assert type(rounded[0]) is nn.Conv2d
