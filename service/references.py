@@ -141,5 +141,3 @@ def from_npz(data: bytes, name: str) -> FeatureSet:
             return replace(FeatureSet.load(path), name=name)
         except InputError as error:
             raise InputError(error.message.replace(path.name, name), where=name) from error
-        except Exception as error:  # whatever numpy stumbles over is the file's fault
-            raise InputError(f"{name} does not hold FID statistics: {error}.", where=name) from error

@@ -113,14 +113,14 @@ class Registry:
         """Looks at the sources once, and loads, swaps and drops what changed."""
         sources, problems, aliases = await asyncio.to_thread(scan, self._settings)
         await self._load_all(sources)
-        if self._required is None:
-            self._required = {*sources, *problems}
         for known in (self._served, self._waiting, self._verdicts, self._stamps):
             for path in [path for path in known if path not in sources]:
                 del known[path]
         self._refused = {p: why for p, why in self._refused.items() if p in sources} | problems
         self._aliases = aliases
         await self._settle()
+        if self._required is None:  # last, because it makes the service ready
+            self._required = {*sources, *problems}
 
     async def watch(self) -> None:
         """Refreshes again and again, and puts into service what the gate lets through; until cancelled."""

@@ -1,14 +1,26 @@
 """What clients send to /v1/interpolate, /v1/translate, /v1/inspect and /v1/images/generations, and get as JSON."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from service.schemas import Body, ClassLabel, ImageFormat, Latent, ModelName, Quality, Seed, Truncation
 
 MAX_KEYFRAMES = 32
 MAX_FRAMES = 256
 MAX_JOB_FRAMES = 10_000
+_SIZE = r"^(auto|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$"
+
+
+def _checked(size: str) -> str:
+    if re.fullmatch(_SIZE, size) is None:
+        raise PydanticCustomError("size", "Write a size as WIDTHxHEIGHT, such as 256x256, or auto")
+    return size
+
+
+Size = Annotated[str, AfterValidator(_checked), Field(json_schema_extra={"pattern": _SIZE})]
 
 
 class InterpolateRequest(Body):
@@ -126,7 +138,7 @@ class GenerationRequest(BaseModel):
     )
     model: ModelName | None = None
     n: Annotated[int, Field(ge=1, le=256)] | None = 1
-    size: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$")] | None = Field(
+    size: Size | None = Field(
         None, description="WIDTHxHEIGHT, up to 2048: images are resampled where the model makes another size."
     )
     response_format: Literal["url", "b64_json"] | None = Field(

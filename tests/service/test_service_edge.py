@@ -108,6 +108,32 @@ def test_a_30000_pixel_line_a_single_pixel_and_an_odd_name(local: Any, picture: 
             assert all(answer.ok for answer in upload(local.url, data, name, "application/pdf").values())
 
 
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (24, 40, 3), dtype=np.uint8))
+FRAMES = {"save_all": True, "append_images": [NOISE.rotate(180)]}
+ODD = {
+    "16 bits": saved(Image.fromarray(np.arange(960, dtype=np.uint16).reshape(24, 40) * 68), "PNG"),
+    "CMYK": saved(NOISE.convert("CMYK"), "JPEG"),
+    "palette": saved(NOISE.convert("P"), "PNG", transparency=0),
+    "animated GIF": saved(NOISE, "GIF", **FRAMES),
+    "animated WebP": saved(NOISE, "WEBP", **FRAMES),
+    "APNG": saved(NOISE, "PNG", **FRAMES),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_images_are_images(local: Any, name: str) -> None:
+    translated, inspected = upload(local.url, ODD[name], "odd").values()
+    assert Image.open(io.BytesIO(translated.content)).size == (40, 24)
+    assert (inspected.json()["width"], inspected.json()["height"]) == (40, 24)
+    assert inspected.json()["frames"] == (2 if name.startswith("an") or name == "APNG" else 1)
+
+
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     with socket.socket() as one:

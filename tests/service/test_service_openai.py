@@ -52,3 +52,8 @@ def test_what_is_out_of_bounds(local: Any, body: dict[str, Any]) -> None:
     answer = generate(local.url, **({"model": "tiny", "prompt": ""} | body))
     assert answer.status_code == 400
     assert answer.json()["error"]["message"]
+
+
+def test_a_size_that_is_none_is_told_how_to_write_one(local: Any) -> None:
+    error = generate(local.url, size="256").json()["error"]
+    assert (error["where"], "256x256" in error["message"]) == ("size", True)
