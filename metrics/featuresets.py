@@ -37,6 +37,17 @@ class FeatureSet:
         """Writes the `.npz`, atomically."""
         self.statistics.save(path, features=self.features)
 
+    def first(self, count: int) -> "FeatureSet":
+        """The set of the first `count` images alone (all, where there are fewer); raises InputError without features.
+
+        Samples of a checkpoint follow their seeds, so this is what a smaller draw from the same seed would give.
+        """
+        if self.features is None:
+            raise InputError(f"{self.name} has statistics only: its first {count:,} images cannot be told apart.")
+        known = self.statistics
+        few = self.features[:count]
+        return of_features(self.name, few, known.protocol, known.extractor, known.precision)
+
     @staticmethod
     def load(path: str | Path) -> "FeatureSet":
         """Reads any `.npz` of statistics, with features or without; raises as `Statistics.load`."""

@@ -13,9 +13,17 @@ import numpy as np
 import torch
 
 import metrics
-from models import Generator, Metadata, Translator, atomic_path, draw, encode, grid, load, slerp, to_uint8
+from models import Generator, InputError, Metadata, Translator, atomic_path, draw, encode, grid, load, slerp, to_uint8
 from models.images import Pixels
-from training.measure import Plan, least_consistent, least_real, parameters, translate
+from training.measure import (
+    Plan,
+    SamplerPlan,
+    TranslatorPlan,
+    least_consistent,
+    least_real,
+    parameters,
+    translate,
+)
 
 SAMPLES = 64
 FAILURES = 8
@@ -47,9 +55,12 @@ def write_card(
         The card's path.
     """
     model = load(checkpoint)
-    pictures = (
-        _translator(model, plan) if isinstance(model, Translator) else _sampler(checkpoint, model, plan, extractor)
-    )
+    if isinstance(model, Translator) and isinstance(plan, TranslatorPlan):
+        pictures = _translator(model, plan)
+    elif isinstance(model, Generator) and isinstance(plan, SamplerPlan):
+        pictures = _sampler(checkpoint, model, plan, extractor)
+    else:
+        raise InputError(f"The plan is not one for {checkpoint.name}, which is of kind {model.metadata.kind}.")
     lines = []
     for name, title, sheet in pictures:
         picture = checkpoint.with_suffix(f".{name}.webp")
@@ -68,17 +79,18 @@ def write_card(
 
 
 def _sampler(
-    checkpoint: Path, model: Generator, plan: Plan, extractor: metrics.Extractor | None
+    checkpoint: Path, model: Generator, plan: SamplerPlan, extractor: metrics.Extractor | None
 ) -> list[tuple[str, str, Pixels]]:
-    sheets = [
-        ("samples", f"Samples: seeds 0 to {SAMPLES - 1}, not chosen", grid(_draw(model, range(SAMPLES)), 8)),
+    samples = f"Samples: seeds 0 to {SAMPLES - 1}, not chosen"
+    if model.classes:
+        samples += f"; classes in turn: {', '.join(model.classes)}"
+    seeds = least_real(checkpoint, plan.unseen, plan.feature_images, 2 * FAILURES, extractor)
+    failures = f"Known failures: of {plan.feature_images:,} samples, the {len(seeds)} least like any real image"
+    return [
+        ("samples", samples, grid(_draw(model, range(SAMPLES)), 8)),
         ("interpolations", "Interpolations: from seed 2k to seed 2k + 1 along the sphere", _interpolations(model)),
+        ("failures", f"{failures} (seeds {', '.join(map(str, seeds))})", grid(_draw(model, seeds), 8)),
     ]
-    if plan.unseen is not None:
-        seeds = least_real(checkpoint, plan.unseen, plan.feature_images, 2 * FAILURES, extractor)
-        title = f"Known failures: of {plan.feature_images:,} samples, the {len(seeds)} least like any real image"
-        sheets.append(("failures", f"{title} (seeds {', '.join(map(str, seeds))})", grid(_draw(model, seeds), 8)))
-    return sheets
 
 
 def _draw(model: Generator, seeds: "range | list[int]") -> Pixels:
@@ -99,11 +111,11 @@ def _interpolations(model: Generator) -> Pixels:
     return grid(np.concatenate(rows), STEPS)
 
 
-def _translator(model: Translator, plan: Plan) -> list[tuple[str, str, Pixels]]:
+def _translator(model: Translator, plan: TranslatorPlan) -> list[tuple[str, str, Pixels]]:
     sheets = []
     for direction in model.directions:
         source, target = model.domains if direction == "a_to_b" else model.domains[::-1]
-        photos = _photos(plan.reference / f"test{direction[0].upper()}")
+        photos = _photos(plan.data / f"test{direction[0].upper()}")
         pairs = _pairs(model, photos[:FIRST], direction)
         sheets.append((direction, f"{source} to {target}: the first {FIRST} test photos, not chosen", pairs))
         worst = least_consistent(model, photos, direction, FAILURES)
@@ -129,7 +141,8 @@ def _head(checkpoint: Path, model: Generator | Translator, command: str) -> list
         what = f"CycleGAN ({model.config.blocks} residual blocks, width {model.config.width}): translates "
         what += f"{' and '.join(_ways(model))}; photos of any size."
     else:
-        what = f"{metadata.kind.upper()} of {model.image_size} px, {model.channels} channels, latents of "
+        colour = {1: "grey", 3: "colour"}[model.channels]
+        what = f"{metadata.kind.upper()} of {model.image_size} px, {colour}, latents of "
         what += f"{model.latent_size}" + (f", {len(model.classes)} classes." if model.classes else ".")
     return [
         f"# {checkpoint.stem}",
@@ -141,7 +154,7 @@ def _head(checkpoint: Path, model: Generator | Translator, command: str) -> list
                 "File": f"`{checkpoint.name}`, {megabytes:.1f} MB, {parameters(model):,} weights in each network",
                 "SHA-256": f"`{model.digest}`",
                 "Data": f"{training['dataset']}, {_count(training)} images, digest `{training['dataset_digest'][:16]}`",
-                "Licence of the data": LICENCES.get(training["dataset"], "see the data"),
+                "Licence of the data": LICENCES.get(training["dataset"].lower(), "see the data"),
                 "Loss": training["loss"],
                 "Length": f"{training['images']:,} images in {training['steps']:,} steps",
                 "Time and machine": f"{training['seconds'] / 60:.0f} minutes on {training['device']}",

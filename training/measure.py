@@ -7,6 +7,7 @@ photos, beside what the untouched photos score: a translation has to beat "did n
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,39 @@ import torch
 
 import metrics
 from metrics import Samples
-from models import Direction, Generator, Translator, load, to_float, to_uint8
+from models import Direction, Generator, InputError, Translator, load, to_float, to_uint8
 from models.images import Pixels
+from training.config import DCGANRun
+from training.data import load_images
+from training.layouts import Split
 
 FEATURE_METRICS = ("kid", "prdc")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to measure a checkpoint with.
+class SamplerPlan:
+    """What to measure a sampler with. Nothing is read before it is needed.
 
-    reference: training images (or their statistics `.npz`) for FID; of translators, the data folder with testA, testB.
-    unseen: samplers: real images that were not trained on, for KID, precision and recall.
-    images: samplers: generated images for FID.
-    feature_images: samplers: generated images for KID, precision and recall, against as many of the unseen.
+    reference: the training images, or their statistics `.npz`, for FID.
+    unseen: real images that were not trained on, for KID, precision and recall, and to find the failures.
+    images: generated images for FID.
+    feature_images: generated images for KID, precision and recall, against as many of the unseen.
     """
 
-    reference: Path
-    unseen: Path | None = None
+    reference: metrics.Images | Path
+    unseen: metrics.Images
     images: int = 10_000
     feature_images: int = 2_000
 
 
+@dataclass(frozen=True)
+class TranslatorPlan:
+    """What to measure a translator with: `data`, a folder with testA and testB."""
+
+    data: Path
+
+
+Plan = SamplerPlan | TranslatorPlan
 Progress = Callable[[str], None]
 
 
@@ -52,34 +64,35 @@ def measure(
         InputError: the plan does not fit the model.  WeightsUnavailable.
     """
     model = load(checkpoint)
-    if isinstance(model, Translator):
+    if isinstance(model, Translator) and isinstance(plan, TranslatorPlan):
         return measure_translator(model, plan, progress, extractor)
-    return measure_sampler(checkpoint, plan, progress, extractor)
+    if isinstance(model, Generator) and isinstance(plan, SamplerPlan):
+        return measure_sampler(checkpoint, plan, progress, extractor)
+    raise InputError(f"The plan is not one for {checkpoint.name}, which is of kind {model.metadata.kind}.")
 
 
 def measure_sampler(
-    checkpoint: Path, plan: Plan, progress: Progress, extractor: metrics.Extractor | None = None
+    checkpoint: Path, plan: SamplerPlan, progress: Progress, extractor: metrics.Extractor | None = None
 ) -> dict[str, Any]:
     """FID against the training images; KID, precision and recall against unseen ones."""
-    progress(f"FID of {plan.images:,} generated images")
-    result = metrics.score(Samples(checkpoint, plan.images), plan.reference, metrics=("fid",), extractor=extractor)
+    progress(f"features of {plan.images:,} generated images")
+    generated = metrics.features(Samples(checkpoint, plan.images), extractor=extractor)
+    progress("features of the training images")
+    result = metrics.score(generated, plan.reference, metrics=("fid",), extractor=extractor)
     found = {"fid": _entry(result, "fid", plan.reference.name)}
-    if plan.unseen is not None:
-        progress(f"KID, precision and recall of {plan.feature_images:,} generated images")
-        unseen = evenly(plan.unseen, plan.feature_images)
-        result = metrics.score(
-            Samples(checkpoint, plan.feature_images), unseen, metrics=FEATURE_METRICS, extractor=extractor
-        )
-        for name in ("kid", "precision", "recall"):
-            found[name] = _entry(result, name, plan.unseen.name)
+    progress(f"features of {plan.feature_images:,} unseen images")
+    few = generated.first(plan.feature_images)
+    result = metrics.score(few, evenly(plan.unseen, plan.feature_images), metrics=FEATURE_METRICS, extractor=extractor)
+    for name in ("kid", "precision", "recall"):
+        found[name] = _entry(result, name, plan.unseen.name)
     return found
 
 
 def measure_translator(
-    model: Translator, plan: Plan, progress: Progress, extractor: metrics.Extractor | None = None
+    model: Translator, plan: TranslatorPlan, progress: Progress, extractor: metrics.Extractor | None = None
 ) -> dict[str, Any]:
     """FID and KID of every direction on the test photos, and of the untouched photos beside them."""
-    photos = {side: metrics.open_images(plan.reference / f"test{side.upper()}") for side in "ab"}
+    photos = {side: metrics.open_images(plan.data / f"test{side.upper()}") for side in "ab"}
     real = {}
     for side in "ab":
         progress(f"features of test{side.upper()}")
@@ -98,12 +111,27 @@ def measure_translator(
     return found
 
 
-def evenly(source: Path, count: int) -> metrics.Images:
+def split_of(run: DCGANRun, split: Split) -> metrics.Images:
+    """A split of a run's data set, every image as the run reads it; read when its images are first asked for."""
+
+    @cache
+    def pixels() -> Pixels:
+        data, found = run.data, load_images(run.data.data, run.data.image_size, run.data.channels, split=split)
+        return found.pixels.numpy().repeat(3 // data.channels, axis=3)
+
+    name = f"{Path(run.data.data).name} {split}"
+    return metrics.Images(name, None, lambda: (partial(pixels().__getitem__, index) for index in range(len(pixels()))))
+
+
+def evenly(images: metrics.Images, count: int) -> metrics.Images:
     """`count` images of a set, evenly spaced over all of it, so that every class is among them; at most all."""
-    images = metrics.open_images(source)
-    loaders = list(images.loaders())
-    chosen = [loaders[index * len(loaders) // count] for index in range(count)] if count < len(loaders) else loaders
-    return metrics.Images(images.name, len(chosen), lambda: iter(chosen))
+
+    def chosen() -> Iterator[Callable[[], Pixels]]:
+        loaders = list(images.loaders())
+        wanted = min(count, len(loaders))
+        return (loaders[index * len(loaders) // wanted] for index in range(wanted))
+
+    return metrics.Images(images.name, None, chosen)
 
 
 def translations(model: Translator, photos: metrics.Images, direction: str) -> Iterator[Pixels]:
@@ -119,7 +147,7 @@ def translate(model: Translator, pixels: Pixels, direction: str) -> Pixels:
 
 
 def least_real(
-    checkpoint: Path, unseen: Path, count: int, worst: int, extractor: metrics.Extractor | None = None
+    checkpoint: Path, unseen: metrics.Images, count: int, worst: int, extractor: metrics.Extractor | None = None
 ) -> list[int]:
     """Seeds of the samples farthest from any real image, the farthest first: what the model does badly.
 

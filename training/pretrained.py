@@ -14,16 +14,16 @@ from typing import Any
 import metrics
 from models import InputError, load, save, with_metadata
 from models.loaded import Translator
-from training.config import RUNS, Run
+from training.config import RUNS, CycleGANRun, Run
 from training.flags import from_dict, merged
-from training.measure import Plan, measure
+from training.measure import Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
 
 RECIPES = Path(__file__).parent / "recipes"
 MAX_BYTES = 8_000_000
 
 HOW_TO_GET_DATA = (
-    "cifar10/train and cifar10/test hold one folder of images for each class (CIFAR-10), horse2zebra holds trainA, "
-    "trainB, testA and testB as the authors of CycleGAN give it out, MNIST what torchvision.datasets.MNIST downloads."
+    "cifar10 holds train and test, each with one folder of images for each class (or CIFAR-10's own files), MNIST "
+    "what torchvision.datasets.MNIST downloads, horse2zebra trainA, trainB, testA and testB as its authors give it out"
 )
 
 
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     parser.add_argument("--models", type=Path, default=Path("models/pretrained"), help="folder to ship to")
     parser.add_argument("--statistics", type=Path, help="statistics .npz of the training images, in place of them")
+    parser.add_argument("--reference-images", type=int, help="training images to compare with, in place of all")
     parser.add_argument("--images", type=int, default=50_000, help="generated images for FID")
     parser.add_argument("--feature-images", type=int, default=2_000, help="generated images for KID and the failures")
     parser.add_argument("--card-only", action="store_true", help="draw and write the cards of what is shipped")
@@ -53,7 +54,8 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
         if name not in names():
             raise InputError(f"There is no recipe {name!r}; there are {', '.join(names())}.", where="names")
         recipe = json.loads((RECIPES / f"{name}.json").read_text())
-        config, plan = _run_of(recipe, name, arguments), _plan_of(recipe, arguments)
+        config = _run_of(recipe, name, arguments)
+        plan = _plan_of(config, arguments)
         shipped = arguments.models / f"{name}.safetensors"
         if not arguments.card_only:
             folder = Path(config.output.out)
@@ -89,12 +91,14 @@ def _run_of(recipe: dict[str, Any], name: str, arguments: argparse.Namespace) ->
     return from_dict(kind, merged(recipe["run"], places), origin=f"{name}.json")
 
 
-def _plan_of(recipe: dict[str, Any], arguments: argparse.Namespace) -> Plan:
-    data = arguments.data / recipe["data"]
-    if recipe["kind"] == "cyclegan":
-        return Plan(reference=data)
-    return Plan(
-        arguments.statistics or data, arguments.data / recipe["unseen"], arguments.images, arguments.feature_images
+def _plan_of(run: Run, arguments: argparse.Namespace) -> Plan:
+    if isinstance(run, CycleGANRun):
+        return TranslatorPlan(Path(run.data.data))
+    reference = split_of(run, "train")
+    if arguments.reference_images:
+        reference = evenly(reference, arguments.reference_images)
+    return SamplerPlan(
+        arguments.statistics or reference, split_of(run, "test"), arguments.images, arguments.feature_images
     )
 
 

@@ -55,6 +55,19 @@ def test_images_are_read_once_whatever_is_asked(small: metrics.Extractor) -> Non
     assert len(loads) == 40
 
 
+def test_the_first_images_of_a_set_score_as_a_set_of_their_own(small: metrics.Extractor) -> None:
+    many, few = pictures(60), pictures(60)[:24]
+    first = metrics.features(many, extractor=small).first(24)
+    alone = metrics.features(few, extractor=small)
+    assert first.statistics.n == 24
+    assert first.statistics.extractor == "small"
+    assert metrics.score(first, pictures(40, 1), extractor=small)["fid"]["value"] == pytest.approx(
+        metrics.score(alone, pictures(40, 1), extractor=small)["fid"]["value"], rel=1e-9
+    )
+    with pytest.raises(InputError, match="statistics only"):
+        metrics.features(many, extractor=small, keep=False).first(24)
+
+
 def test_the_same_seed_gives_the_same_result_to_the_last_digit(small: metrics.Extractor) -> None:
     sets = [metrics.features(pictures(60, seed), extractor=small) for seed in (0, 1)]
     results = [metrics.score(*sets, metrics=("fid", "kid", "fid_infinity"), seed=seed) for seed in (5, 5, 6)]

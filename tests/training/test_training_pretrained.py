@@ -17,8 +17,7 @@ QUICK = {"kimg": 0.02, "batch": 4, "tick_kimg": 0.02, "sample_kimg": 0.02, "snap
 RECIPES = {
     "sampler": {
         "kind": "dcgan",
-        "data": "cifar10/train",
-        "unseen": "cifar10/test",
+        "data": "cifar10",
         "run": {
             "data": {"image_size": 16},
             "network": {"width": 4, "discriminator_width": 4, "latent_size": 8},
@@ -51,7 +50,7 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Names
     parser = argparse.ArgumentParser()
     pretrained.add_arguments(parser)
     places = ["--data", str(FIXTURES), "--runs", str(tmp_path / "runs"), "--models", str(tmp_path / "shipped")]
-    return parser.parse_args([*places, "--images", "24", "--feature-images", "20"])
+    return parser.parse_args([*places, "--images", "24", "--feature-images", "20", "--reference-images", "30"])
 
 
 def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: metrics.Extractor) -> None:
@@ -61,7 +60,9 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
     assert isinstance(sampler, models.Generator)
     assert isinstance(translator, models.Translator)
     assert set(sampler.metadata.metrics) == {"fid", "kid", "precision", "recall"}
-    assert sampler.metadata.metrics["fid"]["images"] == 24
+    fid = sampler.metadata.metrics["fid"]
+    assert (fid["images"], fid["reference"], fid["reference_images"]) == (24, "cifar10 train", 30)
+    assert sampler.metadata.metrics["kid"]["reference"] == "cifar10 test"
     assert {f"fid_{way}{rest}" for way in translator.directions for rest in ("", "_untouched")} <= set(
         translator.metadata.metrics
     )
