@@ -3,11 +3,13 @@
 (() => {
   const system = matchMedia("(prefers-color-scheme: dark)");
   let chosen = null;
-  try {
-    chosen = localStorage.getItem("theme");
-  } catch {
-    // Storage may be closed (private windows): then the system decides.
-  }
+  const read = () => {
+    try {
+      chosen = localStorage.getItem("theme");
+    } catch {
+      // Storage may be closed (private windows): then the system decides.
+    }
+  };
 
   const apply = () => {
     const theme = chosen ?? (system.matches ? "dark" : "light");
@@ -15,8 +17,13 @@
     document.getElementById("theme")?.setAttribute("aria-pressed", String(theme === "dark"));
   };
 
+  read();
   apply();
   system.addEventListener("change", apply);
+  // Chosen in another tab, or so shortly before this page that what it read first was the old choice.
+  addEventListener("storage", () => (read(), apply()));
+  // Back from the browser's cache of pages, which hears of no storage.
+  addEventListener("pageshow", () => (read(), apply()));
   document.addEventListener("DOMContentLoaded", () => {
     apply();
     document.getElementById("theme").addEventListener("click", () => {

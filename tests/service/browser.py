@@ -42,11 +42,24 @@ class Page:
     def js(self, expression: str) -> object:
         return self.driver.execute_script(f"return {expression}")
 
-    def until(self, expression: str) -> None:
-        WebDriverWait(self.driver, 30).until(lambda _: self.js(expression), expression)
+    def until(self, expression: str, *arguments: object) -> None:
+        """Waits; what the page does comes when it comes, so tests wait for it and never look just once."""
+        script = f"return Boolean({expression})"
+        WebDriverWait(self.driver, 60, 0.1).until(lambda _: self.driver.execute_script(script, *arguments), expression)
+
+    def says(self, selector: str, text: str) -> None:
+        """Waits until an element is shown whose text holds this one."""
+        element = "document.querySelector(arguments[0])"
+        self.until(f"{element}?.checkVisibility() && {element}.textContent.includes(arguments[1])", selector, text)
+
+    def gone(self, selector: str) -> None:
+        """Waits until an element is not to be seen."""
+        self.until("!document.querySelector(arguments[0])?.checkVisibility()", selector)
 
     def pixels(self, selector: str) -> np.ndarray:
         """uint8 [h, w, 3] of an image or a canvas, as the browser shows it."""
+        picture = "document.querySelector(arguments[0])"
+        self.until(f"{picture}.getContext || ({picture}.complete && {picture}.naturalWidth > 0)", selector)
         size, data = self.driver.execute_script(
             """
             const source = document.querySelector(arguments[0]);
