@@ -49,7 +49,11 @@ def compile_network(
         warnings.simplefilter("ignore")  # of torch's tracer, which OpenVINO reads from
         traced = torch.jit.trace(network, examples, check_trace=False)
         model = openvino.convert_model(traced, input=[[-1, *tensor.shape[1:]] for tensor in examples])
-    options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    options = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,  # it would tie the caller's thread, in every process to the same cores
+    }
     compiled = openvino.Core().compile_model(model, "CPU", options)
     chosen = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
     if chosen != _HINTS[precision]:  # without a word it takes float32 where the CPU has nothing better

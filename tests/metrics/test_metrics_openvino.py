@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,32 @@ def test_a_compiled_network_computes_the_same_for_any_batch(paired: Paired) -> N
         assert found.dtype == torch.float32
         torch.testing.assert_close(found, paired(*inputs(n)), rtol=1e-5, atol=1e-5)
     assert all(torch.equal(found, copy) for found, copy in kept), "a later call wrote into an earlier result"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells which cores a thread may use")
+def test_the_caller_is_not_tied_to_a_core(paired: Paired, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO pins its threads while they compute, the caller's among them, unless told not to: several workers of a
+    service would all sit on the first core."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    network = nn.Sequential(*(nn.Conv2d(32, 32, 3, padding=1) for _ in range(4))).eval()
+    images = torch.zeros(4, 32, 64, 64)
+    run = metrics.compile_openvino(network, images)
+    caller, allowed, done = threading.get_native_id(), os.sched_getaffinity(0), threading.Event()
+    seen = set()
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.add(frozenset(os.sched_getaffinity(caller)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        for _ in range(20):
+            run(images)
+    finally:
+        done.set()
+        watcher.join()
+    assert seen == {frozenset(allowed)}
 
 
 def test_inputs_need_not_be_contiguous(paired: Paired) -> None:
