@@ -17,6 +17,7 @@ import numpy as np
 import models
 from models.errors import InputError
 from models.images import Pixels
+from service import png
 from service.errors import NotAcceptableError
 from service.schemas import ImageFormat
 
@@ -102,7 +103,9 @@ def encode(
     icc: bytes | None = None,
 ) -> bytes:
     """One image file. PNGs are compressed lightly: at 64 px, zlib's usual level takes as long as the network."""
-    return models.encode(pixels, kind, quality=quality, compression=1, text=text, icc=icc)
+    if kind == "png":
+        return png.encode(pixels, text, icc)
+    return models.encode(pixels, kind, quality=quality, icc=icc)
 
 
 def files(

@@ -87,9 +87,7 @@ def make_plan(served: Served, request: SampleRequest) -> Plan:
         latents = models.draw(seeds, network.latent_size, truncation=request.truncation)
     labels = request.classes if request.classes is not None or seeds is None else default_classes(network, seeds)
     classes = class_weights(network, labels, count)
-    rows = Latents(latents, classes)
-    served.unit.check(rows)  # type: ignore[union-attr]
-    return Plan(served, rows, seeds, request.truncation)
+    return Plan(served, Latents(latents, classes), seeds, request.truncation)
 
 
 def _count(request: SampleRequest) -> int:
