@@ -18,7 +18,7 @@ from models.images import Pixels
 from training.config import Machine, Optimizer, Pace
 from training.draws import Draws, generator_of
 from training.ema import Average
-from training.norms import channels_last
+from training.layers import replace_slow_layers
 from training.pool import ImagePool
 
 Scalars = dict[str, Tensor]
@@ -133,7 +133,9 @@ class Stage:
     def place(self, network: nn.Module) -> nn.Module:
         """Moves a fresh network here, in the memory layout that is fastest here."""
         network = network.to(self.device)
-        return channels_last(network) if self.channels_last else network
+        if not self.channels_last:
+            return network
+        return replace_slow_layers(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def synced(self, network: nn.Module) -> nn.Module:
         """The network to call where its weights are to be trained: gradients are averaged over all processes."""

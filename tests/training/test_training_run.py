@@ -1,5 +1,6 @@
 """A run, from the first image to the last: what it computes, writes and says."""
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -16,7 +17,7 @@ from training.build import build
 from training.config import Machine, Pace
 from training.ema import Average, standing_statistics
 from training.game import Moment, set_rates, stage
-from training.norms import SampleNorm
+from training.layers import ReflectionPad, SampleNorm, replace_slow_layers
 from training.pool import ImagePool
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -143,6 +144,27 @@ def test_sample_norm_is_instance_norm():
     expected = torch.nn.InstanceNorm2d(5)(images)
     torch.testing.assert_close(SampleNorm(1e-5)(images), expected, rtol=1e-5, atol=1e-5)
     assert SampleNorm(1e-5)(images).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_reflection_pad_moves_values_in_their_own_precision():
+    """Torch's under autocast gives the same values, as float32."""
+    images = torch.randn(2, 3, 6, 6).to(memory_format=torch.channels_last).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        ours, torchs = ReflectionPad((2, 1, 3, 0))(images), torch.nn.ReflectionPad2d((2, 1, 3, 0))(images)
+    assert ours.dtype == torch.bfloat16
+    assert torch.equal(ours.float(), torchs.float())
+
+
+def test_faster_layers_leave_a_network_what_it_is():
+    torch.manual_seed(0)
+    plain = models.build_generator(models.ResNetConfig(width=4, blocks=1))
+    faster = replace_slow_layers(copy.deepcopy(plain))
+    kinds = {type(layer) for layer in faster.modules()}
+    assert {SampleNorm, ReflectionPad} <= kinds
+    assert not {torch.nn.InstanceNorm2d, torch.nn.ReflectionPad2d} & kinds
+    assert faster.state_dict().keys() == plain.state_dict().keys()
+    images = torch.randn(2, 3, 16, 16)
+    torch.testing.assert_close(faster(images), plain(images), rtol=1e-4, atol=1e-5)
 
 
 def test_rates_fall_linearly_over_the_decay(sampler):

@@ -1,8 +1,8 @@
-"""Instance norm for the channels-last layout on a CPU."""
+"""Layers that give what torch's own give, and are faster in training: no detours to another layout or precision."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
+from torch.nn.functional import batch_norm, pad
 
 
 class SampleNorm(nn.Module):
@@ -24,10 +24,26 @@ class SampleNorm(nn.Module):
         return torch.cat([batch_norm(image, None, None, training=True, eps=self.eps) for image in images.split(1)])
 
 
-def channels_last(network: nn.Module) -> nn.Module:
-    """Puts a network's weights into channels-last layout, and `SampleNorm` in place of its plain instance norms.
+class ReflectionPad(nn.Module):
+    """`nn.ReflectionPad2d` in the precision that images come in: [n, c, h, w] -> [n, c, h + top + bottom, ...].
 
-    Neither has an effect on names or values in the state dictionary, so checkpoints are the same either way.
+    On a CPU, autocast takes bf16 images to float32 for it, and the convolution after it takes them back: two copies
+    and twice the memory, for values that are only moved.
+    """
+
+    def __init__(self, padding: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.padding = padding
+
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.autocast(images.device.type, enabled=False):
+            return pad(images, self.padding, mode="reflect")
+
+
+def replace_slow_layers(network: nn.Module) -> nn.Module:
+    """Puts the layers above in place of torch's, for weights in channels-last layout.
+
+    Names and values in the state dictionary are not touched, so checkpoints are the same either way.
 
     Args:
         network: changed in place. Instance norms with weights or running statistics stay as they are.
@@ -38,4 +54,6 @@ def channels_last(network: nn.Module) -> nn.Module:
         for name, layer in parent.named_children():
             if type(layer) is nn.InstanceNorm2d and not layer.affine and not layer.track_running_stats:
                 setattr(parent, name, SampleNorm(layer.eps))
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            elif type(layer) is nn.ReflectionPad2d:
+                setattr(parent, name, ReflectionPad(layer.padding))
+    return network
