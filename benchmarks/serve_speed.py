@@ -1,13 +1,14 @@
 """How fast the service answers, side by side with the same model behind other servers, in one run.
 
-    python -m benchmarks.serve_speed            some 6 minutes on 2 cores; prints tables and one JSON line
-    python -m benchmarks.serve_speed --quick    a minute, for a look
+    python -m benchmarks.serve_speed                    some 8 minutes on 2 cores; prints tables and one JSON line
+    python -m benchmarks.serve_speed --quick            3 minutes, for a look
+    python -m benchmarks.serve_speed --part translate   one part: sample, n16, translate or error
 
 Measured over HTTP, by a client that costs little (load.py): /v1/sample with n = 1 (DCGAN 64 px, width 64, PNG) for 1,
 16 and 32 clients; a lone client's latency before and right after a burst of 64; n = 16 against the raw forward pass
-plus encoding; /v1/translate at 256 px (ResNet, 9 blocks, width 64) against the raw engines. Networks have random
-weights: speed does not depend on them. The pixel error of reduced precision is that of shipped models, where there
-are some.
+plus encoding; /v1/translate at 256 px (ResNet, 9 blocks, width 64) against the raw engines, torch,
+ONNX Runtime and OpenVINO. Networks have random weights: speed does not depend on them. The pixel error is that of the
+shipped models.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -28,11 +30,16 @@ import requests
 import torch
 from PIL import Image
 
+import metrics
 import models
 from benchmarks.load import Figures, Target, measure
-from service.network import prepare
+from service import encoders
+from service.network import Precision, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+# What this processor has instructions for: elsewhere bfloat16 is emulated, and many times slower.
+NATIVE = PRECISIONS if torch.cpu._is_avx512_bf16_supported() else PRECISIONS[:1]
 OURS = ("-m", "bentoml", "serve", "service.app:GanService", "--port")
 
 
@@ -73,11 +80,15 @@ def servers(folder: Path) -> list[Server]:
     seed = lambda index: json.dumps({"seed": index}).encode()  # noqa: E731
     seeds = lambda index: json.dumps({"seeds": [index]}).encode()  # noqa: E731
     batchable = ("-m", "bentoml", "serve", "benchmarks.serve_peers:Batchable", "--port")
+    half = {"GAN_PRECISION": "bfloat16"}
+    rounded = [
+        Server("ours, bfloat16", OURS, half),
+        Server("ours, bfloat16 unbatched", OURS, {**half, "GAN_MAX_BATCH": "1"}),
+    ]
     return [
+        *(rounded if "bfloat16" in NATIVE else []),
         Server("ours", OURS, {}),
         Server("ours, unbatched", OURS, {"GAN_MAX_BATCH": "1"}),
-        Server("ours, bfloat16", OURS, {"GAN_PRECISION": "bfloat16"}),
-        Server("ours, bfloat16 unbatched", OURS, {"GAN_PRECISION": "bfloat16", "GAN_MAX_BATCH": "1"}),
         Server("FastAPI", (*peers, "fastapi"), peer, "/sample", "/docs", seed),
         Server("LitServe", (*peers, "litserve"), peer, "/sample", "/health", seed),
         Server("BentoML batchable", batchable, peer, "/sample", "/readyz", seeds),
@@ -141,7 +152,7 @@ def sample_speed(folder: Path, seconds: float) -> dict[str, dict[str, Figures]]:
     return table
 
 
-def grid_speed(folder: Path, seconds: float, precision: str) -> dict[str, float]:
+def grid_speed(folder: Path, seconds: float, precision: Precision) -> dict[str, float]:
     """Images/s of n = 16 as a zip for 4 clients, and of the raw forward pass plus encoding, in this process."""
     body = lambda index: json.dumps({"model": "dcgan", "seed": 16 * index, "n": 16}).encode()  # noqa: E731
     with running(Server("ours", OURS, {"GAN_PRECISION": precision}), folder) as port:
@@ -150,12 +161,12 @@ def grid_speed(folder: Path, seconds: float, precision: str) -> dict[str, float]
         lone, four = measure(target, 1, seconds), measure(target, 4, seconds)
     network = models.load(folder / "dcgan.safetensors")
     assert isinstance(network, models.Generator)
-    network = prepare(network, precision)  # type: ignore[arg-type]
+    network = prepare(network, precision)
 
     def raw() -> None:
         pixels = models.to_uint8(network(models.draw(list(range(16)), network.latent_size)))
         for one in pixels:
-            models.encode(one, compression=1)
+            encoders.encode(one, "png")
 
     return {
         "served_1_client": 16 * lone.rate,
@@ -166,7 +177,7 @@ def grid_speed(folder: Path, seconds: float, precision: str) -> dict[str, float]
 
 
 def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
-    """Images/s at 256 px: served with 1 and 32 clients, and the engines alone; all cores each."""
+    """Images/s at 256 px: served with 1 and 32 clients, and the engines alone, one image after the other; all cores."""
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
@@ -174,7 +185,7 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
     file = models.encode(photo, "jpeg")
     form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + file + b"\r\n--b--\r\n"
     figures: dict[str, float] = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in NATIVE:
         environment = {"GAN_PRECISION": precision, "GAN_TRANSLATE_THREADS": str(cores)}
         with running(Server("ours", OURS, environment), folder) as port:
             target = Target(port, "/v1/translate", "multipart/form-data; boundary=b", lambda _: form)
@@ -185,11 +196,35 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
     plain = models.load(folder / "horse.safetensors")
     assert isinstance(plain, models.Translator)
     figures["raw torch eager"] = per_second(lambda: plain(images, "a_to_b"), seconds)
-    for precision in ("float32", "bfloat16"):
+    for precision in NATIVE:
         ready = prepare(models.load(folder / "horse.safetensors"), precision)  # type: ignore[type-var]
         inputs = images.contiguous(memory_format=torch.channels_last)
         figures[f"raw {precision}"] = per_second(lambda: ready(inputs, "a_to_b"), seconds)  # type: ignore  # noqa: B023
+    network = plain.module["a_to_b"]
+    last = plain.module.to(memory_format=torch.channels_last)["a_to_b"]  # type: ignore[call-overload]
+    with torch.inference_mode():
+        figures["raw torch channels-last"] = per_second(lambda: last(inputs), seconds)
+    onnx = onnx_session(network, images, folder / "horse.onnx", cores)
+    figures["raw ONNX Runtime float32"] = per_second(lambda: onnx(images), seconds)
+    for precision in NATIVE:
+        openvino = metrics.compile_openvino(network, images, precision)
+        figures[f"raw OpenVINO {precision}"] = per_second(lambda: openvino(images), seconds)  # noqa: B023
     return figures
+
+
+def onnx_session(
+    network: torch.nn.Module, example: torch.Tensor, file: Path, cores: int
+) -> Callable[[torch.Tensor], object]:
+    """The network in ONNX Runtime."""
+    import onnxruntime
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter
+        torch.onnx.export(network, (example,), file, input_names=["images"], dynamo=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores
+    session = onnxruntime.InferenceSession(file, options)
+    return lambda images: session.run(None, {"images": images.numpy()})
 
 
 def per_second(work: Callable[[], object], seconds: float) -> float:
@@ -202,9 +237,9 @@ def per_second(work: Callable[[], object], seconds: float) -> float:
     return count / (time.perf_counter() - start)
 
 
-def pixel_error(path: Path) -> dict[str, float]:
-    """bfloat16 against float32, in levels of 255: mean and largest difference."""
-    exact, rounded = models.load(path), prepare(models.load(path), "bfloat16")
+def pixel_error(path: Path, precision: Precision) -> dict[str, float]:
+    """As served, against torch's own layers in float32; levels of 255: mean and largest difference."""
+    exact, rounded = models.load(path), prepare(models.load(path), precision)  # type: ignore[type-var]
     if isinstance(exact, models.Generator):
         latents = models.draw(list(range(64)), exact.latent_size)
         classes = torch.arange(64) % len(exact.classes) if exact.classes else None
@@ -221,12 +256,11 @@ def verdicts(table: dict[str, dict[str, Figures]]) -> dict[str, float]:
     """The ratios that matter, each ours over theirs at 32 clients."""
     ours = table["ours"]
     busy = {name: rows["32"] for name, rows in table.items()}
-    half = {name: rows for name, rows in table.items() if name.startswith("ours, bfloat16")}
+    half = [rows["32"].rate for name, rows in table.items() if name.startswith("ours, bfloat16")]
     return {
         "throughput / own unbatched": busy["ours"].rate / busy["ours, unbatched"].rate,
         "p95 / own unbatched": busy["ours"].p95_ms / busy["ours, unbatched"].p95_ms,
-        "bfloat16: throughput / own unbatched": half["ours, bfloat16"]["32"].rate
-        / half["ours, bfloat16 unbatched"]["32"].rate,
+        **({"bfloat16: throughput / own unbatched": half[0] / half[1]} if half else {}),
         "throughput / FastAPI": busy["ours"].rate / busy["FastAPI"].rate,
         "throughput / LitServe": busy["ours"].rate / busy["LitServe"].rate,
         "throughput / BentoML batchable": busy["ours"].rate / busy["BentoML batchable"].rate,
@@ -236,22 +270,35 @@ def verdicts(table: dict[str, dict[str, Figures]]) -> dict[str, float]:
     }
 
 
+PARTS = ("sample", "n16", "translate", "error")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    seconds = 1.0 if parser.parse_args().quick else 5.0
+    parser.add_argument("--part", action="append", choices=PARTS, help="may be repeated; by default all")
+    arguments = parser.parse_args()
+    parts = arguments.part or PARTS
+    seconds = 1.0 if arguments.quick else 5.0
     torch.set_num_threads(1)
+    result: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_checkpoints(folder)
-        table = sample_speed(folder, seconds)
-        result: dict[str, object] = {"sample": {k: {c: vars(f) for c, f in v.items()} for k, v in table.items()}}
-        result["ratios"] = verdicts(table)
-        result["n16"] = {precision: grid_speed(folder, seconds, precision) for precision in ("float32", "bfloat16")}
-        result["translate"] = translate_speed(folder, 2 * seconds)
-    shipped = sorted((ROOT / "models" / "pretrained").glob("*.safetensors"))
-    result["bfloat16_error"] = {path.stem: pixel_error(path) for path in shipped}
-    for part in ("ratios", "n16", "translate", "bfloat16_error"):
+        if "sample" in parts:
+            table = sample_speed(folder, seconds)
+            result["sample"] = {k: {c: vars(f) for c, f in v.items()} for k, v in table.items()}
+            result["ratios"] = verdicts(table)
+        if "n16" in parts:
+            result["n16"] = {precision: grid_speed(folder, seconds, precision) for precision in NATIVE}
+        if "translate" in parts:
+            result["translate"] = translate_speed(folder, 2 * seconds)
+    if "error" in parts:
+        shipped = sorted((ROOT / "models" / "pretrained").glob("*.safetensors"))
+        result["error"] = {
+            f"{path.stem}, {precision}": pixel_error(path, precision) for path in shipped for precision in PRECISIONS
+        }
+    for part in result.keys() - {"sample"}:
         print(part, json.dumps(result[part], indent=2))
     print(json.dumps(result))
 
