@@ -60,9 +60,8 @@ class Edge:
                 MutableHeaders(scope=message)["X-Request-ID"] = ident
             await drain.send(message)
 
-        caller = "-"
         try:
-            caller, receive = self._admit(scope, headers, drain.receive)
+            receive = self._admit(scope, headers, drain.receive)
         except GanError as error:
             await error_response(error)(scope, drain.receive, send_with_id)
         else:
@@ -75,30 +74,30 @@ class Edge:
                 self._core.telemetry.in_progress.set(self._inside)
         finally:
             seconds = time.perf_counter() - started
-            self._record(scope, status, seconds, caller)
+            self._record(scope, status, seconds)
             if span is not None:
                 span.set_attribute("http.response.status_code", status)
                 span.end()
             current_span.reset(span_token)
             request_id.reset(token)
 
-    def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> tuple[str, Receive]:
-        """(caller's name, receive under the body limit), or a GanError for who may not pass."""
+    def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
+        """`receive` under the body limit, or a GanError for who may not pass; notes the caller's name in the scope."""
         core, settings = self._core, self._core.settings
         client = scope.get("client")
-        caller = client[0] if client else "-"
+        scope["gan.caller"] = client[0] if client else "-"
         if scope["path"].startswith("/v1/"):
-            caller = authenticate(core.keys, headers) or caller
-            core.rate.take(caller)
+            scope["gan.caller"] = authenticate(core.keys, headers) or scope["gan.caller"]
+            core.rate.take(scope["gan.caller"])
             if self._inside >= settings.max_requests:
                 raise OverloadError(f"{self._inside} requests are being answered already.", retry_after_s=1)
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media == _PICKLE:
             raise MediaTypeError("Pickles are not read: they can run code.", where="content-type")
         most = settings.body_mb if media == "multipart/form-data" else settings.json_mb
-        return caller, limited(receive, headers.get("content-length"), most * 2**20)
+        return limited(receive, headers.get("content-length"), most * 2**20)
 
-    def _record(self, scope: Scope, status: int, seconds: float, caller: str) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint = scope.get("gan.endpoint", "other")
         telemetry = self._core.telemetry
         telemetry.requests.labels(endpoint, str(status)).inc()
@@ -109,6 +108,6 @@ class Edge:
             "endpoint": endpoint,
             "status": status,
             "ms": round(seconds * 1000, 2),
-            "caller": caller,
+            "caller": scope.get("gan.caller", "-"),
         }
         _log.info("request", extra={"fields": fields})

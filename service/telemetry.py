@@ -12,6 +12,7 @@ Spans are exported where OTEL_EXPORTER_OTLP_ENDPOINT is set, and cost nothing el
 """
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import logging
@@ -180,10 +181,16 @@ class _Stdout(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         super().emit(record)
         if record.levelno >= logging.WARNING:
-            sys.stdout.flush()
+            _flush()
 
     def flush(self) -> None:
         """Called after every line by the base class."""
+
+
+def _flush() -> None:
+    """Lines that standard output cannot take (a broken pipe, a full disk) are lost, and the service goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
 
 
 async def flush_logs(every_s: float = 0.2) -> None:
@@ -191,9 +198,9 @@ async def flush_logs(every_s: float = 0.2) -> None:
     try:
         while True:
             await asyncio.sleep(every_s)
-            sys.stdout.flush()
+            _flush()
     finally:
-        sys.stdout.flush()
+        _flush()
 
 
 def set_up_logging(as_json: bool) -> None:

@@ -80,7 +80,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
     """Polls; fails the test when the condition does not come true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -182,7 +182,7 @@ class Turnstile:
         self.batches += 1
         self.reached.set()
         if threading.current_thread().name.startswith(self.guards) and not self._open.is_set():
-            assert self._turns.acquire(timeout=60)
+            assert self._turns.acquire(timeout=300)
         return self.inner.features(images)
 
     def let_one(self) -> None:

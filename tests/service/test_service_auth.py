@@ -1,7 +1,8 @@
 """API keys and rate limits."""
 
 import hashlib
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def test_a_file_without_digests_stops_the_start(tmp_path: Path, content: str) ->
         load_keys(Settings(api_keys_file=file))
 
 
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """The fields of every request's log line."""
+    found: list[dict[str, Any]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.fields)  # type: ignore[attr-defined,method-assign]
+    logging.getLogger("gan.access").addHandler(handler)
+    yield found
+    logging.getLogger("gan.access").removeHandler(handler)
+
+
 def test_a_bucket_empties_and_fills_again() -> None:
     now = 0.0
     limit = RateLimit(6, clock=lambda: now)
@@ -68,6 +80,22 @@ def test_past_the_rate_the_answer_is_429_with_retry_after(serve: Callable[..., A
     assert int(refused.headers["Retry-After"]) >= 1
     assert refused.json()["error"]["code"] == "rate_limited"
     assert requests.get(f"{url}/docs.json", timeout=60).status_code == 200
+
+
+def test_the_logs_name_the_caller_who_is_limited(
+    serve: Callable[..., Any], lines: list[dict[str, Any]], wait_until: Callable[..., None]
+) -> None:
+    entry = f"alice:{hashlib.sha256(b'open sesame').hexdigest()}"
+    url = serve(rate_per_minute=1, api_keys=(entry,)).url
+    for key in ("open sesame", "open sesame", "guessed"):
+        requests.get(f"{url}/v1/models", headers={"X-API-Key": key}, timeout=60)
+    wait_until(
+        lambda: (
+            sorted((line["status"], line["caller"]) for line in lines)
+            == [(200, "alice"), (401, "127.0.0.1"), (429, "alice")]
+        ),
+        "three lines",
+    )
 
 
 @pytest.mark.parametrize(

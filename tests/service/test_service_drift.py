@@ -187,7 +187,7 @@ def test_a_service_publishes_it_when_asked_to(serve: Callable[..., Any], mean_co
     train = requests.post(f"{loud.url}/v1/sample", json={"model": "tiny", "n": 64, "output": "zip"}, timeout=60)
     files = {"images": ("train.zip", train.content)}
     assert requests.post(f"{loud.url}/v1/references", data={"name": "train"}, files=files, timeout=60).ok
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while 'gan_drift{metric="fid",model="tiny",reference="train"}' not in (
         text := requests.get(f"{loud.url}/metrics", timeout=60).text
     ):

@@ -25,7 +25,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     run = SamplerRun.__call__
 
     def wait(self: SamplerRun, key: Any, items: Sequence[Any]) -> Any:
-        assert go.wait(30)
+        assert go.wait(300)
         return run(self, key, items)
 
     monkeypatch.setattr(SamplerRun, "__call__", wait)

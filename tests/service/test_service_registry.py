@@ -30,7 +30,7 @@ async def registry(folder: Path, **settings: Any) -> AsyncIterator[Registry]:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 500))  # type: ignore[arg-type]
 
 
 def put(folder: Path, name: str, save: Save, **options: Any) -> Path:

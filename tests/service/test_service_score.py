@@ -245,7 +245,7 @@ def test_busy_is_answered_at_once_and_serving_goes_on(serve: Serve, turnstile: A
     first: list[requests.Response] = []
     thread = threading.Thread(target=lambda: first.append(requests.post(f"{url}/v1/score", json=SETS, timeout=60)))
     thread.start()
-    assert turnstile.reached.wait(30)
+    assert turnstile.reached.wait(300)
     busy = requests.post(f"{url}/v1/score", json=SETS, timeout=60)
     assert busy.status_code == 503
     assert int(busy.headers["Retry-After"]) >= 1
@@ -277,7 +277,7 @@ def test_work_stops_when_the_client_leaves(serve: Serve, turnstile: Any, wait_un
     )
     with contextlib.closing(socket.create_connection((host, int(port)), timeout=60)) as connection:
         connection.sendall(head.encode() + body)
-        assert turnstile.reached.wait(60)
+        assert turnstile.reached.wait(300)
     wait_until(lambda: answered(local) == 1, "the request's end")
     turn(local)
     turnstile.let_all()

@@ -1,8 +1,11 @@
 """Metrics, logs and traces."""
 
 import asyncio
+import io
 import json
+import logging
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from service.core import Core
 from service.routes import standalone
 from service.settings import Settings
+from service.telemetry import flush_logs, set_up_logging
 
 
 def test_the_real_service_shows_its_own_metrics(server: str) -> None:
@@ -62,6 +66,31 @@ def test_every_request_is_one_json_line(
     assert (mine["method"], mine["path"], mine["endpoint"], mine["status"]) == ("POST", "/v1/sample", "sample", 200)
     assert mine["ms"] > 0
     assert lines["wrong"]["status"] == 400
+
+
+def test_a_broken_standard_output_costs_lines_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(io.StringIO):
+        flushes = 0
+
+        def flush(self) -> None:
+            self.flushes += 1
+            raise BrokenPipeError
+
+    async def test() -> None:
+        flushing = asyncio.create_task(flush_logs(0))
+        while output.flushes < 5:
+            await asyncio.sleep(0)
+        assert not flushing.done()
+        flushing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await flushing
+
+    output = Broken()
+    monkeypatch.setattr(sys, "stdout", output)
+    set_up_logging(True)
+    logging.getLogger("gan").warning("nobody reads this")
+    assert output.flushes > 0
+    asyncio.run(test())
 
 
 def test_a_trace_runs_through_queue_batch_and_forward(checkpoints: Path, tmp_path: Path) -> None:
