@@ -1,5 +1,4 @@
-"""The loss laboratory holds what its picture shows. The runs here are cut short; the bounds on them were met
-with room to spare by each of the first five seeds."""
+"""The loss laboratory holds what its picture shows. Most runs here are cut short, and bounds leave room."""
 
 import math
 from dataclasses import replace
