@@ -12,20 +12,22 @@ import torch
 
 from models.errors import InputError, NotFoundError, OverloadError
 from service.engine import Engine, Latents, Sampler
+from service.gate import Verdict
 from service.registry import Registry
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.translator import Translator
+from service.versions import Served
 
 Save = Callable[..., Path]
 
 
 @asynccontextmanager
-async def registry(folder: Path, **settings: Any) -> AsyncIterator[Registry]:
+async def registry(folder: Path, gate: Any = None, **settings: Any) -> AsyncIterator[Registry]:
     telemetry = Telemetry()
     made = Settings(models=(folder,), **settings)
     engine = Engine(made, telemetry)
-    yield Registry(made, engine, telemetry)
+    yield Registry(made, engine, telemetry, gate)
     engine.close()
 
 
@@ -144,6 +146,38 @@ def test_ready_means_that_every_configured_model_is_loaded(tmp_path: Path, save_
             await other.refresh()
             assert not other.ready
             assert "no such folder" in other.refusals[0].reason
+
+    run(test)
+
+
+class Lenient:
+    """A gate that lets everything through, and notes whether the service was ready when it was asked."""
+
+    def __init__(self) -> None:
+        self.registry: Registry | None = None
+        self.ready: list[bool] = []
+
+    async def ask(self, new: Served, old: Served) -> Verdict:
+        assert self.registry is not None
+        self.ready.append(self.registry.ready)
+        return Verdict("passed", new.id, new.digest, old.id, 0.0, "fine.")
+
+    def drop_all_but(self, pairs: set[tuple[str, str]]) -> None:
+        assert len(pairs) == 1
+
+
+def test_the_service_is_not_ready_before_names_lead_to_versions(tmp_path: Path, save_sampler: Save) -> None:
+    put(tmp_path, "cats@1.safetensors", save_sampler)
+    put(tmp_path, "cats@2.safetensors", save_sampler, seed=2)
+    gate = Lenient()
+
+    async def test() -> None:
+        async with registry(tmp_path, gate) as one:
+            gate.registry = one
+            await one.refresh()
+            assert gate.ready == [False]
+            assert one.ready
+            assert one.get("cats", Sampler).version == "2"
 
     run(test)
 
