@@ -181,7 +181,7 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
     cores = os.cpu_count() or 1
     torch.set_num_threads(cores)
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    photo = np.asarray(Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC))
+    photo = np.array(Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC))
     file = models.encode(photo, "jpeg")
     form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + file + b"\r\n--b--\r\n"
     figures: dict[str, float] = {}
