@@ -61,9 +61,10 @@ def test_a_patch_sees_70_pixels() -> None:
 
 
 def test_spectral_norm_bounds_the_slope() -> None:
+    torch.manual_seed(0)  # two largest singular values that lie close together take many power iterations to part
     discriminator = models.build_discriminator(DCGANDiscriminatorConfig(image_size=16, width=4, norm="spectral"))
     models.initialize(discriminator)
-    for _ in range(50):  # power iterations
+    for _ in range(400):  # power iterations
         discriminator(torch.randn(2, 3, 16, 16))
     for layer in discriminator.modules():
         if isinstance(layer, torch.nn.Conv2d) and parametrize.is_parametrized(layer):
