@@ -14,7 +14,7 @@ from models.architectures import (
     kind_of,
 )
 from models.checkpoint import load, read_metadata, save, with_metadata
-from models.cyclegan import PatchGANConfig, ResNetConfig
+from models.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
 from models.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.errors import (
     BrokenImageError,
@@ -77,6 +77,7 @@ __all__ = [
     "PatchGANConfig",
     "Pixels",
     "ResNetConfig",
+    "SampleNorm",
     "SamplerConfig",
     "Translator",
     "WeightsUnavailable",
@@ -107,5 +108,6 @@ __all__ = [
     "to_rgb",
     "to_uint8",
     "upright",
+    "use_sample_norms",
     "with_metadata",
 ]

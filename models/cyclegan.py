@@ -139,3 +139,26 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(images)[-1])
+
+
+class SampleNorm(nn.InstanceNorm2d):
+    """`nn.InstanceNorm2d` without weights or running statistics, one image at a time: [n, c, h, w] -> the same.
+
+    Batch norm of a single image is instance norm, and torch's batch norm keeps the channels-last layout where its
+    instance norm goes through a copy to the other layout and back, forwards and backwards: 30% of CycleGAN's step.
+    """
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        norms = [nn.functional.batch_norm(image, None, None, training=True, eps=self.eps) for image in images.split(1)]
+        return torch.cat(norms) if len(norms) > 1 else norms[0]
+
+
+def use_sample_norms(network: nn.Module) -> None:
+    """Puts `SampleNorm` in place of instance norms, in place; those with weights or running statistics stay.
+
+    Neither has anything in the state dictionary, so checkpoints are the same either way.
+    """
+    for parent in list(network.modules()):
+        for name, layer in parent.named_children():
+            if type(layer) is nn.InstanceNorm2d and not layer.affine and not layer.track_running_stats:
+                setattr(parent, name, SampleNorm(layer.num_features, eps=layer.eps))

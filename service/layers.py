@@ -11,6 +11,8 @@ Winograd's weights take four times the memory, and in bfloat16 its sums would lo
 import torch
 from torch import nn
 
+from models import use_sample_norms
+
 _TILE = 4  # pixels of the output that are computed together, along each side
 _WIDE = 64  # channels from which on the products outweigh the transforms
 
@@ -28,14 +30,6 @@ _WEIGHT = (
     torch.tensor([[6.0, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64) / 24
 )  # G
 _OUTPUT = torch.tensor([[1.0, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])  # A^T
-
-
-class InstanceNorm(nn.InstanceNorm2d):
-    """`nn.InstanceNorm2d` without weights or running statistics; [n, c, h, w] -> the same."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        norms = [nn.functional.batch_norm(image[None], None, None, training=True, eps=self.eps) for image in images]
-        return torch.cat(norms) if len(norms) > 1 else norms[0]
 
 
 class Winograd(nn.Module):
@@ -76,16 +70,17 @@ class Winograd(nn.Module):
 
 
 def quicken(module: nn.Module, *, exact: bool) -> None:
-    """Puts the layers of this file in place of torch's, in place.
+    """Puts the layers named above in place of torch's, in place.
 
     Args:
         exact: the network computes in float32.
     """
+    use_sample_norms(module)
+    if not exact:
+        return
     for part in list(module.modules()):
         for name, layer in list(part.named_children()):
-            if type(layer) is nn.InstanceNorm2d and not layer.affine and not layer.track_running_stats:
-                setattr(part, name, InstanceNorm(layer.num_features, eps=layer.eps))
-            elif exact and isinstance(layer, nn.Conv2d) and _suits_winograd(layer):
+            if isinstance(layer, nn.Conv2d) and _suits_winograd(layer):
                 setattr(part, name, Winograd(layer))
 
 

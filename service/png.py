@@ -1,7 +1,8 @@
-"""PNG (RFC 2083) written quickly: a third of the time of Pillow's lightest setting, for files of the same size.
+"""PNG (RFC 2083) written quickly: a third of the time of Pillow's lightest setting.
 
-Pillow tries five filters on every row. One filter for all rows does as well on pictures, and then zlib has little to
-find but runs: its run-length strategy takes half the time of its level 1.
+Pillow tries five filters on every row. One filter for all rows does nearly as well on pictures (files came out a little
+smaller at 64 and 256 px, a seventh larger at 32 px), and then zlib has little to find but runs: its run-length strategy
+takes half the time of its level 1.
 """
 
 import struct

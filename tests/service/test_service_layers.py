@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import models
-from service.layers import InstanceNorm, Winograd, quicken
+from service.layers import Winograd, quicken
 
 
 def channels_last(*shape: int) -> torch.Tensor:
@@ -28,13 +28,13 @@ def test_winograd_is_the_convolution(size: tuple[int, int], bias: bool) -> None:
 def test_instance_norm_is_torchs() -> None:
     images = channels_last(3, 8, 9, 6) * 4 + 2
     expected = nn.InstanceNorm2d(8, eps=1e-3)(images.double())
-    torch.testing.assert_close(InstanceNorm(8, eps=1e-3)(images).double(), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(models.SampleNorm(8, eps=1e-3)(images).double(), expected, rtol=0, atol=1e-5)
 
 
 @torch.inference_mode()
 def test_an_image_does_not_depend_on_its_neighbours() -> None:
     images = channels_last(4, 64, 14, 11)
-    for layer in (Winograd(nn.Conv2d(64, 64, 3)), InstanceNorm(64)):
+    for layer in (Winograd(nn.Conv2d(64, 64, 3)), models.SampleNorm(64)):
         alone = torch.cat([layer(image[None]) for image in images])
         assert torch.equal(layer(images), alone)
 

@@ -17,7 +17,7 @@ from training.build import build
 from training.config import Machine, Pace
 from training.ema import Average, standing_statistics
 from training.game import Moment, set_rates, stage
-from training.layers import ReflectionPad, SampleNorm, replace_slow_layers
+from training.layers import ReflectionPad, replace_slow_layers
 from training.pool import ImagePool
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -142,8 +142,8 @@ def test_perceptual_terms_train_both_games(sampler, translator, stepped, monkeyp
 def test_sample_norm_is_instance_norm():
     images = torch.randn(3, 5, 8, 8).to(memory_format=torch.channels_last)
     expected = torch.nn.InstanceNorm2d(5)(images)
-    torch.testing.assert_close(SampleNorm(1e-5)(images), expected, rtol=1e-5, atol=1e-5)
-    assert SampleNorm(1e-5)(images).is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(models.SampleNorm(5, eps=1e-5)(images), expected, rtol=1e-5, atol=1e-5)
+    assert models.SampleNorm(5, eps=1e-5)(images).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_reflection_pad_moves_values_in_their_own_precision():
@@ -160,7 +160,7 @@ def test_faster_layers_leave_a_network_what_it_is():
     plain = models.build_generator(models.ResNetConfig(width=4, blocks=1))
     faster = replace_slow_layers(copy.deepcopy(plain))
     kinds = {type(layer) for layer in faster.modules()}
-    assert {SampleNorm, ReflectionPad} <= kinds
+    assert {models.SampleNorm, ReflectionPad} <= kinds
     assert not {torch.nn.InstanceNorm2d, torch.nn.ReflectionPad2d} & kinds
     assert faster.state_dict().keys() == plain.state_dict().keys()
     images = torch.randn(2, 3, 16, 16)
