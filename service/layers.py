@@ -4,9 +4,13 @@
                    and batch norm of a single image is instance norm
     Winograd       3 x 3 convolutions by F(4 x 4, 3 x 3) of Lavin and Gray 2016 (arXiv:1509.09308, section 4.3):
                    36 products for 16 pixels, where the definition takes 144
+    Projection     DCGAN's first layer, a transposed convolution of one pixel, is a matrix product
+    Overlap        a transposed convolution of few pixels with many channels: a matrix product, whose patches are summed
 
 Winograd's weights take four times the memory, and in bfloat16 its sums would lose too many digits.
 """
+
+import itertools
 
 import torch
 from torch import nn
@@ -15,6 +19,8 @@ from models import use_sample_norms
 
 _TILE = 4  # pixels of the output that are computed together, along each side
 _WIDE = 64  # channels from which on the products outweigh the transforms
+_DEEP = 512  # channels from which on the product outweighs the sum of its patches
+_TOGETHER = 8  # images in one product in bfloat16
 
 _INPUT = torch.tensor(
     [
@@ -48,8 +54,7 @@ class Winograd(nn.Module):
         weight = torch.einsum("pk,oikl,ql->pqio", _WEIGHT, conv.weight.detach().double(), _WEIGHT)
         self.channels = conv.out_channels
         self.register_buffer("weight", weight.flatten(0, 1).float().contiguous())
-        bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-        self.register_buffer("bias", bias)
+        self.register_buffer("bias", _bias(conv))
         self.register_buffer("before", torch.kron(_INPUT, _INPUT))
         self.register_buffer("after", torch.kron(_OUTPUT, _OUTPUT))
 
@@ -69,21 +74,93 @@ class Winograd(nn.Module):
         return outputs.permute(2, 0, 3, 1, 4).reshape(down * _TILE, across * _TILE, self.channels) + self.bias
 
 
-def quicken(module: nn.Module, *, exact: bool) -> None:
-    """Puts the layers named above in place of torch's, in place.
+class Projection(nn.Module):
+    """`nn.ConvTranspose2d` of one pixel: [n, c, 1, 1] -> [n, c', k, k] for kernels of k x k."""
+
+    weight: torch.Tensor  # [c, k k c']
+    bias: torch.Tensor  # [k k c']
+
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
+        super().__init__()
+        self.side, self.channels = conv.kernel_size[0], conv.out_channels
+        self.register_buffer("weight", _product_weight(conv))
+        self.register_buffer("bias", _bias(conv).repeat(self.side**2))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        rows = pixels.flatten(1)
+        # a single row would be multiplied by another kernel, which sums in another order than that for several
+        several = rows if len(rows) > 1 else rows.expand(2, -1)
+        patches = torch.addmm(self.bias, several, self.weight)[: len(rows)]
+        return patches.view(-1, self.side, self.side, self.channels).permute(0, 3, 1, 2)
+
+
+class Overlap(nn.Module):
+    """`nn.ConvTranspose2d` of 4 x 4 pixels with stride 2 and padding 1: [n, c, h, w] -> [n, c', 2 h, 2 w].
 
     Args:
-        exact: the network computes in float32.
+        together: images in one matrix product, filled up where there are fewer; 0 for as many as come. bfloat16 needs
+            it: there, products of different sizes sum in different orders.
+    """
+
+    weight: torch.Tensor  # [c, 4 4 c']
+    bias: torch.Tensor  # [c']
+
+    def __init__(self, conv: nn.ConvTranspose2d, together: int = 0) -> None:
+        super().__init__()
+        self.channels, self.together = conv.out_channels, together
+        self.register_buffer("weight", _product_weight(conv))
+        self.register_buffer("bias", _bias(conv))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if not self.together:
+            return self._product(images)
+        filled = nn.functional.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % self.together))
+        return torch.cat([self._product(part) for part in filled.split(self.together)])[: len(images)]
+
+    def _product(self, images: torch.Tensor) -> torch.Tensor:
+        n, channels, height, width = images.shape
+        patches = images.permute(0, 2, 3, 1).reshape(-1, channels) @ self.weight
+        # of pixel (i, j), the value of row 2 a + p and column 2 b + q goes to row 2 (i + a) + p, column 2 (j + b) + q
+        patches = patches.view(n, height, width, 2, 2, 2, 2, self.channels)  # [n, i, j, a, p, b, q, c']
+        sums = patches.new_zeros(n, height + 1, 2, width + 1, 2, self.channels)
+        for a, b in itertools.product((0, 1), repeat=2):
+            sums[:, a : a + height, :, b : b + width] += patches[:, :, :, a, :, b].transpose(2, 3)
+        pixels = sums.view(n, 2 * height + 2, 2 * width + 2, self.channels)[:, 1:-1, 1:-1] + self.bias
+        return pixels.permute(0, 3, 1, 2)
+
+
+def _product_weight(conv: nn.ConvTranspose2d) -> torch.Tensor:
+    """[c, c', k, k] -> [c, k k c']"""
+    return conv.weight.detach().permute(0, 2, 3, 1).flatten(1).contiguous()
+
+
+def _bias(conv: nn.Conv2d | nn.ConvTranspose2d) -> torch.Tensor:
+    return torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
+
+
+def quicken(module: nn.Module, *, exact: bool) -> None:
+    """Puts the layers named above in place of torch's, in place, where they are faster.
+
+    Args:
+        exact: the network computes in float32, not in bfloat16.
     """
     use_sample_norms(module)
-    if not exact:
-        return
     for part in list(module.modules()):
         for name, layer in list(part.named_children()):
-            if isinstance(layer, nn.Conv2d) and _suits_winograd(layer):
-                setattr(part, name, Winograd(layer))
+            setattr(part, name, _faster(layer, exact))
 
 
-def _suits_winograd(conv: nn.Conv2d) -> bool:
-    plain = (conv.kernel_size, conv.stride, conv.dilation, conv.padding) == ((3, 3), (1, 1), (1, 1), (0, 0))
-    return plain and conv.groups == 1 and min(conv.in_channels, conv.out_channels) >= _WIDE
+def _faster(layer: nn.Module, exact: bool) -> nn.Module:
+    """What computes the same sooner, or the layer itself."""
+    if isinstance(layer, nn.ConvTranspose2d) and (layer.dilation, layer.groups) == ((1, 1), 1):
+        shape = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding)
+        if shape == ((4, 4), (1, 1), (0, 0), (0, 0)):  # of DCGAN's, which sees one pixel; no other network has one
+            return Projection(layer)
+        if shape == ((4, 4), (2, 2), (1, 1), (0, 0)) and layer.in_channels >= _DEEP:
+            return Overlap(layer, together=0 if exact else _TOGETHER)
+    if isinstance(layer, nn.Conv2d) and exact:
+        shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        wide = min(layer.in_channels, layer.out_channels) >= _WIDE
+        if shape == ((3, 3), (1, 1), (0, 0), (1, 1)) and layer.groups == 1 and wide:
+            return Winograd(layer)
+    return layer

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import models
-from service.layers import Winograd, quicken
+from service.layers import Overlap, Projection, Winograd, quicken
 
 
 def channels_last(*shape: int) -> torch.Tensor:
@@ -23,6 +23,26 @@ def test_winograd_is_the_convolution(size: tuple[int, int], bias: bool) -> None:
     expected = conv.double()(images.double()).detach()
     assert found.dtype == torch.float32
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("together", [0, 2, 8])
+@pytest.mark.parametrize("bias", [True, False])
+def test_overlap_is_the_transposed_convolution(together: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    conv = nn.ConvTranspose2d(5, 7, 4, 2, 1, bias=bias)
+    images = channels_last(3, 5, 4, 6)
+    found = Overlap(conv, together)(images)
+    torch.testing.assert_close(found.double(), conv.double()(images.double()).detach(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("bias", [True, False])
+def test_projection_is_the_transposed_convolution_of_a_pixel(rows: int, bias: bool) -> None:
+    torch.manual_seed(0)
+    conv = nn.ConvTranspose2d(5, 7, 4, bias=bias)
+    pixels = channels_last(rows, 5, 1, 1)
+    found = Projection(conv)(pixels)
+    torch.testing.assert_close(found.double(), conv.double()(pixels.double()).detach(), rtol=0, atol=1e-5)
 
 
 def test_instance_norm_is_torchs() -> None:
@@ -52,6 +72,28 @@ def test_a_translator_with_them_is_the_same_network() -> None:
     torch.testing.assert_close(quick(images), plain(images), rtol=0, atol=1e-4)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize(("exact", "error"), [(True, 1e-5), (False, 0.03)])
+def test_a_sampler_with_them_is_the_same_network(exact: bool, error: float) -> None:
+    torch.manual_seed(0)
+    config = models.DCGANConfig(image_size=64, width=64, latent_size=16, classes=3)
+    plain, quick = (models.build_generator(config).eval() for _ in range(2))
+    quick.load_state_dict(plain.state_dict())
+    quicken(quick, exact=exact)
+    kinds = [type(part) for part in quick.modules()]
+    assert kinds.count(Projection) == kinds.count(Overlap) == 1  # the second layer alone has 512 channels
+    latents = models.draw(list(range(9)), 16)
+    classes = torch.eye(3).repeat(3, 1)
+    expected = plain(latents, classes)
+    if not exact:
+        quick, latents, classes = quick.bfloat16(), latents.bfloat16(), classes.bfloat16()
+    found = quick(latents, classes)
+    torch.testing.assert_close(found.float(), expected, rtol=0, atol=error)
+    for row in range(9):
+        alone = quick(latents[row : row + 1], classes[row : row + 1])
+        torch.testing.assert_close(alone, found[row : row + 1], rtol=0, atol=error)
+
+
 def test_what_it_does_not_compute_is_left_alone() -> None:
     wide = {"in_channels": 64, "out_channels": 64, "kernel_size": 3}
     others = [
@@ -62,7 +104,19 @@ def test_what_it_does_not_compute_is_left_alone() -> None:
         {**wide, "kernel_size": 4},
         {**wide, "out_channels": 3},
     ]
-    network = nn.Sequential(*(nn.Conv2d(**other) for other in others), nn.InstanceNorm2d(4, affine=True))
+    deep = {"in_channels": 512, "out_channels": 4, "kernel_size": 4, "stride": 2, "padding": 1}
+    transposed = [
+        {**deep, "in_channels": 511},
+        {**deep, "padding": 0},
+        {**deep, "kernel_size": 3},
+        {**deep, "output_padding": 1},
+        {**deep, "groups": 2},
+    ]
+    network = nn.Sequential(
+        *(nn.Conv2d(**other) for other in others),
+        *(nn.ConvTranspose2d(**other) for other in transposed),
+        nn.InstanceNorm2d(4, affine=True),
+    )
     before = list(network)
     quicken(network, exact=True)
     assert all(now is then for now, then in zip(network, before, strict=True))
