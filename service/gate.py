@@ -4,7 +4,7 @@ Both draw the same number of images from the same seeds, and each set's FID agai
 (model_references.py) decides. That takes minutes, on a thread of the lowest priority, one model at a time, while the
 old version serves and scores are answered; what was measured is kept in the store, so a restart does not measure it
 again. Where a model has no reference, and for translators, which need photos to work on, the FIDs that the two files
-record are compared.
+record are compared: a translator's in each direction.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import metrics
 from metrics import FeatureSet
@@ -238,8 +238,8 @@ class Gate:
     def _by_files(self, new: Served, old: Served) -> Verdict:
         worse = recorded(new.metadata, old.metadata, self._margin)
         fine = "is no worse, by what the two files record."
-        if not isinstance(old.metadata.metrics.get("fid"), dict):
-            fine = f"passes unmeasured: there is no reference, and {old.id} records no FID."
+        if not _fids(old.metadata):
+            fine = f"passes unmeasured: {old.id} records no FID, and there is nothing to measure the two against."
         return replace(
             self._verdict("held" if worse else "passed", new, old, worse or fine), images=None, reference=None
         )
@@ -260,18 +260,36 @@ class Gate:
         return verdict
 
 
+# What must be equal for two FIDs to be comparable, and what to call it.
+_ALIKE = {
+    "protocol": "protocol",
+    "extractor": "extractor",
+    "reference": "reference",
+    "images": "number of images",
+    "reference_images": "number of images in the reference",
+}
+
+
 def recorded(new: Metadata, old: Metadata, margin: float) -> str | None:
-    """None where the new file's recorded FID is at most the old one's plus the margin, else what is wrong with it."""
-    new_fid, old_fid = new.metrics.get("fid"), old.metrics.get("fid")
-    if not isinstance(old_fid, dict):
-        return None
-    if not isinstance(new_fid, dict):
-        return "records no FID in its file, and the version in service has one."
-    for key in ("protocol", "reference"):
-        if new_fid.get(key) != old_fid.get(key):
-            return f"has a FID that was measured with another {key} ({new_fid.get(key)}, not {old_fid.get(key)})."
-    if not float(new_fid["value"]) <= float(old_fid["value"]) + margin:
-        return (
-            f"records a FID of {new_fid['value']:.2f}, the other {old_fid['value']:.2f}, with a margin of {margin:g}."
-        )
+    """None where each FID that the old file records is at most the margin higher in the new, else what is wrong."""
+    fids = _fids(new)
+    for name, before in _fids(old).items():
+        now, what = fids.get(name), "FID" + name.removeprefix("fid").replace("_", " ")
+        if now is None:
+            return f"records no {what} in its file, and the version in service has one."
+        for key, called in _ALIKE.items():
+            if now.get(key) != before.get(key):
+                return f"has a {what} that was measured with another {called} ({now.get(key)}, not {before.get(key)})."
+        if not now["value"] <= before["value"] + margin:
+            return (
+                f"records a {what} of {now['value']:.2f}, the other {before['value']:.2f}, with a margin of {margin:g}."
+            )
     return None
+
+
+def _fids(metadata: Metadata) -> dict[str, Mapping[str, Any]]:
+    """The FIDs that a file records, by the names that training/ gives them: a translator has one for each direction."""
+    found = {name: metadata.metrics.get(name) for name in ("fid", "fid_a_to_b", "fid_b_to_a")}
+    return {
+        name: one for name, one in found.items() if isinstance(one, dict) and isinstance(one.get("value"), int | float)
+    }

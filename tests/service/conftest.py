@@ -51,7 +51,7 @@ def save_sampler(
     return path
 
 
-def save_translator(path: Path, seed: int = 0) -> Path:
+def save_translator(path: Path, seed: int = 0, metrics: dict[str, Any] | None = None) -> Path:
     """A CycleGAN of width 4 with random weights."""
     torch.manual_seed(seed)
     config = models.ResNetConfig(width=4, blocks=2)
@@ -60,7 +60,10 @@ def save_translator(path: Path, seed: int = 0) -> Path:
         models.initialize(network)
         for parameter in network.parameters():
             parameter.data *= 4
-    models.save(path, networks, models.Metadata("cyclegan", dataclasses.asdict(config), domains=("horse", "zebra")))
+    metadata = models.Metadata(
+        "cyclegan", dataclasses.asdict(config), domains=("horse", "zebra"), metrics=metrics or {}
+    )
+    models.save(path, networks, metadata)
     return path
 
 

@@ -4,6 +4,7 @@ Mean colours stand in for the Inception; the oracle is `metrics.score` of what t
 """
 
 import asyncio
+import dataclasses
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ import models
 from models.errors import WeightsUnavailable
 from service.engine import Engine, Latents, Sampler
 from service.gate import Gate
+from service.gate import recorded as recorded_fids
 from service.model_references import ModelReferences
 from service.references import References
 from service.registry import Registry
@@ -30,6 +32,7 @@ from service.versions import Served
 
 Save = Callable[..., Path]
 IMAGES = 32
+SHIPPED = sorted((Path(__file__).parents[2] / "models" / "pretrained").glob("*.safetensors"))
 
 
 class Bench:
@@ -268,7 +271,9 @@ def recorded(value: float, **other: Any) -> dict[str, Any]:
         (recorded(25.9), "2", None),
         (recorded(26.1), "1", "26.10"),
         (recorded(20.0, protocol="clean-fid"), "1", "another protocol"),
+        (recorded(20.0, images=60), "1", "another number of images (60, not None)"),
         ({}, "1", "records no FID"),
+        ({"fid": 20.0}, "1", "records no FID"),
     ],
 )
 def test_without_a_reference_the_files_own_figures_are_compared(
@@ -293,17 +298,56 @@ def test_without_a_reference_the_files_own_figures_are_compared(
     run(test)
 
 
+def both_ways(forth: float, back: float) -> dict[str, Any]:
+    """As training/ records a translator's, with what it measures besides."""
+    about = {"protocol": "pytorch-fid", "images": 60, "reference_images": 70}
+    forth_back = {"fid_a_to_b": ("testB", forth), "fid_b_to_a": ("testA", back)}
+    fids = {name: {"value": value, "reference": against, **about} for name, (against, value) in forth_back.items()}
+    return {**fids, "kid_a_to_b": {"value": 0.1}, "fid_a_to_b_untouched": {"value": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "served", "reason"),
+    [
+        (both_ways(80.0, 140.0), both_ways(80.9, 130.0), "2", "is no worse"),
+        (both_ways(80.0, 140.0), both_ways(81.1, 130.0), "1", "FID a to b of 81.10"),
+        (both_ways(80.0, 140.0), both_ways(70.0, 141.1), "1", "FID b to a of 141.10"),
+        (both_ways(80.0, 140.0), {"fid": {"value": 1.0}}, "1", "records no FID a to b"),
+        ({}, both_ways(500.0, 500.0), "2", "passes unmeasured"),
+    ],
+)
 def test_translators_are_compared_by_what_their_files_record(
-    tmp_path: Path, save_translator: Save, mean_colours: metrics.Extractor
+    tmp_path: Path,
+    save_translator: Save,
+    mean_colours: metrics.Extractor,
+    before: dict[str, Any],
+    after: dict[str, Any],
+    served: str,
+    reason: str,
 ) -> None:
     async def test() -> None:
-        async with bench(tmp_path, mean_colours, model_references={"horse": "zebras"}) as one:
-            put(one, "horse@1", save_translator)
-            put(one, "horse@2", save_translator, seed=2)
+        async with bench(tmp_path, mean_colours, margin=1.0, model_references={"horse": "zebras"}) as one:
+            put(one, "horse@1", save_translator, metrics=before)
+            put(one, "horse@2", save_translator, seed=2, metrics=after)
             await one.registry.refresh()
-            assert one.registry.get("horse", Translator).version == "2"  # neither records anything
+            assert one.registry.get("horse", Translator).version == served
+            verdict = one.registry.verdict(one.registry.get("horse@2", Translator))
+            assert reason in verdict.reason
+            assert (verdict.images, verdict.reference) == (None, None)
 
     run(test)
+
+
+def test_the_gate_reads_what_the_shipped_models_record() -> None:
+    """The names are training/'s; with others, every translator would pass."""
+    for path in SHIPPED:
+        metadata = models.load(path).metadata
+        better = {
+            name: {**one, "value": one["value"] - 1} for name, one in metadata.metrics.items() if name.startswith("fid")
+        }
+        old = dataclasses.replace(metadata, metrics=better)
+        assert "of" in (recorded_fids(metadata, old, margin=0.5) or ""), path.name
+        assert recorded_fids(metadata, old, margin=1.5) is None
 
 
 def test_it_is_seen_over_http_and_scores_are_answered_meanwhile(
