@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
-import torch
 
 import models
 from metrics import Images, Loader
 from models.errors import OverloadError
 from models.images import Pixels
+from service.classes import class_weights, default_classes
 from service.engine import Latents, Sampler
 
 
@@ -49,7 +49,7 @@ def stream(
 ) -> Images:
     """What a generator draws for seeds seed, seed + 1, ..., for metrics/ to read on another thread.
 
-    They are the pixels that POST /v1/sample answers, as RGB; classes of a conditional model take turns.
+    They are the pixels that POST /v1/sample answers, as RGB; so the classes of a conditional model take turns.
 
     Args:
         loop: the event loop that the batcher lives on.
@@ -60,10 +60,7 @@ def stream(
     def loaders() -> Iterator[Loader]:
         for start in range(0, count, step):
             few = seeds[start : start + step]
-            classes = None
-            if network.classes:
-                labels = torch.arange(start, start + len(few)) % len(network.classes)
-                classes = torch.nn.functional.one_hot(labels, len(network.classes)).float()
+            classes = class_weights(network, default_classes(network, few), len(few))
             rows = Latents(models.draw(few, network.latent_size, truncation=truncation), classes)
             pixels = asyncio.run_coroutine_threadsafe(patiently(unit, rows), loop).result()
             for picture in pixels:

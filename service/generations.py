@@ -11,10 +11,10 @@ import models
 from models.errors import InputError
 from models.images import Pixels
 from service import encoders
+from service.classes import class_weights, default_classes
 from service.core import Core
 from service.engine import Latents, Sampler
 from service.operations import Call, Operation
-from service.sampling import class_weights, default_classes
 from service.schemas import ClassLabel, ImageFormat
 from service.schemas_images import Generated, GenerationAnswer, GenerationRequest
 

@@ -2,26 +2,28 @@
 
 import io
 import itertools
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from starlette.responses import JSONResponse, Response
 
 import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service import bulk, encoders
+from service.classes import class_weights, default_classes
 from service.core import Core
 from service.engine import Latents, Sampler
 from service.errors import NotAcceptableError
 from service.operations import Call, Operation
-from service.sampling import class_weights, default_classes
 from service.schemas import ImageFormat
-from service.schemas_images import MAX_FRAMES, InterpolateAnswer, InterpolateRequest
+from service.schemas_images import MAX_FRAMES, MAX_JOB_FRAMES, InterpolateAnswer, InterpolateRequest
 
 Output = Literal["strip", "zip", "gif", "webp", "apng", "json"]
 Blend = Callable[[torch.Tensor, torch.Tensor, float | torch.Tensor], torch.Tensor]
@@ -37,6 +39,7 @@ _FROM_ACCEPT: dict[str, Output] = {
     "application/json": "json",
     "application/*": "json",
 }
+_ANIMATIONS = ("gif", "webp", "apng")
 _STRIP_SIDE = 16_383  # pixels: WebP's own limit; JPEG's is four times that
 
 
@@ -55,21 +58,25 @@ async def interpolate(core: Core, call: Call) -> Response:
     unit = served.unit
     assert isinstance(unit, Sampler)
     choice = choose(call.request.headers.get("accept", ""), request)
-    frames = plan_frames(unit.network, request)
+    if request.seeds is None and request.latents is None and request.classes:
+        request = request.model_copy(update={"seeds": [secrets.randbelow(2**53)]})  # 2^53: exact in JavaScript
+    frames = plan_frames(unit.network, request, MAX_FRAMES if call.progress is None else MAX_JOB_FRAMES)
     count = len(frames.latents)
-    if call.progress is None and count > MAX_FRAMES:
-        raise LimitError(f"These are {count} frames; a request makes {MAX_FRAMES}, a job more.", where="steps")
     columns = request.steps if request.shape == "map" else count
     if choice.output == "strip":
         _check_strip(unit.network.image_size, columns, count)
     pixels = await bulk.images(unit, frames, call.progress)
     core.served("interpolate", served.source.name, pixels)  # what lies between samples is no sample
-    content = await core.encode(pack, pixels, choice, columns, request)
-    headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Frames": str(count)}
+    text, headers = {"gan.model": served.id, "gan.digest": served.digest}, {"X-Frames": str(count)}
+    if request.seeds:
+        text["gan.seeds"] = headers["X-Seeds"] = ",".join(map(str, request.seeds))
+    content = await core.encode(pack, pixels, choice, columns, request, text)
+    headers |= {"X-Model": served.id, "X-Digest": served.digest}
     if isinstance(content, list):
         answer = InterpolateAnswer(
             model=served.id,
             digest=served.digest,
+            seeds=request.seeds,
             frames=count,
             columns=columns,
             images=content,
@@ -86,40 +93,51 @@ _MEDIA = {"gif": "image/gif", "webp": "image/webp", "apng": "image/apng", "zip":
 def choose(accept: str, request: InterpolateRequest) -> Choice:
     """The rule of encoders.py, for this endpoint's outputs."""
     wanted = encoders.accepted(accept)
-    output = request.output or next((_FROM_ACCEPT[media] for media in wanted if media in _FROM_ACCEPT), None)
+    made = {m: one for m, one in _FROM_ACCEPT.items() if request.shape == "path" or one not in _ANIMATIONS}
+    output = request.output or next((made[media] for media in wanted if media in made), None)
     if output is None:
-        raise NotAcceptableError(f"Accept allows none of: {', '.join(_FROM_ACCEPT)}.", where="accept")
-    if request.shape == "map" and output in ("gif", "webp", "apng"):
+        raise NotAcceptableError(f"Accept allows none of: {', '.join(made)}.", where="accept")
+    if request.shape == "map" and output in _ANIMATIONS:
         raise InputError("A map is no animation: ask for strip, zip or json.", where="output")
     jpeg = "image/jpeg" in wanted and "image/png" not in wanted
     return Choice(output, request.format or ("jpeg" if jpeg else "png"))
 
 
-def plan_frames(network: models.Generator, request: InterpolateRequest) -> Latents:
+def plan_frames(network: models.Generator, request: InterpolateRequest, most: int) -> Latents:
     """Latents (and class weights) of every frame, in order.
 
-    Raises InputError for keyframes that contradict each other or are too few.
+    Raises InputError for keyframes that contradict each other or are too few, LimitError for more than `most` frames.
     """
     latents, classes = _keyframes(network, request)
     method: Blend = models.slerp if request.method == "slerp" else models.lerp
+    pairs = ((latents, method), (classes, models.lerp))
     if request.shape == "map":
         if request.loop:
             raise InputError("A map has no loop.", where="loop")
         if len(latents) != 4:
             raise InputError(f"A map has four corners, not {len(latents)} keyframes.", where="seeds")
-        mixed = [_map(one, request.steps, blend) for one, blend in ((latents, method), (classes, models.lerp))]
+        _check_count(request.steps**2, most)
+        mixed = [_map(one, request.steps, blend) for one, blend in pairs]
     else:
         if len(latents) < 2:
             raise InputError("A path has two keyframes or more, as seeds, latents or classes.", where="seeds")
-        pairs = ((latents, method), (classes, models.lerp))
+        _check_count(len(latents) * request.steps if request.loop else (len(latents) - 1) * request.steps + 1, most)
         mixed = [_path(one, request.steps, request.loop, blend) for one, blend in pairs]
     return Latents(mixed[0], mixed[1] if network.classes else None)
+
+
+def _check_count(count: int, most: int) -> None:
+    """Before the frames' latents are made: a map of 10,000 x 10,000 has more than fit in memory."""
+    if count > most:
+        raise LimitError(
+            f"These are {count:,} frames; a request makes {MAX_FRAMES}, a job {MAX_JOB_FRAMES:,}.", where="steps"
+        )
 
 
 def _keyframes(network: models.Generator, request: InterpolateRequest) -> tuple[torch.Tensor, torch.Tensor]:
     """(latents [k, latent], class weights [k, classes or 0])."""
     if (request.seeds is None) == (request.latents is None):
-        raise InputError("Give the keyframes as seeds or as latents, one of the two.", where="seeds")
+        raise InputError("Give the keyframes as seeds or as latents, one of the two, or as classes.", where="seeds")
     if request.latents is not None:
         if request.truncation is not None:
             raise InputError("Truncation goes with seeds, not with latents.", where="truncation")
@@ -164,20 +182,24 @@ def _check_strip(size: int, columns: int, count: int) -> None:
         )
 
 
-def pack(pixels: Pixels, choice: Choice, columns: int, request: InterpolateRequest) -> bytes | list[str]:
-    """The frames uint8 [n, h, w, c] as bytes, or as a list of base64 for JSON."""
+def pack(
+    pixels: Pixels, choice: Choice, columns: int, request: InterpolateRequest, text: Mapping[str, str]
+) -> bytes | list[str]:
+    """The frames uint8 [n, h, w, c] as bytes, or as a list of base64 for JSON; `text` goes into PNGs."""
     if choice.output == "strip":
-        return encoders.encode(models.grid(pixels, columns, padding=0), choice.format, request.quality)
+        return encoders.encode(models.grid(pixels, columns, padding=0), choice.format, request.quality, text)
     if choice.output in ("gif", "webp", "apng"):
-        return animate(pixels, choice.output, request.frame_ms, request.quality)
-    files = encoders.files(pixels, choice.format, request.quality)
+        return animate(pixels, choice.output, request.frame_ms, request.quality, text)
+    files = encoders.files(pixels, choice.format, request.quality, [text] * len(pixels))
     if choice.output == "zip":
         return encoders.zip_of({f"{index:05d}.{choice.format}": file for index, file in enumerate(files)})
     return [encoders.base64_of(file) for file in files]
 
 
-def animate(pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int, quality: int) -> bytes:
-    """An endless animation."""
+def animate(
+    pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int, quality: int, text: Mapping[str, str]
+) -> bytes:
+    """An endless animation; `text` goes into an APNG."""
     images = [Image.fromarray(np.squeeze(one, 2) if one.shape[2] == 1 else one) for one in pixels]
     buffer = io.BytesIO()
     first, rest = images[0], images[1:]
@@ -186,7 +208,10 @@ def animate(pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int,
     elif kind == "webp":
         first.save(buffer, "WEBP", save_all=True, append_images=rest, duration=frame_ms, loop=0, quality=quality)
     else:
-        first.save(buffer, "PNG", save_all=True, append_images=rest, duration=frame_ms, loop=0)
+        info = PngInfo()
+        for key, value in text.items():
+            info.add_text(key, value)
+        first.save(buffer, "PNG", save_all=True, append_images=rest, duration=frame_ms, loop=0, pnginfo=info)
     return buffer.getvalue()
 
 
@@ -203,7 +228,12 @@ INTERPOLATE = Operation(
         "application/zip": None,
         "application/json": InterpolateAnswer,
     },
-    headers={"X-Model": "Name and version.", "X-Digest": "SHA-256 of the checkpoint.", "X-Frames": "How many."},
+    headers={
+        "X-Seeds": "The seeds of the keyframes, separated by commas.",
+        "X-Model": "Name and version.",
+        "X-Digest": "SHA-256 of the checkpoint.",
+        "X-Frames": "How many.",
+    },
     errors=(404, 406),
     examples={
         "strip": {"seeds": [1, 2], "steps": 6},

@@ -26,7 +26,8 @@ Size = Annotated[str, AfterValidator(_checked), Field(json_schema_extra={"patter
 class InterpolateRequest(Body):
     """A walk through latent space, or a map of it.
 
-    Keyframes are seeds or latents, classes, or both; where one of the two is a single value, it holds for all.
+    Keyframes are seeds or latents, classes, or both; where one of the two is a single value, it holds for all. With
+    classes alone, one seed is drawn for all of them, and told.
     """
 
     model: ModelName | None = None
@@ -67,6 +68,7 @@ class InterpolateAnswer(BaseModel):
 
     model: str
     digest: str
+    seeds: list[int] | None = Field(description="Of the keyframes; null where latents were given.")
     frames: int
     columns: int = Field(description="Of a map; of a path, as many as there are frames.")
     images: list[str] = Field(description="Image files, base64, in order.")

@@ -11,6 +11,10 @@ import requests
 from PIL import Image, ImageSequence
 
 import models
+from models.errors import LimitError
+from service.engine import Sampler
+from service.interpolation import plan_frames
+from service.schemas_images import MAX_JOB_FRAMES, InterpolateJob
 
 
 def interpolate(url: str, accept: str = "*/*", **body: Any) -> requests.Response:
@@ -53,6 +57,17 @@ def test_classes_are_keyframes_too(local: Any) -> None:
     assert any((frames[2] != frames[end]).any() for end in (0, 4))
 
 
+def test_classes_alone_get_one_seed_that_is_told(local: Any) -> None:
+    answer = interpolate(local.url, "application/json", model="classy", classes=["cat", "dog"], steps=4).json()
+    (seed,) = answer["seeds"]
+    again = frames_of(local.url, model="classy", seeds=[seed], classes=["cat", "dog"], steps=4)
+    first = Image.open(io.BytesIO(base64.b64decode(answer["images"][0])))
+    np.testing.assert_array_equal(first, again[0])
+    assert interpolate(local.url, model="classy", classes=["cat", "dog"]).headers["X-Seeds"] != str(seed)
+    refused = interpolate(local.url, model="tiny", classes=["cat", "dog"])
+    assert (refused.status_code, refused.json()["error"]["where"]) == (400, "class")
+
+
 def test_a_map_has_its_keyframes_in_the_corners(local: Any) -> None:
     frames = frames_of(local.url, model="tiny", seeds=[1, 2, 3, 4], shape="map", steps=3)
     assert len(frames) == 9
@@ -75,6 +90,37 @@ def test_animations(local: Any, output: str, media: str) -> None:
     movie = Image.open(io.BytesIO(answer.content))
     assert movie.format == media
     assert sum(1 for _ in ImageSequence.Iterator(movie)) == 8
+
+
+@pytest.mark.parametrize("output", ["strip", "apng", "zip", "json"])
+def test_pngs_say_where_they_come_from(local: Any, output: str) -> None:
+    answer = interpolate(local.url, model="tiny", seeds=[1, 2], steps=2, output=output)
+    if output == "zip":
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as files:
+            pngs = [files.read(name) for name in files.namelist()]
+    else:
+        pngs = [base64.b64decode(one) for one in answer.json()["images"]] if output == "json" else [answer.content]
+    for png in pngs:
+        origin = requests.post(f"{local.url}/v1/inspect", files={"image": png}, timeout=60).json()
+        assert (origin["model"], origin["digest"]) == (answer.headers["X-Model"], answer.headers["X-Digest"])
+        assert (origin["served"], origin["seed"]) == (True, None)
+        assert origin["text"]["gan.seeds"] == answer.headers["X-Seeds"] == "1,2"
+
+
+def test_a_map_takes_the_first_type_that_a_map_can_be(local: Any) -> None:
+    corners = {"model": "tiny", "seeds": [1, 2, 3, 4], "shape": "map", "steps": 2}
+    for accept, media in (("image/webp, */*;q=0.8", "image/png"), ("image/gif, application/zip", "application/zip")):
+        assert interpolate(local.url, accept, **corners).headers["content-type"] == media
+    assert interpolate(local.url, "image/gif", **corners).status_code == 406
+
+
+def test_more_frames_than_a_job_makes_are_never_planned(local: Any) -> None:
+    """A map of 10^8 latents would take the memory of the machine, and the event loop with it."""
+    network = local.core.registry.get("tiny", Sampler).unit.network
+    for many in ({"seeds": [1, 2, 3, 4], "shape": "map", "steps": 10_000}, {"seeds": [1, 2, 3], "steps": 5001}):
+        with pytest.raises(LimitError, match=r"0,000,000 frames|10,003 frames"):
+            plan_frames(network, InterpolateJob(**many), MAX_JOB_FRAMES)
+    assert len(plan_frames(network, InterpolateJob(seeds=[1, 2], steps=9999), MAX_JOB_FRAMES).latents) == 10_000
 
 
 def test_a_zip_and_accept(local: Any) -> None:

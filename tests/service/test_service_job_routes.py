@@ -91,6 +91,15 @@ def test_a_failed_job_gives_the_request_s_error(scoring: Any) -> None:
     assert "There is no model nothing" in answer.json()["error"]["message"]
 
 
+def test_a_job_has_a_bound_of_its_own(scoring: Any) -> None:
+    body = {"model": "tiny", "seeds": [1, 2, 3, 4], "shape": "map", "steps": 10_000}
+    job = submit(scoring.url, "interpolate", body).json()["id"]
+    assert wait(scoring.url, job)["state"] == "failed"
+    answer = result(scoring.url, job)
+    assert answer.status_code == 413
+    assert "100,000,000 frames" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [
