@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reference-images", type=int, help="training images to compare with, in place of all")
     parser.add_argument("--images", type=int, default=50_000, help="generated images for FID")
     parser.add_argument("--feature-images", type=int, default=2_000, help="generated images for KID and the failures")
+    parser.add_argument(
+        "--backend", choices=("torch", "openvino"), default="torch", help="what runs the Inception (docs/metrics.md)"
+    )
     parser.add_argument("--card-only", action="store_true", help="draw and write the cards of what is shipped")
 
 
@@ -50,6 +53,7 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
     from training.card import write_card  # only now: --help should not wait for torchvision
     from training.loop import train
 
+    extractor = extractor or metrics.extractor(backend=arguments.backend)
     for name in arguments.names:
         if name not in names():
             raise InputError(f"There is no recipe {name!r}; there are {', '.join(names())}.", where="names")
