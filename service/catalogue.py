@@ -1,5 +1,6 @@
 """GET /v1/models."""
 
+import asyncio
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -47,6 +48,7 @@ class ModelCard(BaseModel):
     metrics: dict[str, Any]
     training: dict[str, Any]
     gate: GateView | None = Field(description="Null where the gate is off, or had nothing to compare it with.")
+    card: str | None = Field(description="The text of NAME.md beside the checkpoint, in Markdown; null without one.")
 
 
 class RefusedFile(BaseModel):
@@ -65,8 +67,8 @@ class Catalogue(BaseModel):
     refused: list[RefusedFile]
 
 
-def card(core: Core, one: Served) -> ModelCard:
-    """What is known of a version."""
+def card(core: Core, one: Served, text: str | None) -> ModelCard:
+    """What is known of a version; `text` is its card."""
     network, metadata = one.unit.network, one.metadata
     sampler = isinstance(network, models.Generator)
     return ModelCard(
@@ -87,7 +89,15 @@ def card(core: Core, one: Served) -> ModelCard:
         metrics=metadata.metrics,
         training=metadata.training,
         gate=_gate(core.registry.verdict(one)),
+        card=text,
     )
+
+
+def _text_of(one: Served) -> str | None:
+    try:
+        return one.source.path.with_suffix(".md").read_text(errors="replace")
+    except OSError:
+        return None
 
 
 def _gate(verdict: Verdict | None) -> GateView | None:
@@ -96,9 +106,11 @@ def _gate(verdict: Verdict | None) -> GateView | None:
 
 async def list_models(core: Core, _: Call) -> Response:
     """All versions in service, and what was refused and why."""
+    served = core.registry.served()
+    texts = await asyncio.to_thread(lambda: [_text_of(one) for one in served])
     answer = Catalogue(
         ready=core.ready,
-        models=[card(core, one) for one in core.registry.served()],
+        models=[card(core, one, text) for one, text in zip(served, texts, strict=True)],
         refused=[
             RefusedFile(file=one.path.name, reason=one.reason, gate=_gate(one.verdict))
             for one in core.registry.refusals

@@ -1,14 +1,14 @@
 """From pixels to the bytes of an answer, and the one rule of which bytes.
 
 The rule, for every endpoint that answers images: a field (`output`, `format`) wins; where it is absent, the first
-media type of the Accept header that we can make decides; where that leaves it open (`*/*`), one image is answered as
-itself and several as a zip, in PNG.
+media type of the Accept header that can be made decides (of several images, an image type means a grid, where the
+endpoint makes grids); where that leaves it open (`*/*`), one image is answered as itself and several as a zip, in PNG.
 """
 
 import base64
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,15 +48,23 @@ class Choice:
     format: ImageFormat
 
 
-def choose(accept: str, output: Output | None, kind: ImageFormat | None, count: int) -> Choice:
+def choose(
+    accept: str,
+    output: Output | None,
+    kind: ImageFormat | None,
+    count: int,
+    made: Collection[Output] = ("image", "grid", "zip", "npz", "json"),
+) -> Choice:
     """The rule at the head of this file.
 
+    Args:
+        made: what the endpoint makes.
     Raises:
         NotAcceptableError: Accept allows nothing that we make, and no field says otherwise.
         InputError: `output` is image, and there are several.
     """
     if output is None:
-        output, from_accept = _from_accept(accept, count)
+        output, from_accept = _from_accept(accept, count, made)
         kind = kind or from_accept
     if output == "image" and count > 1:
         raise InputError(f"output=image holds one image, not {count}: use grid, zip, npz or json.", where="output")
@@ -64,17 +72,18 @@ def choose(accept: str, output: Output | None, kind: ImageFormat | None, count: 
     return Choice(output, kind or (asked[0] if asked else "png"))
 
 
-def _from_accept(accept: str, count: int) -> tuple[Output, ImageFormat | None]:
+def _from_accept(accept: str, count: int, made: Collection[Output]) -> tuple[Output, ImageFormat | None]:
+    picture: Output = "image" if count == 1 else "grid"
     for media in accepted(accept):
-        if media in _FORMAT_OF:
-            return ("image" if count == 1 else "grid"), _FORMAT_OF[media]
-        if media in _OUTPUT_OF:
+        if media in _FORMAT_OF and picture in made:
+            return picture, _FORMAT_OF[media]
+        if media in _OUTPUT_OF and _OUTPUT_OF[media] in made:
             return _OUTPUT_OF[media], None
         if media == "*/*":
             return ("image" if count == 1 else "zip"), None
         if media == "application/*":
             return "json", None
-    kinds = ", ".join([*MEDIA.values()])
+    kinds = ", ".join(media for media in MEDIA.values() if _OUTPUT_OF.get(media, picture) in made)
     raise NotAcceptableError(f"Accept allows none of what can be made here: {kinds}.", where="accept")
 
 

@@ -89,16 +89,17 @@ async def run(operation: Operation, core: "Core", request: Request) -> Response:
     """Reads the request, calls the handler within the deadline, and turns whatever is raised into an answer."""
     settings = core.settings
     request.scope["gan.endpoint"] = operation.name  # for the logs and metrics of middleware.py
+    end = asyncio.get_running_loop().time() + settings.deadline_s  # of upload and work together
     try:
         async with contextlib.AsyncExitStack() as stack:
             try:
-                async with asyncio.timeout(settings.deadline_s):
+                async with asyncio.timeout_at(end):
                     body, files = await read_body(operation.body, operation.files, request, settings, stack)
             except TimeoutError:
                 raise SlowUploadError(f"The request did not arrive within {settings.deadline_s:g} s.") from None
             call = Call(request, body, files)
             try:
-                async with asyncio.timeout(settings.deadline_s):
+                async with asyncio.timeout_at(end):
                     return await _unless_gone(operation, core, call)
             except TimeoutError:
                 raise DeadlineError(

@@ -25,6 +25,8 @@ from service.translator import Translator
 from service.uploads import FileField
 
 MOST_FILES = 32
+# What a profile's colour space can be said of.
+_MODES = {"RGB": ("RGB", "RGBA", "P", "PA"), "GRAY": ("1", "L", "LA", "I;16", "I;16B"), "CMYK": ("CMYK",)}
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,8 @@ async def translate(core: Core, call: Call) -> Response:
     unit = cast(Translator, served.unit)
     direction = direction_of(unit.network, request.direction)
     uploads = call.files["images"]
-    choice = encoders.choose(call.request.headers.get("accept", ""), request.output, request.format, len(uploads))
-    if choice.output in ("grid", "npz"):
-        raise InputError("Translations come as image, zip or json.", where="accept")
+    accept = call.request.headers.get("accept", "")
+    choice = encoders.choose(accept, request.output, request.format, len(uploads), ("image", "zip", "json"))
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
     channels = unit.network.config.channels
@@ -118,12 +119,19 @@ def read_photo(upload: UploadFile, index: int, settings: Settings, channels: int
 
 
 def _to_srgb(image: Image.Image, rgb: Image.Image, profile: bytes | None) -> Image.Image:
-    """Networks saw sRGB, so other RGB profiles are converted; a profile that cannot be read is as good as none."""
-    if not profile or image.mode not in ("RGB", "RGBA"):
+    """Networks saw sRGB, so what a profile says of an image's colour, grey or ink is converted.
+
+    A profile that cannot be read, or is of another kind than the pixels, is as good as none.
+    """
+    if not profile:
         return rgb
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        return ImageCms.profileToProfile(rgb, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or rgb
+        space = source.profile.xcolor_space.strip()
+        if image.mode not in _MODES.get(space, ()):
+            return rgb
+        pixels = {"RGB": rgb, "GRAY": rgb.convert("L"), "CMYK": image}[space]
+        return ImageCms.profileToProfile(pixels, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or rgb
     except (ImageCms.PyCMSError, OSError, ValueError):
         return rgb
 
@@ -172,7 +180,7 @@ def _encode_all(done: list[Translated], kind: ImageFormat, quality: int, model: 
         if one.photo.alpha is not None:
             colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
             pixels = np.concatenate([colour, one.photo.alpha[..., None]], axis=2)
-        icc = srgb if one.photo.profiled else None
+        icc = srgb if one.photo.profiled and pixels.shape[2] > 1 else None
         files.append(encoders.encode(pixels, kind, quality, text, icc))
     return files
 

@@ -18,6 +18,7 @@ def test_the_catalogue_of_the_real_service(server: str) -> None:
     assert tiny["names"] == [f"tiny@{tiny['digest'][:12]}", "tiny"]
     assert cards["classy"]["classes"] == ["cat", "dog"]
     assert (horse["domains"], horse["can"]) == (["horse", "zebra"], ["translate"])
+    assert tiny["card"] is None
 
 
 def test_the_real_service_is_healthy(server: str) -> None:
@@ -37,8 +38,11 @@ def test_a_new_model_appears_without_a_restart(
         return [card["name"] for card in requests.get(f"{one.url}/v1/models", timeout=60).json()["models"]]
 
     assert names() == ["first"]
+    (folder / "second.md").write_text("# What it does badly\n")
     save_sampler(folder / "second.safetensors", seed=2)
     wait_until(lambda: names() == ["first", "second"], "the second model")
+    cards = requests.get(f"{one.url}/v1/models", timeout=60).json()["models"]
+    assert [card["card"] for card in cards] == [None, "# What it does badly\n"]
     (folder / "third.safetensors").write_bytes(b"nothing of the kind")
     wait_until(
         lambda: bool(requests.get(f"{one.url}/v1/models", timeout=60).json()["refused"]), "the third model's refusal"

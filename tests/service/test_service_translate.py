@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import io
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,11 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image, ImageCms
+from starlette.datastructures import UploadFile
+
+import models
+from service.settings import Settings
+from service.translation import read_photo
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 Picture = Callable[..., bytes]
@@ -85,6 +91,60 @@ def test_a_colour_profile_is_converted_and_said(local: Any, picture: Picture) ->
     assert opened(translate(local.url, picture(20, 20, icc_profile=b"not a profile"))).size == (20, 20)
 
 
+def tag(kind: bytes, data: bytes) -> bytes:
+    return kind + bytes(4) + data + bytes(-len(data) % 4)
+
+
+def profile(device: bytes, space: bytes, pcs: bytes, name: bytes, data: bytes) -> bytes:
+    """A small ICC profile (ICC.1:2001-04) with one tag: what the device's numbers mean."""
+    size = 128 + 4 + 12 + len(data)
+    header = struct.pack(">II4s4s4s4s", size, 0, b"\x02\x40\0\0", device, space, pcs)[4:]
+    header = struct.pack(">I", size) + header.ljust(32, b"\0") + b"acsp"
+    header = header.ljust(68, b"\0") + struct.pack(">III", 0xF6D6, 0x10000, 0xD32D)  # the light that PCS is seen in
+    return header.ljust(128, b"\0") + struct.pack(">I4sII", 1, name, 144, len(data)) + data
+
+
+# Grey levels that are linear light, and inks of which only black is seen, evenly from L* = 100 to 0.
+LINEAR = profile(b"mntr", b"GRAY", b"XYZ ", b"kTRC", tag(b"curv", struct.pack(">IH", 1, 0x100)))
+IDENTITY, RAMP = struct.pack(">9I", *[0x10000, 0, 0, 0] * 2, 0x10000), bytes(range(256))
+PAPER = b"".join(bytes([0 if corner % 2 else 255, 128, 128]) for corner in range(16))
+BLACK = profile(
+    b"prtr", b"CMYK", b"Lab ", b"A2B0", tag(b"mft1", bytes([4, 3, 2, 0]) + IDENTITY + RAMP * 4 + PAPER + RAMP * 3)
+)
+
+
+def in_srgb(light: np.ndarray) -> np.ndarray:
+    """IEC 61966-2-1: linear light 0..1 to levels 0..255."""
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def read(image: Image.Image, icc: bytes) -> np.ndarray:
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF", icc_profile=icc)
+    upload = UploadFile(io.BytesIO(buffer.getvalue()), filename="a.tif")
+    return read_photo(upload, 0, Settings(), channels=3).pixels.astype(float)
+
+
+def test_profiles_of_grey_and_of_inks_are_converted_too() -> None:
+    levels = np.arange(8, 256, 8, dtype=np.uint8)[None].repeat(2, 0)
+    grey = in_srgb(levels[..., None] / 255).repeat(3, axis=2)
+    np.testing.assert_allclose(read(Image.fromarray(levels), LINEAR), grey, atol=1.5)
+
+    inks = np.stack([np.full_like(levels, 200), np.zeros_like(levels), np.full_like(levels, 90), levels], axis=2)
+    lightness = 100 * (1 - levels / 255)
+    light = np.where(lightness > 8, ((lightness + 16) / 116) ** 3, lightness / 903.3)
+    black = in_srgb(light)[..., None].repeat(3, axis=2)
+    np.testing.assert_allclose(read(Image.fromarray(inks, "CMYK"), BLACK), black, atol=2)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1", "CMYK"])
+def test_a_profile_of_another_kind_than_the_pixels_is_none(picture: Picture, mode: str) -> None:
+    image = Image.open(io.BytesIO(picture(12, 16, mode if mode != "CMYK" else "RGB"))).convert(mode)
+    for icc, fitting in ((LINEAR, ("L", "LA", "1")), (BLACK, ("CMYK",))):
+        changed = not np.array_equal(read(image, icc), np.asarray(models.to_rgb(image)))
+        assert not changed or mode in fitting
+
+
 def test_an_animation_is_its_first_frame(local: Any, picture: Picture) -> None:
     frames = [Image.open(io.BytesIO(picture(20, 20))), Image.new("RGB", (20, 20), "red")]
     buffer = io.BytesIO()
@@ -105,6 +165,27 @@ def test_many_of_mixed_sizes_as_zip_and_json(local: Any, picture: Picture) -> No
     described = translate(local.url, *images, accept="application/json").json()
     assert [(one["height"], one["width"]) for one in described["images"]] == sizes
     assert [base64.b64decode(one["data"]) for one in described["images"]] == alone
+
+
+@pytest.mark.parametrize(
+    ("accept", "count", "media"),
+    [
+        ("image/avif, image/webp, */*;q=0.8", 1, "image/webp"),
+        ("image/avif, image/webp, */*;q=0.8", 2, "application/zip"),  # no image holds two, so the next type
+        ("application/x-npz, application/json;q=0.5", 1, "application/json"),
+        ("image/png", 2, None),
+        ("application/x-npz", 1, None),
+    ],
+)
+def test_the_first_type_that_can_be_made(
+    local: Any, picture: Picture, accept: str, count: int, media: str | None
+) -> None:
+    answer = translate(local.url, *[picture(8, 8)] * count, accept=accept)
+    if media is None:
+        assert answer.status_code == 406
+        assert "application/zip" in answer.json()["error"]["message"]
+    else:
+        assert answer.headers["content-type"] == media
 
 
 def test_directions_by_letter_and_domain(local: Any, picture: Picture) -> None:
