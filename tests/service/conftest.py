@@ -211,14 +211,14 @@ def local_server(settings: Settings, extractor: Extractor | None = None) -> Iter
     """The endpoints without BentoML, in a thread with an event loop of its own."""
     core = Core(settings, extractor)
     app = standalone(core)
-    port = free_port()
-    config = uvicorn.Config(app, port=port, log_level="warning", ws="none", lifespan="on")
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)  # from here on the port is ours
+    config = uvicorn.Config(app, log_level="warning", ws="none", lifespan="on")
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started and core.ready, "the local server's readiness")
-        yield Local(f"http://127.0.0.1:{port}", core)
+        yield Local(f"http://127.0.0.1:{listener.getsockname()[1]}", core)
     finally:
         server.should_exit = True
         thread.join(120)

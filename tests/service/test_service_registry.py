@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -199,27 +199,40 @@ def test_what_is_asked_for_and_not_there(tmp_path: Path, save_sampler: Save, sav
     run(test)
 
 
-def test_bentomls_model_store_is_a_source(tmp_path: Path, save_sampler: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def bento_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """BentoML's own model store, in a folder of this test's: elsewhere BENTOML_HOME says where, once a process."""
+    monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from bentoml._internal.models import ModelStore
+
+    folder = tmp_path / "store"
+    folder.mkdir()
+    BentoMLContainer.model_store.set(ModelStore(folder))
+    yield folder
+    BentoMLContainer.model_store.reset()
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # BentoML imports it
+def test_bentomls_model_store_is_a_source(tmp_path: Path, save_sampler: Save, bento_store: Path) -> None:
     import bentoml
 
-    stored = put(tmp_path, "x.safetensors", save_sampler)
-
-    class Store:
-        @staticmethod
-        def get(tag: str) -> Any:
-            if tag != "cats:v3":
-                raise bentoml.exceptions.NotFound(f"{tag} is not in the store")
-            return type("Model", (), {"path": str(tmp_path), "tag": bentoml.Tag("cats", "v3")})
-
-    monkeypatch.setattr(bentoml, "models", Store)
+    for version, files in (("v3", ("x",)), ("v4", ("x", "y"))):
+        with bentoml.models.create(f"cats:{version}") as model:
+            for name in files:
+                save_sampler(Path(model.path_of(f"{name}.safetensors")))
     (tmp_path / "empty").mkdir()
 
     async def test() -> None:
-        async with registry(tmp_path / "empty", bento_models=("cats:v3", "dogs:v1")) as one:
+        async with registry(tmp_path / "empty", bento_models=("cats:v3", "cats:v4", "dogs:v1")) as one:
             await one.refresh()
             served = one.get("cats", Sampler)
-            assert (served.id, served.source.origin, served.source.path) == ("cats@v3", "bentoml", stored)
-            assert "dogs:v1 is not in the store" in one.refusals[0].reason
+            assert (served.id, served.source.origin) == ("cats@v3", "bentoml")
+            assert served.source.path.is_relative_to(bento_store.resolve())
+            reasons = {refusal.path.name: refusal.reason for refusal in one.refusals}
+            assert reasons.keys() == {"cats:v4", "dogs:v1"}
+            assert "2 .safetensors files" in reasons["cats:v4"]
+            assert "dogs:v1" in reasons["dogs:v1"]
             assert not one.ready
 
     run(test)
