@@ -4,7 +4,8 @@ Every default is either the paper's or stated with its reason. Lengths are in ki
 the discriminator has seen (for CycleGAN: thousands of pairs), so that they mean the same at every batch size.
 """
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from models import InputError
@@ -34,8 +35,8 @@ class SamplerNetwork:
     width: int = option(64, "channels of the generator's highest-resolution layer; doubled at each lower one")
     discriminator_width: int = option(64, "the same for the discriminator")
     max_multiplier: int = option(8, "the doubling stops at width times this")
-    discriminator_norm: Literal["batch", "layer", "spectral", "none"] = option(
-        "batch", "as DCGAN; spectral goes with hinge, layer with wgan-gp"
+    discriminator_norm: Literal["auto", "batch", "layer", "spectral", "none"] = option(
+        "auto", "auto: batch, as DCGAN; but layer with a gradient penalty (wgan-gp, --r1). spectral goes with hinge"
     )
     refine: bool = option(False, "one more 3 x 3 convolution per resolution in the discriminator; better, slower")
     dropout: float = option(0.0, "dropout before the discriminator's last layer (mlp: usual is 0.3)")
@@ -186,12 +187,16 @@ class DCGANRun:
         for name in ("width", "discriminator_width", "max_multiplier", "latent_size", "hidden", "discriminator_hidden"):
             _positive(name, getattr(network, name))
         _require(0 <= network.dropout < 1, "dropout", "must be in [0, 1)", network.dropout)
-        penalised = LOSSES[game.loss].gradient_penalty is not None
+        penalised = LOSSES[game.loss].gradient_penalty is not None or game.r1 > 0
+        norm = network.discriminator_norm
+        if norm == "auto":  # settled here, so that a run's file says what it trained with
+            norm = "none" if network.network == "mlp" else "layer" if penalised else "batch"
+            object.__setattr__(self, "network", replace(network, discriminator_norm=norm))
         _require(
-            not (penalised and network.discriminator_norm == "batch"),
+            not (penalised and norm == "batch" and network.network == "dcgan"),
             "discriminator_norm",
             "must be layer, spectral or none with a gradient penalty, since batch norm couples the images",
-            network.discriminator_norm,
+            norm,
         )
 
 
@@ -255,12 +260,17 @@ def kind_of(run: Run) -> str:
 
 def _check_common(run: Any) -> None:
     pace, optimizer, watch = run.pace, run.optimizer, run.watch
+    for options in asdict(run).values():
+        for name, value in options.items():
+            _require(not isinstance(value, float) or math.isfinite(value), name, "must be a finite number", value)
     _require(bool(run.data.data), "data", "is missing: a folder, a .zip, or `fake`", run.data.data)
     _require(bool(run.output.out), "out", "is missing: the folder to write the run to", run.output.out)
+    _require("/" not in run.output.name, "name", "must be a file's name, without a folder", run.output.name)
     _check_adversary(run.game)
     _positive("batch", pace.batch)
     for name in ("kimg", "tick_kimg", "sample_kimg", "snapshot_kimg"):
         _positive(name, getattr(pace, name))
+    _require(pace.kimg >= 0.001, "kimg", "must be 0.001 (one image) or more", pace.kimg)
     _require(0 <= pace.seed < 2**63, "seed", "must be in [0, 2^63)", pace.seed)
     _positive("g_lr", optimizer.g_lr)
     _positive("d_lr", optimizer.d_lr)
@@ -270,6 +280,9 @@ def _check_common(run: Any) -> None:
     _require(optimizer.ema_kimg >= 0, "ema_kimg", "must be 0 or more", optimizer.ema_kimg)
     _require(watch.fid_kimg >= 0, "fid_kimg", "must be 0 or more", watch.fid_kimg)
     _require(watch.fid_images >= 2, "fid_images", "must be 2 or more", watch.fid_images)
+    for name in ("kid", "fid_reference"):
+        asked = getattr(watch, name)
+        _require(not asked or watch.fid_kimg > 0, name, "needs --fid-kimg, which says when to measure", asked)
     _require(run.machine.threads >= 0, "threads", "must be 0 or more", run.machine.threads)
 
 

@@ -73,6 +73,7 @@ def discriminator_config(run: DCGANRun, classes: int) -> DiscriminatorConfig:
     network, data = run.network, run.data
     if network.network == "mlp":
         return MaxoutConfig(data.image_size, data.channels, network.discriminator_hidden, dropout=network.dropout)
+    assert network.discriminator_norm != "auto"  # the run has settled it
     return DCGANDiscriminatorConfig(
         image_size=data.image_size,
         channels=data.channels,

@@ -77,10 +77,19 @@ def test_cyclegan_defaults_are_the_papers():
         ({"game": {"label_smoothing": 0.7}}, "--label-smoothing"),
         ({"game": {"label_smoothing": 0.1, "loss": "hinge"}}, "has no meaning with hinge"),
         ({"game": {"augment": "color,blur"}}, "--augment takes any of"),
-        ({"game": {"loss": "wgan-gp"}}, "--discriminator-norm must be layer, spectral or none"),
+        (
+            {"game": {"loss": "wgan-gp"}, "network": {"discriminator_norm": "batch"}},
+            "--discriminator-norm must be layer, spectral or none",
+        ),
         ({"optimizer": {"decay_kimg": 1e6}}, "--decay-kimg"),
         ({"optimizer": {"g_lr": float("nan")}}, "--g-lr"),
+        ({"game": {"r1": 1.0}, "network": {"discriminator_norm": "batch"}}, "--discriminator-norm must be layer"),
+        ({"pace": {"kimg": float("inf")}}, "--kimg must be a finite number"),
+        ({"pace": {"kimg": 0.0004}}, "--kimg must be 0.001"),
+        ({"output": {"name": "a/b"}}, "--name must be a file's name"),
         ({"watch": {"fid_images": 1}}, "--fid-images"),
+        ({"watch": {"kid": True}}, "--kid needs --fid-kimg"),
+        ({"watch": {"fid_reference": "stats.npz"}}, "--fid-reference needs --fid-kimg"),
     ],
 )
 def test_bad_values_are_refused_with_their_name(changes, words):
@@ -101,6 +110,23 @@ def test_bad_values_are_refused_with_their_name(changes, words):
 def test_bad_translator_values(changes, words):
     with pytest.raises(InputError, match=words):
         from_dict(CycleGANRun, merged(BASE, changes), origin="run.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "norm"),
+    [
+        ({}, "batch"),
+        ({"game": {"loss": "wgan-gp"}}, "layer"),
+        ({"game": {"r1": 1.0}}, "layer"),
+        ({"network": {"discriminator_norm": "spectral"}, "game": {"loss": "wgan-gp"}}, "spectral"),
+        ({"network": {"network": "mlp"}, "game": {"loss": "wgan-gp"}}, "none"),
+    ],
+)
+def test_the_norm_is_one_that_the_loss_allows(changes, norm):
+    """What `auto` comes to is written down, so that a run's file says what it trained with."""
+    run = from_dict(DCGANRun, merged(BASE, changes), origin="test")
+    assert run.network.discriminator_norm == norm
+    assert from_dict(DCGANRun, to_dict(run), origin="test") == run
 
 
 def test_whole_numbers_may_stand_for_floats():
