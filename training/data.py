@@ -75,8 +75,20 @@ def load_images(
             where="conditional",
         )
     pixels, kept, skipped = _read(source, found, size, channels, skip_broken)
-    labels = torch.tensor(found.labels)[kept] if conditional else None
-    return Dataset(source.name, pixels, labels, found.classes if conditional else (), skipped)
+    if not conditional:
+        return Dataset(source.name, pixels, skipped=skipped)
+    labels = torch.tensor(found.labels)[kept]
+    _check_labels(source.name, labels, found.classes)
+    return Dataset(source.name, pixels, labels, found.classes, skipped)
+
+
+def _check_labels(name: str, labels: torch.Tensor, classes: tuple[str, ...]) -> None:
+    """Raises InputError where a class has no image that is left, or a label has no class."""
+    seen = set(labels.tolist())
+    if missing := [repr(label) for index, label in enumerate(classes) if index not in seen]:
+        raise InputError(f"{name}: there is no usable image of class {', '.join(missing)}.", where="conditional")
+    if unknown := seen - set(range(len(classes))):
+        raise InputError(f"{name}: labels {sorted(unknown)} stand for no class.", where="conditional")
 
 
 def load_domain(path: str, domain: str, size: int, *, skip_broken: bool) -> Dataset | None:

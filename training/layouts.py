@@ -6,6 +6,7 @@
 import gzip
 import io
 import pickle
+import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -121,22 +122,33 @@ def _mnist(source: Source, part: str) -> Arrays:
 def _idx(source: Source, name: str, dimensions: int) -> Pixels:
     """The IDX format: two zero bytes, type 8 (uint8), number of dimensions, sizes as big-endian int32, data."""
     data = source.read(name)
-    data = gzip.decompress(data) if name.endswith(".gz") else data
-    header = 4 + 4 * dimensions
-    shape = np.frombuffer(data[4:header], ">i4").astype(np.int64)
-    whole = len(data) >= header and data[:4] == bytes((0, 0, 8, dimensions)) and len(data) == header + shape.prod()
-    if not whole:
-        raise InputError(f"{source.name}/{name} is not a whole IDX file of {dimensions} dimensions.", where="data")
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    try:
+        data = gzip.decompress(data) if name.endswith(".gz") else data
+        shape = np.frombuffer(data, ">i4", count=dimensions, offset=4)
+        if data[:4] != bytes((0, 0, 8, dimensions)) or shape.min() < 1:
+            raise ValueError("another header")
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    except (ValueError, EOFError, OSError, zlib.error) as error:  # numpy's, and gzip's for what was cut or damaged
+        raise InputError(
+            f"{source.name}/{name} is not a whole IDX file of {dimensions} dimensions: {error}.", where="data"
+        ) from error
 
 
 def _cifar10(source: Source, folder: str, names: tuple[str, ...]) -> Arrays:
     batches = [_unpickle(source, folder + name) for name in names]
-    classes = _unpickle(source, f"{folder}batches.meta")["label_names"]
-    planes = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
-    pixels = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    labels = tuple(int(label) for batch in batches for label in batch["labels"])
-    return Arrays(np.ascontiguousarray(pixels), labels, tuple(classes))
+    meta = _unpickle(source, f"{folder}batches.meta")
+    try:
+        planes = np.concatenate([np.asarray(batch["data"], np.uint8) for batch in batches])
+        pixels = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        labels = tuple(int(label) for batch in batches for label in batch["labels"])
+        classes = tuple(meta["label_names"])
+        if len(labels) != len(pixels):
+            raise ValueError(f"{len(pixels)} images but {len(labels)} labels")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{source.name}: its CIFAR-10 files do not hold 32 x 32 images with labels: {error}.", where="data"
+        ) from error
+    return Arrays(np.ascontiguousarray(pixels), labels, classes)
 
 
 class _ArraysOnly(pickle.Unpickler):

@@ -1,5 +1,6 @@
 """Where files are read from: a folder, or a .zip read in place. Both are a list of names and a way to read one."""
 
+import os
 import threading
 import zipfile
 import zlib
@@ -75,10 +76,14 @@ def open_source(path: str | Path) -> Source:
 def _folder(root: Path) -> Source:
     names: list[str] = []
     folders: list[str] = []
-    for path in root.rglob("*"):
-        name = path.relative_to(root).as_posix()
-        if not _hidden(name):
-            (folders if path.is_dir() else names).append(name)
+    for place, inside, files in os.walk(root, followlinks=True):  # links too: data sets often lie on another disk
+        here = Path(place)
+        real = here.resolve()
+        # but no link to a folder that it stands in, which would go round for ever
+        inside[:] = [n for n in inside if not _hidden(n) and not real.is_relative_to((here / n).resolve())]
+        below = here.relative_to(root)
+        folders += [(below / name).as_posix() for name in inside]
+        names += [(below / name).as_posix() for name in files if not _hidden(name)]
     return FolderSource(root, _name_of(root), tuple(sorted(names)), tuple(sorted(folders)))
 
 

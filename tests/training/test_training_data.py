@@ -55,7 +55,7 @@ def cifar10(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "cifar-10-batches-py"
     folder.mkdir()
     for number, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"], start=1):
-        content = {"data": RANDOM.integers(0, 256, (2, 3072), np.uint8), "labels": [number, 9 - number]}
+        content = {"data": RANDOM.integers(0, 256, (2, 3072), np.uint8), "labels": [2 * number % 10, (2 * number + 1) % 10]}
         (folder / name).write_bytes(pickle.dumps(content))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}))
     return folder.parent
@@ -79,10 +79,26 @@ def test_mnist_compressed_and_in_a_zip(mnist, tmp_path):
     assert torch.equal(ours.pixels, load(mnist, size=28, channels=1).pixels)
 
 
-def test_mnist_cut_short(mnist, tmp_path):
+@pytest.mark.parametrize(
+    ("ending", "damaged"),
+    [
+        ("", lambda data: data[:-1]),
+        ("", lambda data: data[:6]),
+        ("", lambda data: b""),
+        ("", lambda data: b"hello, " + data[7:]),
+        ("", lambda data: data[:4] + bytes(4) + data[8:16]),
+        (".gz", lambda data: gzip.compress(data)[:-9]),
+        (".gz", lambda data: gzip.compress(data)[:200] + bytes(99) + gzip.compress(data)[299:]),
+        (".gz", lambda data: data),
+    ],
+    ids=["cut", "header cut", "empty", "text", "no images", "gz cut", "gz damaged", "no gz"],
+)
+def test_mnist_damaged(mnist, tmp_path, ending, damaged):
     shutil.copytree(mnist / "MNIST", tmp_path / "MNIST")
     file = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    file.write_bytes(file.read_bytes()[:-1])
+    content = damaged(file.read_bytes())
+    file.unlink()
+    file.with_name(file.name + ending).write_bytes(content)
     with pytest.raises(InputError, match="not a whole IDX file"):
         load(tmp_path, size=28, channels=1)
 
@@ -100,6 +116,25 @@ def test_cifar10_as_torchvision_reads_it(cifar10, monkeypatch):
 def test_cifar10_in_a_zip(cifar10, tmp_path):
     ours = load(zipped(cifar10, tmp_path / "cifar.zip"), size=32)
     assert torch.equal(ours.pixels, load(cifar10, size=32).pixels)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("data_batch_3", {"labels": [0, 1]}),
+        ("data_batch_3", {"data": np.zeros((2, 3072), np.uint8)}),
+        ("data_batch_3", {"data": np.zeros((2, 3000), np.uint8), "labels": [0, 1]}),
+        ("data_batch_3", {"data": np.zeros((2, 3072), np.uint8), "labels": [0]}),
+        ("data_batch_3", {"data": "hello", "labels": [0]}),
+        ("batches.meta", {}),
+    ],
+    ids=["no images", "no labels", "other size", "labels short", "text", "no names"],
+)
+def test_cifar10_files_of_something_else(cifar10, tmp_path, name, content):
+    shutil.copytree(cifar10 / "cifar-10-batches-py", tmp_path / "cifar-10-batches-py")
+    (tmp_path / "cifar-10-batches-py" / name).write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match="do not hold 32 x 32 images with labels"):
+        load(tmp_path, size=32)
 
 
 class Attack:
@@ -128,10 +163,21 @@ def test_one_folder_per_class_as_torchvision_reads_it(tmp_path, inside):
         )
 
 
-def test_the_train_split_is_taken_from_a_split_data_set():
-    whole = load(CIFAR.parent, size=32, conditional=True)
+@pytest.mark.parametrize("inside", [None, "", "cifar10/"])
+def test_the_train_split_is_taken_from_a_split_data_set(tmp_path, inside):
+    source = CIFAR.parent if inside is None else zipped(CIFAR.parent, tmp_path / "cifar10.zip", inside)
+    whole = load(source, size=32, conditional=True)
     assert torch.equal(whole.pixels, load(CIFAR, size=32).pixels)
     assert whole.classes == load(CIFAR, size=32, conditional=True).classes
+
+
+def test_linked_folders_are_read_and_a_link_in_a_circle_is_not(tmp_path):
+    for name in ("airplane", "bird"):
+        (tmp_path / name).symlink_to(CIFAR / name)
+    (tmp_path / "again").symlink_to(tmp_path)
+    data = load(tmp_path, size=32, conditional=True)
+    assert data.classes == ("airplane", "bird")
+    assert len(data) == sum(len(list((CIFAR / name).iterdir())) for name in data.classes)
 
 
 def test_flat_folder_has_no_classes(tmp_path):
@@ -239,6 +285,27 @@ def test_a_skipped_image_takes_its_label_along(tmp_path):
     whole, less = load(CIFAR, conditional=True), load(tmp_path, conditional=True, skip_broken=True)
     assert torch.equal(less.labels, torch.cat([whole.labels[:1], whole.labels[2:]]))
     assert torch.equal(less.pixels, torch.cat([whole.pixels[:1], whole.pixels[2:]]))
+
+
+def test_a_class_of_which_every_image_is_broken_is_refused(tmp_path):
+    """Or it would be served without ever having been learnt."""
+    for name, content in (("a", None), ("b", b"no image")):
+        (tmp_path / name).mkdir()
+        for photo in (CIFAR / "bird").iterdir():
+            (tmp_path / name / photo.name).write_bytes(content or photo.read_bytes())
+    assert load(tmp_path, skip_broken=True).classes == ()
+    with pytest.raises(InputError, match="no usable image of class 'b'"):
+        load(tmp_path, skip_broken=True, conditional=True)
+
+
+def test_labels_of_more_classes_than_there_are(mnist, tmp_path):
+    """As EMNIST's letters have, under MNIST's names: without classes they may be learnt, with classes not."""
+    shutil.copytree(mnist / "MNIST", tmp_path / "MNIST")
+    file = tmp_path / "MNIST" / "raw" / "train-labels-idx1-ubyte"
+    file.write_bytes(file.read_bytes()[:-1] + bytes([26]))
+    assert len(load(tmp_path, size=28, channels=1)) == 12
+    with pytest.raises(InputError, match=r"labels \[26\] stand for no class"):
+        load(tmp_path, size=28, channels=1, conditional=True)
 
 
 def test_images_are_cut_at_the_centre_and_not_squashed(tmp_path):
