@@ -32,14 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if typed.dry_run:
             from training.preview import preview
 
-            print(preview(run))
+            print(preview(run, resume=resume))
             return 0
         from training.loop import train
 
         outcome = train(run, resume=resume)
         print(f"{outcome.checkpoint}: {outcome.images} images")
         return 0 if outcome.finished else 130
-    except GanError as error:
+    except (GanError, OSError) as error:  # the latter names its file: no access, no space
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # a second Ctrl-C: at once, without a snapshot
@@ -75,6 +75,8 @@ def configuration(typed: argparse.Namespace) -> tuple[Run, bool]:
     flags = given(typed, kind)
     if typed.resume and typed.config:
         raise InputError("--resume brings its own configuration: leave --config out.", where="config")
+    if typed.resume and "output" in flags and "out" in flags["output"]:
+        raise InputError("--resume goes on in its own folder: leave --out out.", where="out")
     if typed.resume:
         base = read_json(Path(typed.resume) / "config.json", "--resume")
         flags = merged(flags, {"output": {"out": typed.resume}})

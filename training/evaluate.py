@@ -32,7 +32,6 @@ class Scorer:
         """Raises WeightsUnavailable without Inception's weights, and InputError for a reference that is none."""
         self.watch, self.evaluations = watch, evaluations
         self.names = ("fid", "kid") if watch.kid else ("fid",)
-        self.latest: Scores = {}
         self.references: dict[str, metrics.FeatureSet] = {}
         if watch.fid_kimg == 0:
             return
@@ -62,7 +61,6 @@ class Scorer:
             about = {"protocol": result["protocol"], "generated": result["a"], "reference": result["b"]}
             for metric in self.names:
                 scores[f"{metric}_{name}" if name else metric] = result[metric] | about
-        self.latest = scores
         return scores
 
 

@@ -88,6 +88,27 @@ class RunFolder:
                 sheet.unlink()
 
 
+def at(out: str, name: str) -> RunFolder:
+    """The folder of a run, which need not exist."""
+    root = Path(out)
+    return RunFolder(root, name or root.resolve().name)
+
+
+def check_fit(folder: RunFolder, *, resume: bool) -> None:
+    """Raises InputError where there is nothing to resume, ConflictError where a new run would overwrite another."""
+    out = folder.root
+    if resume and not folder.state.exists():
+        raise InputError(f"--resume {out}: there is no snapshot ({folder.state.name}) to go on from.", where="resume")
+    if not resume and folder.state.exists():
+        raise ConflictError(
+            f"{out} holds a run already: go on with it by --resume {out}, or choose another --out.", where="out"
+        )
+    if not resume and folder.log.exists():
+        raise ConflictError(
+            f"{out} holds what a run left that came to no snapshot: remove it, or choose another --out.", where="out"
+        )
+
+
 @contextlib.contextmanager
 def opened(out: str, name: str, *, resume: bool, world: World) -> Iterator[RunFolder]:
     """Makes and locks a run's folder. The lock is the kernel's: it falls with the process, however that ends.
@@ -96,14 +117,14 @@ def opened(out: str, name: str, *, resume: bool, world: World) -> Iterator[RunFo
         InputError: nothing to resume there, or the folder cannot be made or written.
         ConflictError: another process is writing to it, or a new run would overwrite an older one.
     """
-    root = Path(out)
-    folder = RunFolder(root, name or root.resolve().name)
+    folder = at(out, name)
+    root = folder.root
     if not world.first:  # the first process holds the folder for all
         world.wait()
         yield folder
         return
-    if resume and not folder.state.exists():
-        raise InputError(f"--resume {out}: there is no snapshot ({folder.state.name}) to go on from.", where="resume")
+    if resume:
+        check_fit(folder, resume=True)
     try:
         folder.samples.mkdir(parents=True, exist_ok=True)
         lock = open(root / ".lock", "a+")  # noqa: SIM115 - closed below
@@ -122,9 +143,7 @@ def opened(out: str, name: str, *, resume: bool, world: World) -> Iterator[RunFo
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        if not resume and (folder.state.exists() or folder.log.exists()):
-            raise ConflictError(
-                f"{out} holds a run already: go on with it by --resume {out}, or choose another --out.", where="out"
-            )
+        if not resume:
+            check_fit(folder, resume=False)
         world.wait()
         yield folder

@@ -16,7 +16,11 @@ from training.state import Progress
 
 
 def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[str, Any]) -> None:
-    """Writes the averaged weights with everything that says where they come from."""
+    """Writes the averaged weights with everything that says where they come from.
+
+    Args:
+        metrics: scores of these very weights; empty where they were not measured.
+    """
     metadata = game.metadata()
     config = to_dict(run)
     training = metadata.training | {

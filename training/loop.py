@@ -120,7 +120,12 @@ def _train(
         # --- a tick: what the steps came to, and whether the run is well ---
         line = meter.read(world)
         progress.seconds += line.pop("tick_seconds")
-        alarms.check_finite(line | alarms.weight_sums(game.players.networks), _last_good(out))
+        try:
+            alarms.check_finite(line | alarms.weight_sums(game.players.networks), _last_good(out))
+        except alarms.Diverged as error:
+            if world.first:
+                out.append_log({"step": progress.step, "images": progress.images, "alarms": [str(error)]})
+            raise
         progress.reference_gradient = max(progress.reference_gradient, line["g_gradient_norm"])
         if sampling or scoring or saving:
             game.refresh()
@@ -141,15 +146,16 @@ def _train(
                 if board:
                     board.picture(sheet, progress.images)
 
-        # --- snapshots: the last, and the best beside it ---
+        # --- snapshots: the best, and the last, which goes after all that it speaks of: a kill between two files
+        # then goes back to a snapshot from which the others are made again
         for due_now, snapshot, checkpoint in (
-            (saving, out.state, out.checkpoint()),
             (better, out.best, out.checkpoint("best")),
+            (saving, out.state, out.checkpoint()),
         ):
             if due_now:
-                state.save(snapshot, about, game.players, progress, world)
                 if world.first:
-                    inference.write(checkpoint, run, game, progress, scorer.latest)
+                    inference.write(checkpoint, run, game, progress, scores)
+                state.save(snapshot, about, game.players, progress, world)
         meter.restart()
         if stopping:
             break
@@ -162,9 +168,10 @@ def _train(
         finish.curves(out)
         finish.film(out, run.watch.animation)
     elif world.first:
+        start = "python" if world.size == 1 else f"torchrun (again {world.size} processes)"
         print(
             f"Stopped after {progress.images} images, with a snapshot. "
-            f"Go on with: python -m training {about.kind} --resume {out.root}",
+            f"Go on with: {start} -m training {about.kind} --resume {out.root}",
             file=sys.stderr,
         )
     world.wait()

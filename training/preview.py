@@ -1,26 +1,40 @@
 """`--dry-run`: the whole configuration, what it comes to, and whether it could start, without a step or a file."""
 
 import json
+import os
 
 import torch
 from torch import Tensor, nn
 
+from models import InputError
+from training import folder, state
 from training.build import build
 from training.config import Run, kind_of
+from training.distributed import World
 from training.flags import to_dict
 from training.game import Game, Stage, stage
 
 MIB = 2**20
 
 
-def preview(run: Run) -> str:
-    """Reads and checks the data, builds the networks, and describes the run.
+def preview(run: Run, *, resume: bool = False) -> str:
+    """Checks the folder, reads and checks the data, builds the networks, and describes the run.
 
     Raises:
-        InputError: as `training.train`, for everything but the folder, which is not touched.
+        InputError, ConflictError: as `training.train`. What scores need (Inception, a reference) is not looked at.
     """
+    out = folder.at(run.output.out, run.output.name)
+    folder.check_fit(out, resume=resume)
+    parent = next(path for path in (out.root, *out.root.resolve().parents) if path.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InputError(f"--out {out.root} cannot be written: {parent} is no folder that may be.", where="out")
     here = stage(run.machine, run.pace)
     game, digest = build(run, here)
+    done = 0
+    if resume:
+        snapshot = state.read(out.state)
+        about = state.About(kind_of(run), to_dict(run), digest)
+        done = state.restore(snapshot, about, game.players, World(size=snapshot["world"])).images
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in game.players.networks.items()}
     parameters = sum(counts.values())
     averaged = sum(p.numel() for average in game.players.averages.values() for p in average.module.parameters())
@@ -34,7 +48,7 @@ def preview(run: Run) -> str:
         f"images: {game.data_bytes / MIB:,.0f} MiB in memory, digest {digest[:16]}",
         f"memory: about {(weights + activations + game.data_bytes) / MIB:,.0f} MiB "
         f"({weights / MIB:,.0f} weights and optimizer, {activations / MIB:,.0f} activations), beside torch itself",
-        f"steps: {steps:,} of {game.images_per_step} images",
+        f"steps: {steps:,} of {game.images_per_step} images" + (f", {done:,} images done" if done else ""),
     ]
     return "\n".join(lines)
 

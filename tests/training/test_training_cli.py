@@ -92,9 +92,35 @@ def test_dry_run_finds_what_would_stop_the_run(tmp_path, capsys):
     assert "broken.png" in capsys.readouterr().err
 
 
-def test_resume_and_config_exclude_each_other(capsys):
-    assert main(["dcgan", "--resume", "a", "--config", "b.json"]) == 2
-    assert "leave --config out" in capsys.readouterr().err
+def test_dry_run_says_what_a_run_in_that_folder_would(tmp_path, capsys):
+    out = tmp_path / "run"
+    flags = [*TINY, *SHORT, "--out", str(out)]
+    assert main(["dcgan", *flags]) == 0
+    before = sorted(out.rglob("*"))
+    capsys.readouterr()
+    assert main(["dcgan", *flags, "--dry-run"]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["dcgan", "--resume", str(out), "--batch", "8", "--dry-run"]) == 2
+    assert "pace.batch: 4 in the snapshot, 8 now" in capsys.readouterr().err
+    assert main(["dcgan", "--resume", str(out), "--kimg", "0.012", "--dry-run"]) == 0
+    assert "steps: 3 of 4 images, 8 images done" in capsys.readouterr().out
+    assert sorted(out.rglob("*")) == before
+    assert main(["dcgan", *TINY, "--out", str(out / "config.json" / "run"), "--dry-run"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"), [(["--config", "b.json"], "leave --config"), (["--out", "b"], "leave --out")]
+)
+def test_resume_brings_its_configuration_and_folder(flags, words, capsys):
+    assert main(["dcgan", "--resume", "a", *flags]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_a_sentence(tmp_path, capsys):
+    assert main(["dcgan", *TINY, *SHORT, "--out", str(tmp_path / "a")]) == 0
+    assert main(["export", str(tmp_path / "a" / "a.safetensors"), "/proc/a.onnx"]) == 2
+    assert "/proc/" in capsys.readouterr().err
 
 
 def test_help_of_the_program_as_it_is_run():

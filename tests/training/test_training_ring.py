@@ -160,6 +160,7 @@ def test_clipped_weights_stay_in_their_box_and_the_others_are_free() -> None:
 
 
 def test_an_ensemble_is_its_networks() -> None:
+    torch.manual_seed(0)
     networks = [multilayer(3, 7, 2) for _ in range(4)]
     ensemble, points = Ensemble(networks), torch.randn(4, 5, 3)
     each = torch.stack([network(own) for network, own in zip(networks, points, strict=True)])

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import metrics
 import models
-from training import Diverged, alarms, terms, train
+from training import Diverged, alarms, inference, terms, train
 from training.build import build
 from training.config import Machine, Pace
+from training.dcgan import DCGANGame
 from training.ema import Average, standing_statistics
 from training.game import Moment, set_rates, stage
 from training.layers import ReflectionPad, replace_slow_layers
@@ -54,7 +56,10 @@ def test_a_sampler_run_leaves_everything_it_promises(sampler, small, capsys):
     assert [sheet.name for sheet in sorted((root / "samples").iterdir())] == ["000000016.png", "000000032.png"]
     assert frames(root / "samples.gif") == 2
     assert frames(root / "curves.png") == 1
-    assert list((root / "tensorboard").glob("events.*"))
+    board = EventAccumulator(str(root / "tensorboard")).Reload()
+    assert {"loss_d", "loss_g", "g_gradient_norm", "variety", "fid", "kid"} <= set(board.Tags()["scalars"])
+    assert [event.step for event in board.Scalars("loss_d")] == [8, 16, 24, 32]
+    assert [event.step for event in board.Images("samples")] == [16, 32]
     printed = capsys.readouterr().out
     assert "images/s" in printed
     assert "left" in printed
@@ -140,6 +145,7 @@ def test_perceptual_terms_train_both_games(sampler, translator, stepped, monkeyp
 
 
 def test_sample_norm_is_instance_norm():
+    torch.manual_seed(0)
     images = torch.randn(3, 5, 8, 8).to(memory_format=torch.channels_last)
     expected = torch.nn.InstanceNorm2d(5)(images)
     torch.testing.assert_close(models.SampleNorm(5, eps=1e-5)(images), expected, rtol=1e-5, atol=1e-5)
@@ -148,6 +154,7 @@ def test_sample_norm_is_instance_norm():
 
 def test_reflection_pad_moves_values_in_their_own_precision():
     """Torch's under autocast gives the same values, as float32."""
+    torch.manual_seed(0)
     images = torch.randn(2, 3, 6, 6).to(memory_format=torch.channels_last).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         ours, torchs = ReflectionPad((2, 1, 3, 0))(images), torch.nn.ReflectionPad2d((2, 1, 3, 0))(images)
@@ -241,14 +248,67 @@ def test_collapse_and_vanishing_gradients_reach_log_and_screen(sampler, capsys, 
     assert "ALARM" in capsys.readouterr().err
 
 
-def test_nan_stops_the_run_and_names_the_last_good_snapshot(sampler):
-    run = sampler(optimizer={"g_lr": 1e30, "d_lr": 1e30}, pace={"snapshot_kimg": 0.004})
-    with pytest.raises(Diverged, match=r"not finite.*(no snapshot yet|last good snapshot is .*state\.pt)"):
+def test_nan_stops_the_run_and_names_the_last_good_snapshot(sampler, monkeypatch):
+    """A weight turns to NaN in the third step: the snapshot of the second is kept, and the log ends with an alarm."""
+    original = DCGANGame.step
+
+    def step(self, moment):
+        scalars = original(self, moment)
+        if moment.step == 2:
+            next(self.generator.parameters()).data[0] = math.nan
+        return scalars
+
+    monkeypatch.setattr(DCGANGame, "step", step)
+    run = sampler(pace={"snapshot_kimg": 0.004})
+    with pytest.raises(Diverged, match=r"weights of generator is not finite.*last good snapshot is .*state\.pt"):
         train(run)
-    state = Path(run.output.out) / "state.pt"
-    if state.exists():
-        weights = torch.load(state, weights_only=True)["networks"]["generator"].values()
-        assert all(torch.isfinite(tensor).all() for tensor in weights)
+    state = torch.load(Path(run.output.out) / "state.pt", weights_only=True)
+    assert state["progress"]["images"] == 8
+    assert all(torch.isfinite(tensor).all() for tensor in state["networks"]["generator"].values())
+    (alarm,) = lines_of(run)[-1]["alarms"]
+    assert "diverged" in alarm
+    monkeypatch.undo()
+    assert train(run, resume=True).finished
+
+
+def test_a_run_that_diverges_at_once_leaves_its_alarm_and_says_what_to_do(sampler):
+    run = sampler(optimizer={"g_lr": 1e30, "d_lr": 1e30})
+    with pytest.raises(Diverged, match="no snapshot yet"):
+        train(run)
+    assert "diverged" in lines_of(run)[-1]["alarms"][0]
+    with pytest.raises(models.ConflictError, match="came to no snapshot: remove it"):
+        train(run)
+
+
+def test_a_checkpoint_carries_the_scores_of_its_own_weights_alone(sampler, small):
+    """A snapshot between two measurements has none: the last ones were another generator's."""
+    run = sampler(watch={"fid_kimg": 0.008, "fid_images": 8}, pace={"kimg": 0.016, "snapshot_kimg": 0.004})
+    seen = {}
+    original = inference.write
+
+    def spy(path, run, game, progress, scores):
+        seen[path.stem, progress.images] = set(scores)
+        original(path, run, game, progress, scores)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "write", spy)
+        train(run, extractor=small)
+    last = {images: scores for (name, images), scores in seen.items() if name == "run"}
+    assert last == {4: set(), 8: {"fid"}, 12: set(), 16: {"fid"}}
+
+
+@pytest.mark.parametrize("kind", ["sampler", "translator"])
+def test_variety_of_a_generator_with_one_image_is_nothing(request, kind):
+    run = request.getfixturevalue(kind)()
+    game, _ = build(run, stage(run.machine, run.pace))
+    game.refresh()
+    assert game.variety() > 0.01
+    for network in game.weights().values():
+        for parameter in network.parameters():
+            parameter.zero_()
+    game.refresh()
+    assert game.variety() == pytest.approx(0, abs=1e-5)
+    assert "mode collapse" in alarms.raised(1.0, 1.0, game.variety(), done=1.0)[0]
 
 
 def test_settings_that_the_machine_cannot_serve():
