@@ -116,6 +116,8 @@ class Batcher(Generic[Item, Result]):
         total = sum(size for _, size in items)
         with self._lock:
             if self._queued >= self._max_queue:
+                self._forget_who_left()
+            if self._queued >= self._max_queue:
                 raise OverloadError(
                     f"{self._queued} images are waiting already, of at most {self._max_queue}; try again later.",
                     retry_after_s=self._queued * self._seconds_per_unit,
@@ -130,6 +132,11 @@ class Batcher(Generic[Item, Result]):
         if start:
             self._executor.submit(self._step)
         return [entry.future for entry in entries]
+
+    def _forget_who_left(self) -> None:
+        """So that work of callers past their deadline, which nobody will run, turns nobody away."""
+        self._queue = deque(entry for entry in self._queue if not entry.future.done())
+        self._queued = sum(entry.size for entry in self._queue)
 
     def _take(self) -> list[_Entry[Item, Result]]:
         """The oldest entry and those behind it with its key, as far as they fit; the others keep their order."""

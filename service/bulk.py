@@ -1,7 +1,7 @@
-"""Drawing many images for jobs and scores without getting in the way of requests."""
+"""Making many images for jobs and scores without getting in the way of requests."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import numpy as np
@@ -30,16 +30,17 @@ async def draw(unit: Sampler, rows: Latents, progress: Callable[[int, int], None
     progress(0, total)
     for start in range(0, total, step):
         classes = None if rows.classes is None else rows.classes[start : start + step]
-        parts.append(await patiently(unit, Latents(rows.latents[start : start + step], classes)))
+        part = Latents(rows.latents[start : start + step], classes)
+        parts.append(await patiently(partial(unit.images, part)))
         progress(start + len(parts[-1]), total)
     return np.concatenate(parts)
 
 
-async def patiently(unit: Sampler, rows: Latents) -> Pixels:
-    """One batch; where the queue is full, again when there should be room."""
+async def patiently(make: Callable[[], Awaitable[Pixels]]) -> Pixels:
+    """What `make` gives; where the queue is full, again when there should be room."""
     while True:
         try:
-            return await unit.images(rows)
+            return await make()
         except OverloadError as error:
             await asyncio.sleep(max(error.retry_after_s, 0.1))
 
@@ -62,7 +63,7 @@ def stream(
             few = seeds[start : start + step]
             classes = class_weights(network, default_classes(network, few), len(few))
             rows = Latents(models.draw(few, network.latent_size, truncation=truncation), classes)
-            pixels = asyncio.run_coroutine_threadsafe(patiently(unit, rows), loop).result()
+            pixels = asyncio.run_coroutine_threadsafe(patiently(partial(unit.images, rows)), loop).result()
             for picture in pixels:
                 yield partial(_as_rgb, picture)
 

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 import models
 from models.errors import InputError
 from models.images import Pixels
-from service import encoders
+from service import bulk, encoders
 from service.core import Core
 from service.operations import Call, Operation
 from service.schemas import ImageFormat
@@ -70,7 +70,7 @@ async def translate(core: Core, call: Call) -> Response:
     for photo in photos:
         if photo.alpha is not None and choice.format == "jpeg":
             raise InputError(f"{photo.name} is transparent, and JPEG is not: ask for png or webp.", where="format")
-    done = await _translate_all(unit, photos, direction, request.cycle, call)
+    done = await translate_all(unit, photos, direction, request.cycle, call)
     translations = [one.pixels for one in done]
     core.served("translate", served.source.name, translations, drift=f"{served.source.name}:{direction}")
     files = await core.encode(_encode_all, done, choice.format, request.quality, served.id, served.digest)
@@ -136,18 +136,23 @@ def _to_srgb(image: Image.Image, rgb: Image.Image, profile: bytes | None) -> Ima
         return rgb
 
 
-async def _translate_all(
+async def translate_all(
     unit: Translator, photos: list[Photo], direction: models.Direction, cycle: bool, call: Call
 ) -> list[Translated]:
+    """At once, so that images of one size meet in batches; for a job one by one, with patience for a full queue."""
     finished = 0
+
+    async def image(pixels: Pixels, way: models.Direction) -> Pixels:
+        make = functools.partial(unit.image, pixels, way)
+        return await (make() if call.progress is None else bulk.patiently(make))
 
     async def one(photo: Photo) -> Translated:
         nonlocal finished
-        pixels = await unit.image(photo.pixels, direction)
+        pixels = await image(photo.pixels, direction)
         error = None
         if cycle:
             back: models.Direction = "b_to_a" if direction == "a_to_b" else "a_to_b"
-            again = await unit.image(pixels, back)
+            again = await image(pixels, back)
             error = float(np.abs(again.astype(np.int16) - photo.pixels).mean()) / 255
         finished += 1
         if call.progress is not None:
@@ -155,6 +160,7 @@ async def _translate_all(
         return Translated(photo, pixels, error)
 
     if call.progress is not None:
+        call.progress(0, len(photos))
         return [await one(photo) for photo in photos]
     tasks = [asyncio.create_task(one(photo)) for photo in photos]
     try:

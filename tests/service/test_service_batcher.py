@@ -24,7 +24,7 @@ class Device:
     def run(self, key: Hashable, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
         self.busy.set()
-        assert self.free.wait(20)
+        assert self.free.wait(300)
         if any(item < 0 for item in items):
             raise InputError("negative")
         return [2 * item for item in items]
@@ -42,7 +42,7 @@ def executor() -> Iterator[ThreadPoolExecutor]:
 
 
 def together(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 30))
+    asyncio.run(asyncio.wait_for(test, 500))
 
 
 async def hold(device: Device, batcher: Batcher[int, int]) -> "asyncio.Task[int]":
@@ -50,7 +50,7 @@ async def hold(device: Device, batcher: Batcher[int, int]) -> "asyncio.Task[int]
     device.free.clear()
     device.busy.clear()
     first = asyncio.create_task(batcher.submit("k", 0))
-    await asyncio.to_thread(device.busy.wait, 20)
+    await asyncio.to_thread(device.busy.wait, 300)
     return first
 
 
@@ -146,6 +146,25 @@ def test_callers_that_left_are_skipped(device: Device, executor: ThreadPoolExecu
 
     together(test())
     assert device.batches == [[0], [1, 3]]
+
+
+def test_work_of_callers_that_left_turns_nobody_away(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=8, max_queue=3)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        gone = await queued(batcher, *(batcher.submit("k", item) for item in (1, 2)))
+        stays = await queued(batcher, batcher.submit("k", 3))
+        for task in gone:
+            task.cancel()
+        await asyncio.sleep(0)
+        later = await queued(batcher, batcher.submit("k", 4))
+        assert batcher.queued == 2
+        device.free.set()
+        assert await asyncio.gather(first, *stays, *later) == [0, 6, 8]
+
+    together(test())
+    assert device.batches == [[0], [3, 4]]
 
 
 def test_batchers_on_one_device_take_turns(device: Device, executor: ThreadPoolExecutor) -> None:

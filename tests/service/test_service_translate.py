@@ -1,7 +1,9 @@
 """POST /v1/translate: sizes, orientation, alpha, profiles, tiles, cycles."""
 
+import asyncio
 import base64
 import concurrent.futures
+import dataclasses
 import io
 import struct
 import zipfile
@@ -14,10 +16,13 @@ import pytest
 import requests
 from PIL import Image, ImageCms
 from starlette.datastructures import UploadFile
+from starlette.requests import Request
 
 import models
+from models.errors import OverloadError
+from service.operations import Call
 from service.settings import Settings
-from service.translation import read_photo
+from service.translation import Photo, read_photo, translate_all
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 Picture = Callable[..., bytes]
@@ -25,7 +30,7 @@ Picture = Callable[..., bytes]
 
 def translate(url: str, *images: bytes, accept: str = "*/*", **fields: str) -> requests.Response:
     files = [("images", (f"{index}.png", data)) for index, data in enumerate(images)]
-    return requests.post(f"{url}/v1/translate", files=files, data=fields, headers={"accept": accept}, timeout=60)
+    return requests.post(f"{url}/v1/translate", files=files, data=fields, headers={"accept": accept}, timeout=300)
 
 
 def opened(answer: requests.Response) -> Image.Image:
@@ -222,6 +227,32 @@ def test_pixels_past_the_limit_and_too_many_files(serve: Callable[..., Any], pic
     assert past.status_code == 413
     assert "1,000" in past.json()["error"]["message"]
     assert translate(one.url, *[picture(2, 2)] * 33).status_code == 413
+
+
+class Full:
+    """A translator whose queue has no room at first."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def image(self, pixels: np.ndarray, direction: str) -> np.ndarray:
+        self.asked.append(direction)
+        if len(self.asked) % 2:
+            raise OverloadError("Much is waiting.", retry_after_s=0.0)
+        return 255 - pixels
+
+
+def test_a_job_waits_for_room_in_the_queue_where_a_request_is_turned_away() -> None:
+    photo = Photo("a.png", np.zeros((2, 3, 3), np.uint8), None, False)
+    request = Call(Request({"type": "http"}), None)
+    with pytest.raises(OverloadError):
+        asyncio.run(translate_all(Full(), [photo], "a_to_b", True, request))
+    seen: list[tuple[int, int]] = []
+    job = dataclasses.replace(request, progress=lambda done, total: seen.append((done, total)))
+    full = Full()
+    (done,) = asyncio.run(translate_all(full, [photo], "a_to_b", True, job))
+    assert (done.pixels.min(), done.cycle_l1, seen) == (255, 0.0, [(0, 1), (1, 1)])
+    assert full.asked == ["a_to_b", "a_to_b", "b_to_a", "b_to_a"]
 
 
 def test_one_bad_image_among_concurrent_requests_fails_alone(local: Any, picture: Picture) -> None:
