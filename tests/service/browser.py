@@ -45,7 +45,7 @@ class Page:
     def until(self, expression: str, *arguments: object) -> None:
         """Waits; what the page does comes when it comes, so tests wait for it and never look just once."""
         script = f"return Boolean({expression})"
-        WebDriverWait(self.driver, 60, 0.1).until(lambda _: self.driver.execute_script(script, *arguments), expression)
+        WebDriverWait(self.driver, 300, 0.1).until(lambda _: self.driver.execute_script(script, *arguments), expression)
 
     def says(self, selector: str, text: str) -> None:
         """Waits until an element is shown whose text holds this one."""

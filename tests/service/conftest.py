@@ -127,7 +127,7 @@ def bentoml_server(environment: dict[str, str], log: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(120)
+        process.wait(300)
 
 
 @pytest.fixture(scope="session")
@@ -221,7 +221,7 @@ def local_server(settings: Settings, extractor: Extractor | None = None) -> Iter
         yield Local(f"http://127.0.0.1:{listener.getsockname()[1]}", core)
     finally:
         server.should_exit = True
-        thread.join(120)
+        thread.join(300)
 
 
 @pytest.fixture

@@ -27,12 +27,12 @@ def pixels(picture: Picture) -> np.ndarray:
 
 @pytest.fixture
 def client(local) -> Iterator[Client]:
-    with Client(local.url, timeout_s=60) as one:
+    with Client(local.url, timeout_s=300) as one:
         yield one
 
 
 def test_models_are_the_catalogue(client, local):
-    assert client.models() == requests.get(f"{local.url}/v1/models", timeout=60).json()["models"]
+    assert client.models() == requests.get(f"{local.url}/v1/models", timeout=300).json()["models"]
 
 
 def test_sample_gives_pictures_with_their_seeds(client, tmp_path):
@@ -97,7 +97,7 @@ def proxy() -> Iterator[str]:
 
 
 def test_a_proxys_answer_is_the_same_exception_and_the_key_is_sent(proxy):
-    with Client(proxy, api_key="secret", timeout_s=60) as client, pytest.raises(ServiceError) as caught:
+    with Client(proxy, api_key="secret", timeout_s=300) as client, pytest.raises(ServiceError) as caught:
         client.models()
     assert str(caught.value) == f"503 Busy for {proxy}/v1/models"
     assert (caught.value.code, caught.value.retry_after_s) == ("http_error", 3.0)
@@ -182,7 +182,7 @@ def test_references_are_kept_and_scored_as_a_job(client, tmp_path):
     assert "client-test" in [one["name"] for one in client.references()]
     seen: list[tuple[int, int]] = []
     job = client.submit_score(statistics(tmp_path / "one.npz", 1.0), Reference("client-test"))
-    result = job.wait(lambda done, total: seen.append((done, total)), timeout_s=60)
+    result = job.wait(lambda done, total: seen.append((done, total)), timeout_s=300)
     assert result["fid"]["value"] == pytest.approx(2048, rel=1e-6)
     assert seen
     assert job.view()["state"] == "done"
@@ -197,7 +197,7 @@ def test_references_are_kept_and_scored_as_a_job(client, tmp_path):
 def test_a_jobs_error_is_raised_by_wait(client):
     job: Job[dict[str, object]] = client.submit_score(Drawn("nothing", 4), Drawn("tiny", 4))
     with pytest.raises(ServiceError, match="There is no model nothing"):
-        job.wait(timeout_s=60)
+        job.wait(timeout_s=300)
     job.cancel()
     with pytest.raises(ServiceError, match="There is no job"):
         job.view()

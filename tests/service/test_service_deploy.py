@@ -66,7 +66,9 @@ def test_the_kustomization_names_every_manifest_and_renders():
     assert sorted(kustomization["resources"]) == [path.name for path in MANIFESTS]
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed here")
-    rendered = subprocess.run(["kubectl", "kustomize", str(FOLDER)], capture_output=True, check=True, timeout=60).stdout
+    rendered = subprocess.run(
+        ["kubectl", "kustomize", str(FOLDER)], capture_output=True, check=True, timeout=300
+    ).stdout
     whole = list(yaml.safe_load_all(rendered))
     for definition in whole:
         validate(definition)

@@ -32,7 +32,7 @@ def test_a_large_announced_body_is_answered_and_not_reset(small: str, connection
         "POST /v1/sample HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         f"Content-Length: {32 * MB}\r\nConnection: {connection}\r\n\r\n"
     )
-    with contextlib.closing(socket.create_connection((host, int(port)), timeout=60)) as client:
+    with contextlib.closing(socket.create_connection((host, int(port)), timeout=300)) as client:
         client.sendall(head.encode())
         for _ in range(32):
             client.sendall(bytes(MB))
@@ -53,10 +53,10 @@ def test_requests_sees_the_refusal(small: str, path: str, connection: str) -> No
     headers = {"Connection": connection, "Content-Type": "application/json"}
     if path == "translate":
         form = {"images": ("a.png", bytes(32 * MB))}
-        answers = [requests.post(f"{small}/v1/translate", files=form, headers={"Connection": connection}, timeout=60)]
+        answers = [requests.post(f"{small}/v1/translate", files=form, headers={"Connection": connection}, timeout=300)]
     else:
         answers = [
-            requests.post(f"{small}/v1/sample", data=body, headers=headers, timeout=60)
+            requests.post(f"{small}/v1/sample", data=body, headers=headers, timeout=300)
             for body in (bytes(32 * MB), pieces())
         ]
     assert [answer.status_code for answer in answers] == [413] * len(answers)

@@ -181,18 +181,18 @@ def test_images_are_taken_at_the_stated_rate(bench: Bench, monkeypatch: pytest.M
 def test_a_service_publishes_it_when_asked_to(serve: Callable[..., Any], mean_colours: metrics.Extractor) -> None:
     quiet = serve(mean_colours)
     assert quiet.core.drift is None
-    assert "gan_drift" not in requests.get(f"{quiet.url}/metrics", timeout=60).text
+    assert "gan_drift" not in requests.get(f"{quiet.url}/metrics", timeout=300).text
 
     loud = serve(mean_colours, drift="fid", drift_window=16, drift_per_minute=6000, model_references={"tiny": "train"})
-    train = requests.post(f"{loud.url}/v1/sample", json={"model": "tiny", "n": 64, "output": "zip"}, timeout=60)
+    train = requests.post(f"{loud.url}/v1/sample", json={"model": "tiny", "n": 64, "output": "zip"}, timeout=300)
     files = {"images": ("train.zip", train.content)}
-    assert requests.post(f"{loud.url}/v1/references", data={"name": "train"}, files=files, timeout=60).ok
+    assert requests.post(f"{loud.url}/v1/references", data={"name": "train"}, files=files, timeout=300).ok
     end = time.monotonic() + 300
     while 'gan_drift{metric="fid",model="tiny",reference="train"}' not in (
-        text := requests.get(f"{loud.url}/metrics", timeout=60).text
+        text := requests.get(f"{loud.url}/metrics", timeout=300).text
     ):
         assert time.monotonic() < end, text
-        assert requests.post(f"{loud.url}/v1/sample", json={"model": "tiny"}, timeout=60).status_code == 200
+        assert requests.post(f"{loud.url}/v1/sample", json={"model": "tiny"}, timeout=300).status_code == 200
 
 
 def test_a_file_of_statistics_is_a_reference_too(bench: Bench, tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ ENDPOINTS = (("/v1/translate", "images"), ("/v1/inspect", "image"))
 
 def upload(url: str, data: bytes, name: str = "photo.png", media: str = "image/png") -> dict[str, requests.Response]:
     return {
-        path: requests.post(f"{url}{path}", files={field: (name, data, media)}, timeout=60) for path, field in ENDPOINTS
+        path: requests.post(f"{url}{path}", files={field: (name, data, media)}, timeout=300)
+        for path, field in ENDPOINTS
     }
 
 
@@ -146,10 +147,10 @@ def listener() -> Iterator[socket.socket]:
 def test_an_address_is_never_fetched(local: Any, listener: socket.socket) -> None:
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/x.png"
     for path, field in ENDPOINTS:
-        error = refused(requests.post(f"{local.url}{path}", files={field: (None, address)}, timeout=60), 400)
+        error = refused(requests.post(f"{local.url}{path}", files={field: (None, address)}, timeout=300), 400)
         assert "not text" in error["message"]
-        refused(requests.post(f"{local.url}{path}", json={field: address}, timeout=60), 415)
-        refused(requests.post(f"{local.url}{path}", data=address, timeout=60), 415)
+        refused(requests.post(f"{local.url}{path}", json={field: address}, timeout=300), 415)
+        refused(requests.post(f"{local.url}{path}", data=address, timeout=300), 415)
     with pytest.raises(TimeoutError):
         listener.accept()
 
@@ -175,7 +176,7 @@ JSON_BODIES = {
 @pytest.mark.parametrize("path", ["/v1/sample", "/v1/interpolate", "/v1/images/generations"])
 def test_json_that_is_none_or_not_ours(local: Any, name: str, path: str) -> None:
     answer = requests.post(
-        f"{local.url}{path}", data=JSON_BODIES[name], headers={"content-type": "application/json"}, timeout=60
+        f"{local.url}{path}", data=JSON_BODIES[name], headers={"content-type": "application/json"}, timeout=300
     )
     if path == "/v1/images/generations" and name in ("empty", "10000 fields"):
         assert answer.ok  # a prompt is optional, and what OpenAI may add one day is ignored
@@ -190,7 +191,7 @@ def test_json_that_is_none_or_not_ours(local: Any, name: str, path: str) -> None
 )
 def test_bodies_of_another_type(local: Any, media: str) -> None:
     for path in ("/v1/sample", "/v1/translate"):
-        answer = requests.post(f"{local.url}{path}", data=b"{}", headers={"content-type": media}, timeout=60)
+        answer = requests.post(f"{local.url}{path}", data=b"{}", headers={"content-type": media}, timeout=300)
         refused(answer, 400, 404, 415)
 
 
@@ -221,7 +222,7 @@ MULTIPART = {
 @pytest.mark.parametrize("name", MULTIPART)
 def test_multipart_that_is_broken(local: Any, name: str) -> None:
     media, body = MULTIPART[name]
-    answer = requests.post(f"{local.url}/v1/translate", data=body, headers={"content-type": media}, timeout=60)
+    answer = requests.post(f"{local.url}/v1/translate", data=body, headers={"content-type": media}, timeout=300)
     refused(answer, 400, 404, 415)
 
 
@@ -229,7 +230,7 @@ def test_ten_thousand_fields_and_files(local: Any) -> None:
     fields = [(f"field{index}", (None, "x")) for index in range(10_000)]
     files = [("images", (f"{index}.png", b"x")) for index in range(10_000)]
     for many in (fields, files):
-        error = refused(requests.post(f"{local.url}/v1/translate", files=many, timeout=60), 413)
+        error = refused(requests.post(f"{local.url}/v1/translate", files=many, timeout=300), 413)
         assert "Too many" in error["message"]
 
 
@@ -243,30 +244,30 @@ def test_fields_that_are_unknown_twice_or_too_long(local: Any, picture: Picture)
         [("quality", (None, "many"))],
         [("cycle", (None, "perhaps"))],
     ):
-        refused(requests.post(f"{local.url}/v1/translate", files=[image, *extra], timeout=60), 400)
+        refused(requests.post(f"{local.url}/v1/translate", files=[image, *extra], timeout=300), 400)
     long = [image, ("model", (None, "x" * (2 << 20)))]
-    refused(requests.post(f"{local.url}/v1/translate", files=long, timeout=60), 413)
+    refused(requests.post(f"{local.url}/v1/translate", files=long, timeout=300), 413)
 
 
 def test_bodies_past_the_limit_are_stopped(serve: Callable[..., Any]) -> None:
     url = serve(body_mb=1, json_mb=1).url
     large = b" " * (2 << 20)
-    announced = requests.post(f"{url}/v1/sample", data=large, headers={"content-type": "application/json"}, timeout=60)
+    announced = requests.post(f"{url}/v1/sample", data=large, headers={"content-type": "application/json"}, timeout=300)
     assert refused(announced, 413)["where"] == "body"
 
     def pieces() -> Iterator[bytes]:
         yield from (large[: 1 << 16] for _ in range(32))
 
     streamed = requests.post(
-        f"{url}/v1/sample", data=pieces(), headers={"content-type": "application/json"}, timeout=60
+        f"{url}/v1/sample", data=pieces(), headers={"content-type": "application/json"}, timeout=300
     )
     refused(streamed, 413)
-    refused(requests.post(f"{url}/v1/inspect", files={"image": large}, timeout=60), 413)
+    refused(requests.post(f"{url}/v1/inspect", files={"image": large}, timeout=300), 413)
 
 
 def raw(url: str, *parts: bytes) -> socket.socket:
     host, port = url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)), timeout=60)
+    connection = socket.create_connection((host, int(port)), timeout=300)
     for part in parts:
         connection.sendall(part)
     return connection
@@ -293,9 +294,9 @@ def test_clients_that_leave_halfway(serve: Callable[..., Any], picture: Picture)
     ):
         for sent in (data[: len(data) // 2], data):
             raw(one.url, head(path, len(data), media), sent).close()
-    for answer in (requests.get(f"{one.url}/v1/models", timeout=60) for _ in range(3)):
+    for answer in (requests.get(f"{one.url}/v1/models", timeout=300) for _ in range(3)):
         assert answer.ok
-    image = requests.post(f"{one.url}/v1/sample", json={"model": "tiny"}, timeout=60)
+    image = requests.post(f"{one.url}/v1/sample", json={"model": "tiny"}, timeout=300)
     assert image.ok
     registry = one.core.telemetry.registry
     errors = [s for m in registry.collect() for s in m.samples if s.labels.get("status", "").startswith("5")]
@@ -319,27 +320,27 @@ def test_clients_that_leave_halfway(serve: Callable[..., Any], picture: Picture)
 )
 def test_paths_and_methods_that_are_not_there(server: str, local: Any, method: str, path: str, status: int) -> None:
     for url in (server, local.url):
-        answer = requests.request(method, f"{url}{path}", timeout=60)
+        answer = requests.request(method, f"{url}{path}", timeout=300)
         refused(answer, status)
         assert ("Allow" in answer.headers) == (status == 405)
 
 
 def test_a_model_name_is_no_path(local: Any, tmp_path: Path) -> None:
     for name in ("../tiny", "/etc/passwd", "tiny.safetensors", "tiny@", "@", "tiny\x00", "a" * 200):
-        refused(requests.post(f"{local.url}/v1/sample", json={"model": name}, timeout=60), 404)
+        refused(requests.post(f"{local.url}/v1/sample", json={"model": name}, timeout=300), 404)
 
 
 def test_the_real_service_refuses_in_the_same_shape(server: str, picture: Picture) -> None:
     """Through BentoML's own layers."""
     json_type = {"content-type": "application/json"}
     for name, status in (("not json", 400), ("deep", 400), ("broken utf-8", 400)):
-        refused(requests.post(f"{server}/v1/sample", data=JSON_BODIES[name], headers=json_type, timeout=60), status)
+        refused(requests.post(f"{server}/v1/sample", data=JSON_BODIES[name], headers=json_type, timeout=300), status)
     for media, body in MULTIPART.values():
-        answer = requests.post(f"{server}/v1/translate", data=body, headers={"content-type": media}, timeout=60)
+        answer = requests.post(f"{server}/v1/translate", data=body, headers={"content-type": media}, timeout=300)
         refused(answer, 400, 404, 415)
     pickle = {"content-type": "application/vnd.bentoml+pickle"}
-    refused(requests.post(f"{server}/v1/sample", data=b"\x80\x04N.", headers=pickle, timeout=60), 415)
+    refused(requests.post(f"{server}/v1/sample", data=b"\x80\x04N.", headers=pickle, timeout=300), 415)
     for answer in upload(server, picture(40, 40)[:300]).values():
         refused(answer, 422)
-    refused(requests.post(f"{server}/v1/sample", json={"seed": 2**64}, timeout=60), 400)
-    assert requests.post(f"{server}/v1/sample", json={"model": "tiny"}, timeout=60).ok
+    refused(requests.post(f"{server}/v1/sample", json={"seed": 2**64}, timeout=300), 400)
+    assert requests.post(f"{server}/v1/sample", json={"model": "tiny"}, timeout=300).ok

@@ -362,15 +362,15 @@ def test_it_is_seen_over_http_and_scores_are_answered_meanwhile(
     )
 
     def cards() -> dict[str, Any]:
-        answer = requests.get(f"{local.url}/v1/models", timeout=60).json()
+        answer = requests.get(f"{local.url}/v1/models", timeout=300).json()
         return {"in service": next(c["id"] for c in answer["models"] if "cats" in c["names"]), **answer}
 
     def gate(state: str) -> bool:
         return any(card["gate"] and card["gate"]["state"] == state for card in cards()["models"])
 
-    images = requests.post(f"{local.url}/v1/sample", json={"n": 100, "seed": 900, "output": "zip"}, timeout=60).content
+    images = requests.post(f"{local.url}/v1/sample", json={"n": 100, "seed": 900, "output": "zip"}, timeout=300).content
     kept = requests.post(
-        f"{local.url}/v1/references", data={"name": "real"}, files={"images": ("a.zip", images)}, timeout=60
+        f"{local.url}/v1/references", data={"name": "real"}, files={"images": ("a.zip", images)}, timeout=300
     )
     assert kept.status_code == 201
     turnstile.reached.clear()
@@ -378,7 +378,7 @@ def test_it_is_seen_over_http_and_scores_are_answered_meanwhile(
     assert turnstile.reached.wait(300)
     assert gate("measuring")
     assert cards()["in service"] == "cats@1"
-    scored = requests.post(f"{local.url}/v1/score", json={"a_n": 4, "b_n": 4, "b_seed": 9, "bootstrap": 0}, timeout=60)
+    scored = requests.post(f"{local.url}/v1/score", json={"a_n": 4, "b_n": 4, "b_seed": 9, "bootstrap": 0}, timeout=300)
     assert scored.status_code == 200
     turnstile.let_all()
     wait_until(lambda: gate("held"), "the verdict")

@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin
 
 
 def inspect(url: str, data: bytes, name: str = "image.png") -> requests.Response:
-    return requests.post(f"{url}/v1/inspect", files={"image": (name, data)}, timeout=60)
+    return requests.post(f"{url}/v1/inspect", files={"image": (name, data)}, timeout=300)
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,13 @@ def inspect(url: str, data: bytes, name: str = "image.png") -> requests.Response
     ],
 )
 def test_a_sample_says_how_to_make_it_again(local: Any, body: dict[str, Any]) -> None:
-    image = requests.post(f"{local.url}/v1/sample", json=body, timeout=60)
+    image = requests.post(f"{local.url}/v1/sample", json=body, timeout=300)
     answer = inspect(local.url, image.content).json()
     assert answer["seed"] == body["seed"]
     assert answer["model"] == image.headers["X-Model"]
     assert answer["digest"] == image.headers["X-Digest"]
     assert answer["served"] is True
-    again = requests.post(f"{local.url}/v1/sample", json=answer["sample"], timeout=60)
+    again = requests.post(f"{local.url}/v1/sample", json=answer["sample"], timeout=300)
     assert again.content == image.content
 
 
@@ -41,7 +41,7 @@ def test_an_image_of_unknown_origin(local: Any, picture: Callable[..., bytes]) -
 @pytest.mark.parametrize("seed", ["-1", "9" * 40, "1.5", "x", "²", ""])
 def test_forged_text_is_only_text(local: Any, seed: str) -> None:
     text = PngImagePlugin.PngInfo()
-    digest = requests.get(f"{local.url}/v1/models", timeout=60).json()["models"][0]["digest"]
+    digest = requests.get(f"{local.url}/v1/models", timeout=300).json()["models"][0]["digest"]
     for key, value in (("gan.seed", seed), ("gan.digest", digest), ("gan.truncation", "nan?"), ("gan.class", "x")):
         text.add_itxt(key, value)
     buffer = io.BytesIO()

@@ -18,7 +18,7 @@ from service.schemas_images import MAX_JOB_FRAMES, InterpolateJob
 
 
 def interpolate(url: str, accept: str = "*/*", **body: Any) -> requests.Response:
-    return requests.post(f"{url}/v1/interpolate", json=body, headers={"accept": accept}, timeout=60)
+    return requests.post(f"{url}/v1/interpolate", json=body, headers={"accept": accept}, timeout=300)
 
 
 def frames_of(url: str, **body: Any) -> np.ndarray:
@@ -29,7 +29,7 @@ def frames_of(url: str, **body: Any) -> np.ndarray:
 
 
 def sampled(url: str, **body: Any) -> np.ndarray:
-    content = requests.post(f"{url}/v1/sample", json=body | {"output": "npz"}, timeout=60).content
+    content = requests.post(f"{url}/v1/sample", json=body | {"output": "npz"}, timeout=300).content
     return np.load(io.BytesIO(content))["images"]
 
 
@@ -101,7 +101,7 @@ def test_pngs_say_where_they_come_from(local: Any, output: str) -> None:
     else:
         pngs = [base64.b64decode(one) for one in answer.json()["images"]] if output == "json" else [answer.content]
     for png in pngs:
-        origin = requests.post(f"{local.url}/v1/inspect", files={"image": png}, timeout=60).json()
+        origin = requests.post(f"{local.url}/v1/inspect", files={"image": png}, timeout=300).json()
         assert (origin["model"], origin["digest"]) == (answer.headers["X-Model"], answer.headers["X-Digest"])
         assert (origin["served"], origin["seed"]) == (True, None)
         assert origin["text"]["gan.seeds"] == answer.headers["X-Seeds"] == "1,2"

@@ -22,11 +22,11 @@ Serve = Callable[..., Any]
 
 
 def submit(url: str, kind: str, json: object = None, **options: Any) -> requests.Response:
-    return requests.post(f"{url}/v1/jobs/{kind}", json=json, timeout=60, **options)
+    return requests.post(f"{url}/v1/jobs/{kind}", json=json, timeout=300, **options)
 
 
 def look(url: str, job: str) -> dict[str, Any]:
-    view: dict[str, Any] = requests.get(f"{url}/v1/jobs/{job}", timeout=60).json()
+    view: dict[str, Any] = requests.get(f"{url}/v1/jobs/{job}", timeout=300).json()
     return view
 
 
@@ -39,7 +39,7 @@ def wait(url: str, job: str, *states: str) -> dict[str, Any]:
 
 
 def result(url: str, job: str) -> requests.Response:
-    return requests.get(f"{url}/v1/jobs/{job}/result", timeout=60)
+    return requests.get(f"{url}/v1/jobs/{job}/result", timeout=300)
 
 
 def test_a_job_answers_what_its_request_does(scoring: Any) -> None:
@@ -52,13 +52,13 @@ def test_a_job_answers_what_its_request_does(scoring: Any) -> None:
     assert (view["state"], view["result"]) == ("done", f"/v1/jobs/{job}/result")
     assert view["progress"] == {"done": 16, "total": 16, "seconds_left": None}
     assert view["created_at"] <= view["started_at"] <= view["finished_at"]
-    direct = requests.post(f"{scoring.url}/v1/score", json=SCORE, timeout=60)
+    direct = requests.post(f"{scoring.url}/v1/score", json=SCORE, timeout=300)
     assert result(scoring.url, job).json() == direct.json()
 
 
 def test_files_go_into_jobs_too(scoring: Any) -> None:
     files = [("images", (path.name, path.read_bytes())) for path in IMAGES]
-    answer = requests.post(f"{scoring.url}/v1/jobs/reference", data={"name": "by-job"}, files=files, timeout=60)
+    answer = requests.post(f"{scoring.url}/v1/jobs/reference", data={"name": "by-job"}, files=files, timeout=300)
     job = answer.json()["id"]
     assert wait(scoring.url, job)["state"] == "done"
     kept = result(scoring.url, job)
@@ -68,7 +68,7 @@ def test_files_go_into_jobs_too(scoring: Any) -> None:
 
 def test_a_job_may_draw_more_than_a_request(scoring: Any) -> None:
     body = {"model": "tiny", "n": 300, "seed": 7}
-    assert requests.post(f"{scoring.url}/v1/sample", json=body, timeout=60).status_code == 400
+    assert requests.post(f"{scoring.url}/v1/sample", json=body, timeout=300).status_code == 400
     job = submit(scoring.url, "sample", body, headers={"Accept": "application/zip"}).json()["id"]
     assert wait(scoring.url, job)["progress"]["total"] == 300
     answer = result(scoring.url, job)
@@ -77,7 +77,7 @@ def test_a_job_may_draw_more_than_a_request(scoring: Any) -> None:
         names = archive.namelist()
         assert (len(names), names[-1]) == (300, "299_seed306.png")
         last = archive.read(names[-1])
-    alone = requests.post(f"{scoring.url}/v1/sample", json={"model": "tiny", "seed": 306}, timeout=60)
+    alone = requests.post(f"{scoring.url}/v1/sample", json={"model": "tiny", "seed": 306}, timeout=300)
     assert last == alone.content
 
 
@@ -118,7 +118,7 @@ def test_what_is_no_request_is_no_job(scoring: Any, kind: str, body: dict[str, A
 @pytest.mark.parametrize("job", ["0" * 32, "x", "..%2f..%2fetc%2fpasswd", "%00", "a" * 5000])
 def test_jobs_that_are_not_there(scoring: Any, job: str) -> None:
     for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
-        answer = requests.request(method, f"{scoring.url}/v1/jobs/{job}{path}", timeout=60)
+        answer = requests.request(method, f"{scoring.url}/v1/jobs/{job}{path}", timeout=300)
         assert answer.status_code == 404
         assert answer.json()["error"]["message"].startswith("There is no")
 
@@ -150,14 +150,14 @@ def test_cancel_frees_the_thread(serve: Serve, turnstile: Any) -> None:
     turnstile.let_one()
     wait(url, running, "running")
     for job in (waiting, running):
-        answer = requests.delete(f"{url}/v1/jobs/{job}", timeout=60)
+        answer = requests.delete(f"{url}/v1/jobs/{job}", timeout=300)
         assert answer.json()["state"] == "cancelled"
         assert look(url, job)["state"] == "cancelled"
         assert result(url, job).status_code == 409
     turnstile.let_all()
     assert wait(url, submit(url, "score", {**SCORE, "a_seed": 2}).json()["id"])["state"] == "done"
-    assert requests.delete(f"{url}/v1/jobs/{running}", timeout=60).status_code == 200
-    assert requests.get(f"{url}/v1/jobs/{running}", timeout=60).status_code == 404
+    assert requests.delete(f"{url}/v1/jobs/{running}", timeout=300).status_code == 200
+    assert requests.get(f"{url}/v1/jobs/{running}", timeout=300).status_code == 404
 
 
 def test_the_same_key_is_the_same_job(scoring: Any) -> None:
@@ -218,7 +218,7 @@ def process(checkpoints: Path, store: Path, how: str) -> Iterator[tuple[str, sub
             while True:
                 assert time.monotonic() < end
                 with contextlib.suppress(requests.ConnectionError):
-                    if requests.get(f"{url}/v1/models", timeout=60).json()["ready"]:
+                    if requests.get(f"{url}/v1/models", timeout=300).json()["ready"]:
                         break
                 time.sleep(0.05)
             yield url, running
@@ -249,5 +249,5 @@ def test_the_real_service_runs_jobs(server: str) -> None:
     assert wait(server, job)["progress"]["done"] == 300
     answer = result(server, job)
     assert (answer.headers["Content-Type"], answer.headers["X-Seeds"]) == ("application/zip", "7..306")
-    assert requests.delete(f"{server}/v1/jobs/{job}", timeout=60).status_code == 200
-    assert requests.get(f"{server}/v1/jobs/{job}", timeout=60).status_code == 404
+    assert requests.delete(f"{server}/v1/jobs/{job}", timeout=300).status_code == 200
+    assert requests.get(f"{server}/v1/jobs/{job}", timeout=300).status_code == 404

@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def generate(url: str, **body: Any) -> requests.Response:
-    return requests.post(f"{url}/v1/images/generations", json=body, timeout=60)
+    return requests.post(f"{url}/v1/images/generations", json=body, timeout=300)
 
 
 def test_what_a_client_sends_and_expects(local: Any) -> None:
@@ -18,7 +18,7 @@ def test_what_a_client_sends_and_expects(local: Any) -> None:
     answer = generate(local.url, **body, seed=7).json()
     assert isinstance(answer["created"], int)
     assert [one["seed"] for one in answer["data"]] == [7, 8]
-    sample = requests.post(f"{local.url}/v1/sample", json={"model": "tiny", "seed": 7}, timeout=60).content
+    sample = requests.post(f"{local.url}/v1/sample", json={"model": "tiny", "seed": 7}, timeout=300).content
     assert base64.b64decode(answer["data"][0]["b64_json"]) == sample
     assert "url" not in answer["data"][0]
 
@@ -39,7 +39,7 @@ def test_sizes_are_resampled(local: Any, size: str) -> None:
 def test_a_prompt_names_a_class(local: Any) -> None:
     prompted = generate(local.url, model="classy", prompt="A small Dog, please", seed=2).json()["data"][0]["b64_json"]
     body = {"model": "classy", "seed": 2, "class": "dog", "output": "npz"}
-    assert requests.post(f"{local.url}/v1/sample", json=body, timeout=60).status_code == 200
+    assert requests.post(f"{local.url}/v1/sample", json=body, timeout=300).status_code == 200
     other = generate(local.url, model="classy", prompt="a cat", seed=2).json()["data"][0]["b64_json"]
     assert prompted != other
     assert generate(local.url, model="classy", prompt="a house", seed=2).json()["data"][0]["b64_json"] == other

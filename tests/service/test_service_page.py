@@ -19,7 +19,7 @@ def test_sample_draws_what_the_api_draws(page, local):
     page.open("sample?model=tiny&seed=7&n=4")
     page.until(f"{SHEET} === 4")
     assert [tile.get_attribute("title") for tile in page.all(".tile")] == ["Seed 7", "Seed 8", "Seed 9", "Seed 10"]
-    answer = requests.post(f"{local.url}/v1/sample", json={"model": "tiny", "seed": 7}, timeout=60)
+    answer = requests.post(f"{local.url}/v1/sample", json={"model": "tiny", "seed": 7}, timeout=300)
     expected = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
     np.testing.assert_array_equal(page.pixels("#sample-sheet img"), expected)
 
@@ -47,7 +47,7 @@ def test_lightbox_by_keyboard_and_its_download(page, tmp_path):
     page.says("#lightbox .seed", "21")
     page.one("#lightbox [data-role=download]").click()
     file = tmp_path / "tiny-seed-21.png"
-    WebDriverWait(page.driver, 60).until(lambda _: file.exists() and file.stat().st_size > 0)
+    WebDriverWait(page.driver, 300).until(lambda _: file.exists() and file.stat().st_size > 0)
     assert file.read_bytes().startswith(b"\x89PNG")
     ActionChains(page.driver).send_keys(Keys.ESCAPE).perform()
     page.until("!document.querySelector('#lightbox').open")
@@ -63,7 +63,7 @@ def test_a_refusal_shows_the_services_sentence_and_recovers(page):
         window.mend = () => { window.fetch = real; };""")
     page.one("#sample-dice").click()
     page.says("#sample-fault", "There is no model gone")
-    WebDriverWait(page.driver, 60).until(lambda _: page.complaints())  # the browser reports the 404 itself
+    WebDriverWait(page.driver, 300).until(lambda _: page.complaints())  # the browser reports the 404 itself
     page.js("window.mend()")
     page.one("#sample-fault button").click()
     page.until(f"document.querySelector('#sample-fault').hidden && {SHEET} === 2")

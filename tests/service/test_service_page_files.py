@@ -29,7 +29,7 @@ def tags() -> list[tuple[str, dict[str, str | None]]]:
 
 
 def test_the_page_is_served_with_a_policy_that_keeps_it_to_this_host(local):
-    answer = requests.get(f"{local.url}/", timeout=60)
+    answer = requests.get(f"{local.url}/", timeout=300)
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "default-src 'self'" in answer.headers["content-security-policy"]
@@ -44,15 +44,15 @@ def test_every_file_that_the_page_names_is_served(local, tags):
     }
     assert {"static/main.js", "static/base.css", "static/api.js"} <= named | imported
     for path in sorted(named | imported):
-        answer = requests.get(f"{local.url}/{path}", timeout=60)
+        answer = requests.get(f"{local.url}/{path}", timeout=300)
         assert answer.status_code == 200, path
-        again = requests.get(f"{local.url}/{path}", headers={"If-None-Match": answer.headers["etag"]}, timeout=60)
+        again = requests.get(f"{local.url}/{path}", headers={"If-None-Match": answer.headers["etag"]}, timeout=300)
         assert again.status_code == 304, path
 
 
 @pytest.mark.parametrize("path", ["/static/nothing.js", "/static/%2e%2e/page.py", "/static/..%2fpage.py", "/static/"])
 def test_what_is_not_a_file_of_the_page_is_404_in_the_one_error_shape(local, path):
-    answer = requests.get(local.url + path, timeout=60)
+    answer = requests.get(local.url + path, timeout=300)
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == "not_found"
 
@@ -113,7 +113,7 @@ def test_the_measures_are_those_there_are(tags):
 
 
 def test_bentoml_serves_the_page_at_its_root(server):
-    answer = requests.get(f"{server}/", timeout=60)
+    answer = requests.get(f"{server}/", timeout=300)
     assert "<title>Gan Service</title>" in answer.text
-    assert requests.get(f"{server}/static/main.js", timeout=60).status_code == 200
-    assert requests.get(f"{server}/docs.json", timeout=60).json()["openapi"].startswith("3.")
+    assert requests.get(f"{server}/static/main.js", timeout=300).status_code == 200
+    assert requests.get(f"{server}/docs.json", timeout=300).json()["openapi"].startswith("3.")

@@ -34,7 +34,7 @@ def test_the_lens_shows_the_corners_own_image_at_the_corner(page, local):
     explore(page, "?model=tiny&seed=11")
     settle(page, 0, 0)
     page.says(".corner", "11")
-    answer = requests.post(f"{local.url}/v1/sample", json={"model": "tiny", "seed": 11}, timeout=60)
+    answer = requests.post(f"{local.url}/v1/sample", json={"model": "tiny", "seed": 11}, timeout=300)
     expected = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB")).astype(float)
     lens = Image.fromarray(page.pixels("#explore-lens")).resize((16, 16), Image.Resampling.BOX)
     # Enlarged and reduced again: noise loses contrast by that, and nothing else.
@@ -74,7 +74,7 @@ def test_a_loop_is_saved_as_an_animation(page, tmp_path, kind):
     page.set("#explore-format", kind)
     page.one("#explore-save").click()
     file = tmp_path / f"classy-loop.{kind}"
-    WebDriverWait(page.driver, 60).until(lambda _: file.exists() and file.stat().st_size > 0)
+    WebDriverWait(page.driver, 300).until(lambda _: file.exists() and file.stat().st_size > 0)
     with Image.open(file) as animation:
         assert animation.n_frames > 90
 
@@ -98,7 +98,7 @@ def test_a_photo_is_shown_beside_its_translation(page, local):
     drop(page, PHOTOS[0])
     page.until(f"{AFTER} !== null && {AFTER}.complete")
     files = {"images": PHOTOS[0].read_bytes()}
-    answer = requests.post(f"{local.url}/v1/translate", files=files, data={"format": "png"}, timeout=60)
+    answer = requests.post(f"{local.url}/v1/translate", files=files, data={"format": "png"}, timeout=300)
     expected = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
     np.testing.assert_array_equal(page.pixels("#translate-compare .after"), expected)
     assert [tag.text for tag in page.all("#translate-compare .tag")] == ["horse", "zebra"]

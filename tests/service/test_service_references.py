@@ -23,12 +23,12 @@ Serve = Callable[..., Any]
 
 def keep(url: str, name: str, paths: list[Path] = REAL, **fields: str) -> requests.Response:
     files = [("images", (path.name, path.read_bytes())) for path in paths]
-    return requests.post(f"{url}/v1/references", data={"name": name, **fields}, files=files, timeout=60)
+    return requests.post(f"{url}/v1/references", data={"name": name, **fields}, files=files, timeout=300)
 
 
 def keep_npz(url: str, name: str, data: bytes, **fields: str) -> requests.Response:
     files = {"images": ("s.npz", data)}
-    return requests.post(f"{url}/v1/references", data={"name": name, **fields}, files=files, timeout=60)
+    return requests.post(f"{url}/v1/references", data={"name": name, **fields}, files=files, timeout=300)
 
 
 def test_a_reference_is_kept_listed_downloaded_and_removed(scoring: Any, mean_colours: metrics.Extractor) -> None:
@@ -39,10 +39,10 @@ def test_a_reference_is_kept_listed_downloaded_and_removed(scoring: Any, mean_co
     view = made.json()
     assert (view["name"], view["n"], view["protocol"]) == ("horses.v1", 12, "pytorch-fid")
     assert (view["extractor"], view["features"]) == ("mean-colours", True)
-    assert requests.get(f"{url}/horses.v1", timeout=60).json() == view
-    assert view in requests.get(url, timeout=60).json()["references"]
+    assert requests.get(f"{url}/horses.v1", timeout=300).json() == view
+    assert view in requests.get(url, timeout=300).json()["references"]
 
-    download = requests.get(f"{url}/horses.v1/npz", timeout=60)
+    download = requests.get(f"{url}/horses.v1/npz", timeout=300)
     assert download.headers["Content-Disposition"] == 'attachment; filename="horses.v1.npz"'
     expected = metrics.statistics(REAL, extractor=mean_colours)
     with np.load(io.BytesIO(download.content)) as file:  # as pytorch-fid does
@@ -50,26 +50,26 @@ def test_a_reference_is_kept_listed_downloaded_and_removed(scoring: Any, mean_co
         np.testing.assert_allclose(file["sigma"], expected.sigma, rtol=1e-9)
         assert file["n"] == 12
 
-    assert requests.delete(f"{url}/horses.v1", timeout=60).json() == view
+    assert requests.delete(f"{url}/horses.v1", timeout=300).json() == view
     for answer in (
-        requests.get(f"{url}/horses.v1", timeout=60),
-        requests.get(f"{url}/horses.v1/npz", timeout=60),
-        requests.delete(f"{url}/horses.v1", timeout=60),
+        requests.get(f"{url}/horses.v1", timeout=300),
+        requests.get(f"{url}/horses.v1/npz", timeout=300),
+        requests.delete(f"{url}/horses.v1", timeout=300),
     ):
         assert answer.status_code == 404
         assert "There is no reference horses.v1" in answer.json()["error"]["message"]
-    assert view not in requests.get(url, timeout=60).json()["references"]
+    assert view not in requests.get(url, timeout=300).json()["references"]
 
 
 def test_a_downloaded_reference_can_be_sent_back(scoring: Any) -> None:
     assert keep(scoring.url, "one", protocol="clean-fid").status_code == 201
-    data = requests.get(f"{scoring.url}/v1/references/one/npz", timeout=60).content
+    data = requests.get(f"{scoring.url}/v1/references/one/npz", timeout=300).content
     mismatch = keep_npz(scoring.url, "two", data)
     assert mismatch.status_code == 400
     assert "made with the protocol clean-fid" in mismatch.json()["error"]["message"]
     again = keep_npz(scoring.url, "two", data, protocol="clean-fid")
     assert again.status_code == 201
-    view, first = again.json(), requests.get(f"{scoring.url}/v1/references/one", timeout=60).json()
+    view, first = again.json(), requests.get(f"{scoring.url}/v1/references/one", timeout=300).json()
     assert (view["n"], view["extractor"], view["digest"]) == (12, "mean-colours", first["digest"])
     assert view["features"] is False
 
@@ -81,7 +81,7 @@ def test_pytorch_fid_s_own_files_are_taken(scoring: Any) -> None:
     made = keep_npz(scoring.url, "foreign", buffer.getvalue())
     assert made.status_code == 201
     assert (made.json()["n"], made.json()["protocol"]) == (None, "pytorch-fid")
-    scored = requests.post(f"{scoring.url}/v1/score", json={"a_n": 4, "b_reference": "foreign"}, timeout=60)
+    scored = requests.post(f"{scoring.url}/v1/score", json={"a_n": 4, "b_reference": "foreign"}, timeout=300)
     assert scored.status_code == 200
     assert "do not say" in scored.json()["fid"]["verdict"]
 
@@ -102,7 +102,7 @@ def test_what_is_not_statistics_is_refused(scoring: Any, arrays: dict[str, Any])
     np.savez(buffer, **arrays)
     answer = keep_npz(scoring.url, "bad", buffer.getvalue())
     assert answer.status_code == 400
-    assert requests.get(f"{scoring.url}/v1/references/bad", timeout=60).status_code == 404
+    assert requests.get(f"{scoring.url}/v1/references/bad", timeout=300).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_hostile_names_are_refused(scoring: Any, name: str) -> None:
     assert answer.json()["error"]["where"] == "name"
     quoted = requests.utils.quote(name, safe="")  # type: ignore[attr-defined]
     for method in ("GET", "DELETE"):
-        other = requests.request(method, f"{scoring.url}/v1/references/{quoted}", timeout=60)
+        other = requests.request(method, f"{scoring.url}/v1/references/{quoted}", timeout=300)
         assert other.status_code in (400, 404, 405), other.text
         assert other.json()["error"]["message"]
     assert set(root.rglob("*")) == before
@@ -127,14 +127,14 @@ def test_a_name_is_given_once(scoring: Any) -> None:
     again = keep(scoring.url, "taken", REAL[:3])
     assert again.status_code == 409
     assert "delete it first" in again.json()["error"]["message"]
-    assert requests.get(f"{scoring.url}/v1/references/taken", timeout=60).json()["n"] == 12
+    assert requests.get(f"{scoring.url}/v1/references/taken", timeout=300).json()["n"] == 12
 
 
 def test_references_survive_a_restart_and_are_bounded(serve: Serve, mean_colours: metrics.Extractor) -> None:
     first = serve(mean_colours, references=1)
     view = keep(first.url, "kept").json()
     second = serve(mean_colours, references=1)  # the same folder
-    assert requests.get(f"{second.url}/v1/references", timeout=60).json() == {"references": [view]}
+    assert requests.get(f"{second.url}/v1/references", timeout=300).json() == {"references": [view]}
     full = keep(second.url, "more")
     assert full.status_code == 413
     assert "delete one first" in full.json()["error"]["message"]
@@ -155,7 +155,7 @@ def test_references_survive_a_restart_and_are_bounded(serve: Serve, mean_colours
 )
 def test_bad_requests_are_said(scoring: Any, fields: dict[str, str], files: Any, status: int) -> None:
     files = files or {"unused": ("", b"")}
-    answer = requests.post(f"{scoring.url}/v1/references", data=fields, files=files, timeout=60)
+    answer = requests.post(f"{scoring.url}/v1/references", data=fields, files=files, timeout=300)
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
 

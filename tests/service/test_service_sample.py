@@ -16,7 +16,7 @@ import models
 
 
 def sample(url: str, accept: str = "*/*", **body: Any) -> requests.Response:
-    return requests.post(f"{url}/v1/sample", json=body, headers={"accept": accept}, timeout=60)
+    return requests.post(f"{url}/v1/sample", json=body, headers={"accept": accept}, timeout=300)
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -166,7 +166,7 @@ def test_what_is_out_of_bounds_is_named(local: Any, body: dict[str, Any], where:
 def test_latents_that_are_not_numbers(local: Any, number: str) -> None:
     body = f'{{"model": "tiny", "latents": [[{number}, 0, 0, 0, 0, 0, 0, 0]]}}'
     answer = requests.post(
-        f"{local.url}/v1/sample", data=body, headers={"content-type": "application/json"}, timeout=60
+        f"{local.url}/v1/sample", data=body, headers={"content-type": "application/json"}, timeout=300
     )
     assert answer.status_code == 400
 

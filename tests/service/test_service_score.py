@@ -47,17 +47,17 @@ def tar_of(paths: list[Path], mode: str) -> bytes:
 
 
 def score(url: str, files: object = None, **fields: object) -> requests.Response:
-    return requests.post(f"{url}/v1/score", data=fields, files=files, timeout=60)  # type: ignore[arg-type]
+    return requests.post(f"{url}/v1/score", data=fields, files=files, timeout=300)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def reference(scoring: Any) -> Iterator[str]:
     answer = requests.post(
-        f"{scoring.url}/v1/references", data={"name": "cifar-train"}, files=parts("images", REAL), timeout=60
+        f"{scoring.url}/v1/references", data={"name": "cifar-train"}, files=parts("images", REAL), timeout=300
     )
     assert answer.status_code == 201
     yield "cifar-train"
-    requests.delete(f"{scoring.url}/v1/references/cifar-train", timeout=60)
+    requests.delete(f"{scoring.url}/v1/references/cifar-train", timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_a_reference_scores_as_its_files_do(scoring: Any, reference: str, expect
     assert result["b"]["source"] == "reference cifar-train"
     assert result["b"]["n"] == 16
     same = requests.post(
-        f"{scoring.url}/v1/score", json={"a_reference": reference, "b_reference": reference}, timeout=60
+        f"{scoring.url}/v1/score", json={"a_reference": reference, "b_reference": reference}, timeout=300
     )
     assert same.json()["fid"]["value"] == pytest.approx(0.0, abs=1e-6)
 
@@ -112,17 +112,17 @@ def test_a_reference_scores_as_its_files_do(scoring: Any, reference: str, expect
 @pytest.mark.parametrize("model", ["tiny", "classy"])
 def test_a_served_model_scores_as_what_it_samples(scoring: Any, reference: str, model: str) -> None:
     body = {"model": model, "n": 9, "seed": 5, "output": "zip"}  # odd, so that it matters which class comes first
-    drawn = requests.post(f"{scoring.url}/v1/sample", json=body, timeout=60)
+    drawn = requests.post(f"{scoring.url}/v1/sample", json=body, timeout=300)
     by_files = score(scoring.url, [("a", ("drawn.zip", drawn.content))], b_reference=reference).json()
     asked = {"a_model": model, "a_n": 9, "a_seed": 5, "b_reference": reference}
-    by_model = requests.post(f"{scoring.url}/v1/score", json=asked, timeout=60).json()
+    by_model = requests.post(f"{scoring.url}/v1/score", json=asked, timeout=300).json()
     assert by_model["fid"]["value"] == pytest.approx(by_files["fid"]["value"], rel=1e-9)
     assert by_model["a"]["source"].startswith(f"{model}@")
     assert by_model["a"]["seed"] == 5
     assert len(by_model["a"]["digest"]) == 64
     by_form = score(scoring.url, **asked, a_truncation="0.5")
     assert by_form.status_code == 415  # without a file, requests sends no multipart
-    other = requests.post(f"{scoring.url}/v1/score", json={**asked, "a_truncation": 0.5}, timeout=60).json()
+    other = requests.post(f"{scoring.url}/v1/score", json={**asked, "a_truncation": 0.5}, timeout=300).json()
     assert other["fid"]["value"] != pytest.approx(by_model["fid"]["value"])
 
 
@@ -173,7 +173,7 @@ B = {"b_n": 4, "b_seed": 9}
 def test_what_cannot_be_scored_is_said(
     scoring: Any, reference: str, body: dict[str, Any], status: int, where: str | None
 ) -> None:
-    answer = requests.post(f"{scoring.url}/v1/score", json=body, timeout=60)
+    answer = requests.post(f"{scoring.url}/v1/score", json=body, timeout=300)
     error = answer.json()["error"]
     assert (answer.status_code, error["where"]) == (status, where)
     assert error["message"].endswith(".")
@@ -241,18 +241,18 @@ SETS = {"a_n": 8, "a_model": "tiny", "b_n": 8, "b_model": "tiny", "b_seed": 50}
 def test_busy_is_answered_at_once_and_serving_goes_on(serve: Serve, turnstile: Any) -> None:
     url = serve(turnstile, score_queue=0).url
     first: list[requests.Response] = []
-    thread = threading.Thread(target=lambda: first.append(requests.post(f"{url}/v1/score", json=SETS, timeout=60)))
+    thread = threading.Thread(target=lambda: first.append(requests.post(f"{url}/v1/score", json=SETS, timeout=300)))
     thread.start()
     assert turnstile.reached.wait(300)
-    busy = requests.post(f"{url}/v1/score", json=SETS, timeout=60)
+    busy = requests.post(f"{url}/v1/score", json=SETS, timeout=300)
     assert busy.status_code == 503
     assert int(busy.headers["Retry-After"]) >= 1
     assert "POST /v1/jobs/score" in busy.json()["error"]["message"]
-    assert requests.post(f"{url}/v1/sample", json={"model": "tiny"}, timeout=60).status_code == 200
+    assert requests.post(f"{url}/v1/sample", json={"model": "tiny"}, timeout=300).status_code == 200
     turnstile.let_all()
     thread.join()
     assert first[0].status_code == 200
-    assert requests.post(f"{url}/v1/score", json=SETS, timeout=60).status_code == 200
+    assert requests.post(f"{url}/v1/score", json=SETS, timeout=300).status_code == 200
 
 
 def answered(local: Any) -> float:
@@ -263,7 +263,7 @@ def answered(local: Any) -> float:
 
 def turn(local: Any) -> None:
     """A request and its answer: whatever the event loop had to do before is done then."""
-    assert requests.get(f"{local.url}/v1/references", timeout=60).ok
+    assert requests.get(f"{local.url}/v1/references", timeout=300).ok
 
 
 def test_work_stops_when_the_client_leaves(serve: Serve, turnstile: Any, wait_until: Callable[..., None]) -> None:
@@ -273,7 +273,7 @@ def test_work_stops_when_the_client_leaves(serve: Serve, turnstile: Any, wait_un
     head = (
         f"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
-    with contextlib.closing(socket.create_connection((host, int(port)), timeout=60)) as connection:
+    with contextlib.closing(socket.create_connection((host, int(port)), timeout=300)) as connection:
         connection.sendall(head.encode() + body)
         assert turnstile.reached.wait(300)
     wait_until(lambda: answered(local) == 1, "the request's end")
@@ -285,7 +285,7 @@ def test_work_stops_when_the_client_leaves(serve: Serve, turnstile: Any, wait_un
 
 def test_past_the_deadline_a_job_is_recommended(serve: Serve, turnstile: Any, wait_until: Callable[..., None]) -> None:
     local = serve(turnstile, deadline_s=2)  # time enough for the body to arrive, or the answer is 408
-    late = requests.post(f"{local.url}/v1/score", json=SETS, timeout=60)
+    late = requests.post(f"{local.url}/v1/score", json=SETS, timeout=300)
     assert late.status_code == 504
     assert "job" in late.json()["error"]["message"]
     turn(local)
@@ -300,14 +300,14 @@ def test_without_weights_scores_say_what_to_do_and_the_rest_works(
     monkeypatch.setenv("GAN_CACHE", str(tmp_path / "nothing"))
     url = serve().url
     for answer in (
-        requests.post(f"{url}/v1/score", json=SETS, timeout=60),
-        requests.post(f"{url}/v1/references", data={"name": "x"}, files=parts("images", REAL), timeout=60),
+        requests.post(f"{url}/v1/score", json=SETS, timeout=300),
+        requests.post(f"{url}/v1/references", data={"name": "x"}, files=parts("images", REAL), timeout=300),
     ):
         assert answer.status_code == 503
         assert answer.json()["error"]["code"] == "weights_unavailable"
         assert "make weights" in answer.json()["error"]["message"]
         assert answer.headers["Retry-After"]
-    assert requests.post(f"{url}/v1/sample", json={"model": "tiny"}, timeout=60).status_code == 200
+    assert requests.post(f"{url}/v1/sample", json={"model": "tiny"}, timeout=300).status_code == 200
     assert not (tmp_path / "nothing").exists()
 
 

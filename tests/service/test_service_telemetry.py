@@ -24,9 +24,9 @@ from service.telemetry import flush_logs, set_up_logging
 
 
 def test_the_real_service_shows_its_own_metrics(server: str) -> None:
-    assert requests.post(f"{server}/v1/sample", json={"model": "tiny", "n": 3}, timeout=60).ok
-    requests.get(f"{server}/any/thing/at/all", timeout=60)
-    text = requests.get(f"{server}/metrics", timeout=60).text
+    assert requests.post(f"{server}/v1/sample", json={"model": "tiny", "n": 3}, timeout=300).ok
+    requests.get(f"{server}/any/thing/at/all", timeout=300)
+    text = requests.get(f"{server}/metrics", timeout=300).text
     values = dict(re.findall(r"^(gan_\S+) (\S+)$", text, re.MULTILINE))
     assert float(values['gan_requests_total{endpoint="sample",status="200"}']) >= 1
     assert float(values['gan_images_total{endpoint="sample",model="tiny"}']) >= 3
@@ -39,7 +39,7 @@ def test_the_real_service_shows_its_own_metrics(server: str) -> None:
 
 def test_a_request_id_is_echoed_or_made(local: Any) -> None:
     def asked(value: str) -> str:
-        return requests.get(f"{local.url}/v1/models", headers={"X-Request-ID": value}, timeout=60).headers[
+        return requests.get(f"{local.url}/v1/models", headers={"X-Request-ID": value}, timeout=300).headers[
             "X-Request-ID"
         ]
 
@@ -52,8 +52,8 @@ def test_every_request_is_one_json_line(
     serve: Callable[..., Any], wait_until: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = serve().url
-    requests.post(f"{url}/v1/sample", json={"model": "tiny"}, headers={"X-Request-ID": "mine"}, timeout=60)
-    requests.post(f"{url}/v1/sample", json={"n": 0}, headers={"X-Request-ID": "wrong"}, timeout=60)
+    requests.post(f"{url}/v1/sample", json={"model": "tiny"}, headers={"X-Request-ID": "mine"}, timeout=300)
+    requests.post(f"{url}/v1/sample", json={"n": 0}, headers={"X-Request-ID": "wrong"}, timeout=300)
     lines: dict[str, Any] = {}
 
     def both() -> bool:
