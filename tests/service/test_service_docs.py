@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
+from service.telemetry import Telemetry
 from tests.service.conftest import PATIENT, MeanColours, local_server
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
     *("index", "sample", "interpolate", "translate", "score", "references", "jobs"),
-    *("models", "inspect", "openai", "errors"),
+    *("models", "inspect", "openai", "errors", "operating"),
 )
 HORSES = sorted((ROOT / "tests" / "fixtures" / "horse2zebra").rglob("*.jpg"))
 KEPT = (".json", ".png", ".zip", ".npz", ".gif", ".webp", ".jpeg")  # what the examples write
@@ -62,6 +63,15 @@ def test_examples_work(url, tmp_path, language, code):
     assert done.returncode == 0, done.stderr
     answers = [done.stdout, *(path.read_text("latin-1") for path in tmp_path.iterdir() if path.suffix in KEPT)]
     assert any('"error"' in answer for answer in answers) == ('{"n": 1000}' in code)  # curl ends well all the same
+
+
+def test_metrics_and_settings_are_written_as_they_are():
+    text = (ROOT / "docs" / "api" / "operating.md").read_text()
+    written = {re.sub(r"_total$", "", name) for name in re.findall(r"`(gan_\w+)`", text)}
+    assert written == {one.name for one in Telemetry().registry.collect()} | {"gan_drift", "gan_drift_images"}
+    for page in PAGES:
+        for name in re.findall(r"`GAN_(\w+)", (ROOT / "docs" / "api" / f"{page}.md").read_text()):
+            assert name.lower() in Settings.model_fields, (page, name)
 
 
 def test_every_endpoint_has_its_page_and_every_page_is_linked():

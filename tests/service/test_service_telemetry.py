@@ -1,18 +1,21 @@
 """Metrics, logs and traces."""
 
 import asyncio
+import http.server
 import io
 import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 import requests
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -20,7 +23,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from service.core import Core
 from service.routes import standalone
 from service.settings import Settings
-from service.telemetry import flush_logs, set_up_logging
+from service.telemetry import Telemetry, flush_logs, set_up_logging
 
 
 def test_the_real_service_shows_its_own_metrics(server: str) -> None:
@@ -91,6 +94,40 @@ def test_a_broken_standard_output_costs_lines_and_nothing_else(monkeypatch: pyte
     logging.getLogger("gan").warning("nobody reads this")
     assert output.flushes > 0
     asyncio.run(test())
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    """What an OpenTelemetry collector does: takes OTLP over HTTP."""
+
+    received: ClassVar[list[tuple[str, bytes]]] = []
+
+    def do_POST(self) -> None:
+        self.received.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+def test_spans_reach_the_collector_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    assert Telemetry().start_request("GET /nowhere", {}) is None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{collector.server_port}")
+        telemetry = Telemetry()
+        span = telemetry.start_request("GET /v1/models", {})
+        assert span is not None
+        span.end()
+        telemetry.close()  # sends what waits
+        collector.shutdown()
+    ((path, body),) = Collector.received
+    (resource,) = ExportTraceServiceRequest.FromString(body).resource_spans
+    assert path == "/v1/traces"
+    assert [span.name for scope in resource.scope_spans for span in scope.spans] == ["GET /v1/models"]
+    assert "gan-service" in [one.value.string_value for one in resource.resource.attributes]
 
 
 def test_a_trace_runs_through_queue_batch_and_forward(checkpoints: Path, tmp_path: Path) -> None:
