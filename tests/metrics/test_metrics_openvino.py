@@ -67,8 +67,10 @@ def test_the_caller_is_not_tied_to_a_core(paired: Paired, monkeypatch: pytest.Mo
     seen = set()
 
     def watch() -> None:
-        while not done.is_set():
+        while True:
             seen.add(frozenset(os.sched_getaffinity(caller)))
+            if done.is_set():
+                return
 
     watcher = threading.Thread(target=watch)
     watcher.start()

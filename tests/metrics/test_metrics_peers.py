@@ -69,6 +69,7 @@ def theirs_quiet() -> Iterator[None]:
         contextlib.redirect_stderr(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
+        importlib.import_module("models.torchvision_ops")  # their imports of torchvision work after this
         yield
 
 
@@ -156,6 +157,7 @@ def test_torch_fidelity_agrees_on_features_and_scores(
         )
         kid_of = importlib.import_module("torch_fidelity.metric_kid").kid_features_to_metric
         score_of = importlib.import_module("torch_fidelity.metric_isc").isc_features_to_metric
+        fid = importlib.import_module("torch_fidelity.metric_fid")
     generator = np.random.default_rng(0)
     pixels = [
         np.repeat(np.repeat(generator.integers(0, 256, (6, 23, 23, 3), np.uint8), 13, 1), 13, 2) for _ in range(2)
@@ -171,8 +173,12 @@ def test_torch_fidelity_agrees_on_features_and_scores(
     np.testing.assert_allclose(logits, expected[0][1].numpy(), rtol=1e-3, atol=1e-3)
     result = metrics.score(found[0], found[1], metrics=("kid", "is"), extractor=inception, bootstrap=0)
     with theirs_quiet():
+        moments = [fid.fid_features_to_statistics(some[0][:, :256].double()) for some in expected]
+        distance = fid.fid_statistics_to_metric(*moments, verbose=False)["frechet_inception_distance"]
         kid = kid_of(expected[0][0].double(), expected[1][0].double(), kid_subsets=2, kid_subset_size=6, verbose=False)
         inception_score = score_of(expected[0][1], splits=1)
+    some_features = [of_features("256 of 2048, as its eigenvalues take long", one.features[:, :256]) for one in found]
+    assert metrics.frechet_distance(*(one.statistics for one in some_features)) == pytest.approx(distance, rel=1e-4)
     assert result["kid"]["value"] == pytest.approx(kid["kernel_inception_distance_mean"], rel=1e-4)
     assert result["is"]["value"] == pytest.approx(inception_score["inception_score_mean"], rel=1e-4)
 
