@@ -20,10 +20,10 @@ from typing import Any
 from tqdm import tqdm
 
 from metrics import parallel, scoring, weights
-from metrics.extraction import Progress, extractor
+from metrics.extraction import InceptionExtractor, Progress, extractor
 from metrics.protocols import PROTOCOLS
 from metrics.sources import Samples
-from models import GanError
+from models import GanError, InputError
 
 _FEATURES = "features"  # a folder inside the cache
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds an image
@@ -86,13 +86,14 @@ def _extraction_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _score(options: argparse.Namespace) -> dict[str, Any]:
+    names = [name.strip() for name in options.metrics.split(",")]
     with _progress_bar() as tell:
         return scoring.score(
             _source(options.a, options),
             _source(options.b, options) if options.b else None,
-            metrics=[name.strip() for name in options.metrics.split(",")],
+            metrics=names,
             protocol=options.protocol,
-            extractor=_extractor(options),
+            extractor=_extractor(options, [options.a, options.b], classifier="is" in names),
             bootstrap=options.bootstrap,
             seed=options.seed,
             workers=options.workers,
@@ -102,20 +103,32 @@ def _score(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _stats(options: argparse.Namespace) -> dict[str, Any]:
+    out: Path = options.out
+    if out.suffix != ".npz" or not out.parent.is_dir():  # said now, not after hours
+        raise InputError(f"Cannot write {out}: give a name that ends in .npz, in a folder that exists.", where="out")
+    network = _extractor(options, [options.source])
     with _progress_bar() as tell:
         found = scoring.features(
             _source(options.source, options),
             protocol=options.protocol,
-            extractor=_extractor(options),
+            extractor=network,
             keep=options.features,
             workers=options.workers,
             progress=tell,
             cache=None if options.no_cache else weights.cache_folder() / _FEATURES,
         )
     if parallel.rank_and_world()[0] == 0:
-        found.save(options.out)
+        found.save(out)
     known = found.statistics
-    return {"out": str(options.out), "n": known.n, "protocol": known.protocol, "extractor": known.extractor}
+    return {
+        "out": str(out),
+        "n": known.n,
+        "features": found.features is not None,
+        "protocol": known.protocol,
+        "extractor": known.extractor,
+        "precision": known.precision,
+        "versions": scoring.versions(network),
+    }
 
 
 def _fetch(_options: argparse.Namespace) -> dict[str, Any]:
@@ -123,7 +136,12 @@ def _fetch(_options: argparse.Namespace) -> dict[str, Any]:
     return {"weights": str(found.source), "extractor": weights.EXTRACTOR, "classifier": found.has_classifier}
 
 
-def _extractor(options: argparse.Namespace) -> Any:
+def _extractor(
+    options: argparse.Namespace, sources: Sequence[str | None], *, classifier: bool = False
+) -> InceptionExtractor | None:
+    """None where every source is an `.npz`, which needs no network, and no weights to be fetched."""
+    if not classifier and all(source is None or Path(source).suffix == ".npz" for source in sources):
+        return None
     return extractor(
         options.weights,
         precision=options.precision,

@@ -65,6 +65,7 @@ class InceptionExtractor:
     precision: str
     device: torch.device
     batch_size: int
+    backend: Backend = "torch"
     name: str = weights.EXTRACTOR
     dimensions: int = inception.FEATURES
 
@@ -112,7 +113,7 @@ def extractor(
     if backend == "openvino":
         example = torch.zeros(1, 3, inception.SIDE, inception.SIDE)
         run = openvino_backend.compile_network(inception.build(found.tensors), example, precision)
-        return InceptionExtractor(run, classifier, precision, torch.device("cpu"), batch_size or 8)
+        return InceptionExtractor(run, classifier, precision, torch.device("cpu"), batch_size or 8, backend)
     try:
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         network = inception.build(found.tensors, dtype=getattr(torch, precision)).to(place)

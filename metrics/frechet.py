@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from metrics.moments import Statistics
+from metrics.moments import Origin, Statistics
 from models import InputError
 
 
@@ -36,14 +36,14 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
     Raises:
         InputError: different dimensions, protocols or extractors.
     """
-    check_comparable(a, b)
+    check_comparable(a.origin, b.origin)
     difference = a.mu - b.mu
     cross = trace_of_root(factor_of(a).rows, factor_of(b).rows)
     distance = difference @ difference + np.trace(a.sigma) + np.trace(b.sigma) - 2.0 * cross
     return max(float(distance), 0.0)  # below zero by rounding only, where the sets are equal
 
 
-def check_comparable(a: Statistics, b: Statistics) -> None:
+def check_comparable(a: Origin, b: Origin) -> None:
     """Raises InputError where two were not made in the same way; what a file does not say is not held against it."""
     for name, left, right in (("protocol", a.protocol, b.protocol), ("extractor", a.extractor, b.extractor)):
         if left and right and left != right:
@@ -52,8 +52,8 @@ def check_comparable(a: Statistics, b: Statistics) -> None:
                 "of them again.",
                 where=name,
             )
-    if a.mu.shape != b.mu.shape:
-        raise InputError(f"Features of {len(a.mu)} and {len(b.mu)} dimensions cannot be compared.")
+    if a.dimensions != b.dimensions:
+        raise InputError(f"Features of {a.dimensions} and {b.dimensions} dimensions cannot be compared.")
 
 
 def trace_of_root(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -6,6 +6,7 @@ hold, and the whole interface between the network and `frechet`.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,16 @@ from models import InputError, atomic_path
 Array = npt.NDArray[np.floating]
 
 TEXTS = ("protocol", "extractor", "precision")  # members of an `.npz` that say how its statistics were made
+_LARGEST = 1e100  # covariances of float32 features stay below 1e78, and a distance multiplies two
 _BLOCK_ROWS = 256  # features gathered before one matrix product takes them in; 4 MB at 2048 features
+
+
+class Origin(NamedTuple):
+    """What features are of; two origins are compared only where they are alike (`frechet.check_comparable`)."""
+
+    protocol: str | None
+    extractor: str | None
+    dimensions: int
 
 
 @dataclass(frozen=True)
@@ -45,8 +55,12 @@ class Statistics:
                 f"Statistics need mu [d] and sigma [d, d]; these are {list(self.mu.shape)} and "
                 f"{list(self.sigma.shape)}."
             )
-        if not (np.isfinite(self.mu).all() and np.isfinite(self.sigma).all()):
-            raise InputError("The statistics hold numbers that are not finite: extract them again.")
+        if not (_sensible(self.mu) and _sensible(self.sigma)):
+            raise InputError("The statistics hold numbers that are not finite, or beyond 1e100: extract them again.")
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.protocol, self.extractor, len(self.mu))
 
     def save(self, path: str | Path, *, features: Array | None = None) -> None:
         """Writes `.npz` with mu and sigma as pytorch-fid reads them, and n, protocol, extractor, precision.
@@ -85,8 +99,8 @@ class Statistics:
         mu, sigma = (numbers[member].astype(np.float64) for member in ("mu", "sigma"))
         if mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
             raise refused(name, f"mu is {list(mu.shape)} and sigma {list(sigma.shape)}")
-        if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
-            raise refused(name, "some of its numbers are not finite")
+        if not (_sensible(mu) and _sensible(sigma)):
+            raise refused(name, "some of its numbers are not finite, or beyond 1e100")
         rounding = 1e-4 * np.abs(sigma).max(initial=0.0)  # float32 files are within it
         if np.abs(sigma - sigma.T).max(initial=0.0) > rounding or sigma.diagonal().min(initial=0.0) < -rounding:
             raise InputError(
@@ -100,6 +114,11 @@ class Statistics:
             texts.get("extractor") or None,
             texts.get("precision") or "float32",
         )
+
+
+def _sensible(numbers: Array) -> bool:
+    """Finite, and small enough that a distance is finite too."""
+    return bool((np.abs(numbers) < _LARGEST).all())  # False for NaN
 
 
 def _count(name: str, n: npt.NDArray[np.generic] | None) -> int | None:

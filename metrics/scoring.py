@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from metrics import featuresets, trust
+from metrics import featuresets, parallel, trust
 from metrics.extraction import Extractor, InceptionExtractor, Progress
 from metrics.extraction import extractor as make_extractor
 from metrics.featuresets import FEATURE_LIMIT, FeatureSet
@@ -16,12 +16,12 @@ from metrics.frechet import check_comparable, frechet_distance
 from metrics.inception_score import inception_score
 from metrics.infinity import fid_infinity
 from metrics.kernel import kid
-from metrics.moments import Statistics
+from metrics.moments import Origin, Statistics
 from metrics.neighbours import prdc
 from metrics.protocols import protocol_named
 from metrics.resampling import Counts, resample_counts
 from metrics.sources import Images, open_images
-from models import InputError, LimitError
+from models import InputError, LimitError, check_seed
 
 METRICS = ("fid", "kid", "prdc", "is", "fid_infinity")
 REPLICATES = 200
@@ -119,16 +119,19 @@ def score(
         InputError and its kin (images, parameters, sets too small), NotFoundError, LimitError (a metric that needs
         features, of a set larger than FEATURE_LIMIT), WeightsUnavailable.
     """
-    _check(metrics, b, bootstrap)
+    _check(metrics, b, bootstrap, seed)
+    protocol_named(protocol)
     keep = bootstrap > 0 or set(metrics) != {"fid"}
     sources = [_opened(source) for source in ((a, b) if b is not None else (a,))]
+    if extractor is None and ("is" in metrics or any(isinstance(source, Images) for source in sources)):
+        extractor = _inception()
+    _check_sets(sources, metrics, protocol, extractor)
     shared = _shared(progress, sources)
     sets = [
         features(source, protocol=protocol, extractor=extractor, keep=keep, workers=workers, progress=tell, cache=cache)
         for source, tell in zip(sources, shared, strict=True)
     ]
     first, second = sets[0], sets[-1]
-    check_comparable(first.statistics, second.statistics)
     generator = np.random.default_rng(seed)
     counts_a, counts_b = (_counts(side, bootstrap, generator) for side in (first, second))
     both = (counts_a, counts_b) if counts_a is not None and counts_b is not None else None
@@ -140,11 +143,10 @@ def score(
             result["kid"] = kid(_needed(first), _needed(second), counts=both, seed=seed)
         elif name == "prdc":
             result |= prdc(_needed(first), _needed(second), counts=both)
-        elif name == "is":
-            logits = (extractor or _inception()).logits(_needed(first))
-            result["is"] = inception_score(logits, counts=counts_a, seed=seed)
-        else:
+        elif name == "fid_infinity":
             result["fid_infinity"] = _infinity(first, second, counts_a, counts_b, seed)
+        elif extractor:  # "is", never without one
+            result["is"] = inception_score(extractor.logits(_needed(first)), counts=counts_a, seed=seed)
     result["a"] = _side(first)
     result["b"] = _side(second) if b is not None else None
     statistics = first.statistics
@@ -153,11 +155,18 @@ def score(
         "extractor": statistics.extractor or second.statistics.extractor,
         "bootstrap": bootstrap,
         "seed": seed,
-        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+        "versions": versions(extractor),
     }
 
 
-def _check(metrics: Sequence[str], b: object, bootstrap: int) -> None:
+def versions(extractor: Extractor | None) -> dict[str, str]:
+    """Of the packages that a score may depend on; OpenVINO is one where it ran the network."""
+    compiled = isinstance(extractor, InceptionExtractor) and extractor.backend == "openvino"
+    packages = (*_PACKAGES, "openvino") if compiled else _PACKAGES
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+def _check(metrics: Sequence[str], b: object, bootstrap: int, seed: int) -> None:
     if isinstance(metrics, str) or not metrics:
         raise InputError(f"Name at least one metric, in a list: {', '.join(METRICS)}.", where="metrics")
     for name in metrics:
@@ -167,9 +176,32 @@ def _check(metrics: Sequence[str], b: object, bootstrap: int) -> None:
         raise InputError("Only Inception Score does without real images: give them as b.", where="b")
     if not 0 <= bootstrap <= 10_000:
         raise InputError(f"Bootstrap is a number of resamples from 0 to 10,000, not {bootstrap}.", where="bootstrap")
+    check_seed(seed)
 
 
-def _opened(source: object) -> object:
+def _check_sets(
+    sources: Sequence[Images | FeatureSet], metrics: Sequence[str], protocol: str, extractor: Extractor | None
+) -> None:
+    """Raises for what the sets make impossible before any image is read, which may take hours."""
+    origins = []
+    for source in sources:
+        if isinstance(source, FeatureSet):
+            origins.append(source.statistics.origin)
+        elif extractor:
+            origins.append(Origin(protocol, extractor.name, extractor.dimensions))
+    check_comparable(origins[0], origins[-1])
+    beyond_fid = set(metrics) - {"fid"}
+    with_features = 0 if not beyond_fid else 1 if beyond_fid <= {"is", "fid_infinity"} else 2
+    for source in sources[:with_features]:
+        if isinstance(source, FeatureSet):
+            _needed(source)
+        elif source.count is not None and source.count > FEATURE_LIMIT:
+            raise _too_many(source.name, source.count)
+    if "is" in metrics and extractor:
+        extractor.logits(np.empty((0, extractor.dimensions), np.float32))  # whether it has a classifier
+
+
+def _opened(source: object) -> Images | FeatureSet:
     """Opens both sets before any work: a wrong second path should not cost the first one's extraction."""
     made_before = isinstance(source, Statistics | FeatureSet) or (
         isinstance(source, str | Path) and Path(source).suffix == ".npz"
@@ -177,12 +209,13 @@ def _opened(source: object) -> object:
     return features(source) if made_before else open_images(source)
 
 
-def _shared(progress: Progress | None, sources: Sequence[object]) -> list[Progress | None]:
-    """One progress over all the sets that are extracted."""
+def _shared(progress: Progress | None, sources: Sequence[Images | FeatureSet]) -> list[Progress | None]:
+    """One progress over all the sets that are extracted, of this process's part of them."""
     if progress is None:
         return [None] * len(sources)
+    rank, world = parallel.rank_and_world()
     images = [source.count if isinstance(source, Images) else 0 for source in sources]
-    known = [count for count in images if count is not None]
+    known = [len(range(rank, count, world)) for count in images if count is not None]
     total = sum(known) if len(known) == len(images) else 0
     finished = [0] * len(sources)
 
@@ -206,15 +239,17 @@ def _needed(side: FeatureSet) -> np.ndarray:
     if side.features is None:
         n = side.statistics.n
         if n is not None and n > FEATURE_LIMIT:
-            raise LimitError(
-                f"{side.name} has {n:,} images; metrics other than FID keep features, of at most {FEATURE_LIMIT:,}."
-            )
+            raise _too_many(side.name, n)
         raise InputError(
             f"{side.name} holds statistics only. Metrics other than FID need the features: give the images, or an "
             ".npz written with features.",
             where=side.name,
         )
     return side.features
+
+
+def _too_many(name: str, n: int) -> LimitError:
+    return LimitError(f"{name} has {n:,} images; metrics other than FID keep features, of at most {FEATURE_LIMIT:,}.")
 
 
 def _fid(a: FeatureSet, b: FeatureSet, counts_a: Counts | None, counts_b: Counts | None, seed: int) -> dict[str, Any]:

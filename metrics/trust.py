@@ -95,8 +95,9 @@ def floor(a: FeatureSet, b: FeatureSet, *, seed: int = 0) -> dict[str, Any] | No
     """FID of real images against real images at a's sample count, where the reference b is larger; else None.
 
     Where b's features are at hand and it has at least twice a's images: n_a of them against all the others. Otherwise
-    n_a draws from the Gaussian of b's statistics (of full rank) against those, which comes out lower than images
-    do, as features have heavier tails than a Gaussian.
+    n_a draws from the Gaussian of b's statistics against those, which comes out lower than images do, as features
+    have heavier tails than a Gaussian. None where that Gaussian has not full rank: it lies flat in the span of its
+    own images, and draws from it come out far too near.
 
     Returns:
         {"value": .., "n": n_a, "method": "images" or "gaussian"}
@@ -104,16 +105,15 @@ def floor(a: FeatureSet, b: FeatureSet, *, seed: int = 0) -> dict[str, Any] | No
     n, reference = a.statistics.n, b.statistics.n
     if n is None or (reference is not None and reference <= n):
         return None
-    rank_deficient = reference is not None and reference <= len(b.statistics.mu)
     generator = np.random.default_rng(seed)
     if b.features is not None and len(b.features) >= 2 * n:
         order = generator.permutation(len(b.features))
         drawn, rest = b.features[order[:n]], of_features("rest", b.features[order[n:]]).statistics
         value = frechet_distance(of_features("drawn", drawn).statistics, rest)
         return {"value": value, "n": n, "method": "images"}
-    if rank_deficient:
-        return None  # its Gaussian lies flat in the span of its own images, and draws from it come out far too near
     rows = factor_of(b.statistics).rows.numpy()
+    if (reference is not None and reference <= rows.shape[1]) or len(rows) < rows.shape[1]:
+        return None
     accumulator = Accumulator(rows.shape[1])
     for start in range(0, n, _BLOCK):
         accumulator.add(generator.standard_normal((min(_BLOCK, n - start), len(rows))) @ rows)

@@ -83,6 +83,17 @@ def test_a_covariance_kept_in_float32_is_no_trouble() -> None:
     assert abs(with_n - expected) < abs(without_n - expected) / 10
 
 
+def test_the_largest_numbers_that_are_taken_give_a_finite_distance() -> None:
+    rows = np.random.default_rng(0).normal(size=(2, 9, 4)) * 1e38  # about as far as float32 features go
+    few, other = (describe(some.astype(np.float32)) for some in rows)
+    assert 0 < metrics.frechet_distance(few, other) < np.inf
+    for mu, sigma in ((9e99, 1.0), (0.0, 9e99), (9e99, 9e99)):
+        far, near = Statistics(np.full(4, mu), sigma * np.eye(4)), Statistics(np.zeros(4), sigma * np.eye(4))
+        assert 0 <= metrics.frechet_distance(far, near) < np.inf
+    with pytest.raises(InputError, match="beyond 1e100"):
+        Statistics(np.full(4, 2e100), np.eye(4))
+
+
 def test_what_was_made_differently_is_not_compared() -> None:
     mu, sigma = np.zeros(4), np.eye(4)
     with pytest.raises(InputError, match="protocol"):

@@ -47,6 +47,8 @@ MEMBERS: list[tuple[dict[str, object], str]] = [
     ({"mu": np.float64(3.0)}, r"mu is \[\]"),
     ({"mu": np.full(3, np.nan)}, "not finite"),
     ({"sigma": np.full((3, 3), np.inf)}, "not finite"),
+    ({"mu": np.full(3, 1e200)}, "not finite, or beyond 1e100"),
+    ({"sigma": 1e300 * np.eye(3)}, "not finite, or beyond 1e100"),
     ({"sigma": np.arange(9.0).reshape(3, 3)}, "no covariance"),
     ({"sigma": -np.eye(3)}, "no covariance"),
     ({"mu": np.zeros(3, complex)}, "mu holds complex128, not numbers"),

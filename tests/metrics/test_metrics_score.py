@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import importlib.util
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -141,12 +145,24 @@ def test_progress_counts_both_sets_and_cancels(small: metrics.Extractor) -> None
 
 
 def test_cancelling_leaves_no_decoding_thread(small: metrics.Extractor) -> None:
-    import threading
-
+    before = set(threading.enumerate())
     stream = metrics.stream_features(metrics.open_images(pictures(50)), small, metrics.PROTOCOLS["pytorch-fid"])
     next(stream)
     stream.close()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("decode")]
+
+
+def test_as_many_images_are_decoded_at_once_as_there_are_workers(small: metrics.Extractor) -> None:
+    """Each loader waits for two others to be at work: with fewer threads none would ever get on."""
+    meeting = threading.Barrier(3, timeout=300)
+
+    def load() -> np.ndarray:
+        meeting.wait()
+        return pictures(1)[0]
+
+    images = metrics.Images("meeting", 12, lambda: iter([load] * 12))
+    found = list(metrics.stream_features(images, small, metrics.PROTOCOLS["pytorch-fid"], workers=3))
+    assert sum(len(batch) for batch in found) == 12
 
 
 def test_decoding_runs_ahead_but_not_away(small: metrics.Extractor) -> None:
@@ -200,6 +216,43 @@ def test_features_are_kept_under_the_images_content(small: metrics.Extractor, ho
     assert sum(calls) == 62, "a damaged file is made again"
     metrics.features(copy, extractor=Counting(), cache=tmp_path / "cache")
     assert sum(calls) == 62
+
+
+def test_what_the_sets_make_impossible_is_said_before_any_image_is_read(
+    small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never() -> Iterator[metrics.Loader]:
+        raise AssertionError("an image was read")
+
+    unread = metrics.Images("unread", 40, never)
+    bare = metrics.statistics(pictures(30), extractor=small)
+    clean = metrics.features(pictures(30), protocol="clean-fid", extractor=small)
+    other = dataclasses.replace(small, name="other")  # type: ignore[type-var]
+    longer = dataclasses.replace(small, dimensions=7)  # type: ignore[type-var]
+    no_classifier = metrics.InceptionExtractor(None, None, "float32", torch.device("cpu"), 8)  # type: ignore[arg-type]
+    for named, kind, message in [
+        ({"b": clean}, InputError, r"protocol \(pytorch-fid and clean-fid\)"),
+        ({"b": bare, "extractor": other}, InputError, r"extractor \(other and small\)"),
+        ({"b": bare, "extractor": longer}, InputError, "Features of 7 and 24 dimensions"),
+        ({"b": bare, "metrics": ("fid", "kid")}, InputError, "holds statistics only"),
+        ({"b": bare, "metrics": ("fid_infinity", "prdc")}, InputError, "holds statistics only"),
+        ({"b": unread, "protocol": "legacy"}, InputError, "pytorch-fid or clean-fid"),
+        ({"b": unread, "seed": -1}, InputError, "A seed is a whole number"),
+        ({"metrics": ("is",), "extractor": no_classifier}, WeightsUnavailable, "GAN_INCEPTION_WEIGHTS"),
+    ]:
+        with pytest.raises(kind, match=message):
+            metrics.score(unread, **{"extractor": small} | named)  # type: ignore[arg-type]
+    monkeypatch.setattr("metrics.scoring.FEATURE_LIMIT", 39)
+    with pytest.raises(LimitError, match="unread has 40 images"):
+        metrics.score(unread, bare, metrics=("fid_infinity",), extractor=small)
+
+
+def test_openvino_is_among_the_versions_where_it_ran_the_network(small: metrics.Extractor) -> None:
+    compiled = metrics.InceptionExtractor(None, None, "float32", torch.device("cpu"), 8, "openvino")  # type: ignore[arg-type]
+    assert "openvino" not in scoring.versions(small)
+    if importlib.util.find_spec("openvino") is None:
+        pytest.skip("openvino is not installed")
+    assert scoring.versions(compiled)["openvino"] == importlib.metadata.version("openvino")
 
 
 def test_sets_too_small_broken_or_unlike_are_errors(small: metrics.Extractor, tmp_path: Path) -> None:

@@ -114,6 +114,9 @@ def test_there_is_no_floor_without_a_larger_reference() -> None:
     assert trust.floor(side(100, 1), side(100, 2)) is None
     assert trust.floor(side(9, 1), side(11, 2)) is None, "eleven images of twelve features give no Gaussian"
     assert trust.floor(FeatureSet("a", Statistics(np.zeros(D), np.eye(D))), side(100, 2)) is None
+    few = side(11, 2).statistics
+    flat = Statistics(few.mu, few.sigma.astype(np.float32).astype(np.float64))  # as pytorch-fid keeps them, without n
+    assert trust.floor(side(9, 1), FeatureSet("b", flat)) is None, "nor if the file does not say that they are eleven"
     unknown = FeatureSet("b", Statistics(np.zeros(D), np.eye(D)))
     assert trust.floor(side(50, 1), unknown)["method"] == "gaussian"
 
