@@ -44,7 +44,7 @@ class Client:
 
     def sample(
         self,
-        n: int = 1,
+        n: int | None = None,
         *,
         model: str | None = None,
         seed: int | Sequence[int] | None = None,
@@ -53,28 +53,23 @@ class Client:
         truncation: float | None = None,
         image_format: Format = "png",
     ) -> list[Picture]:
-        """Draws n images; image i of base seed s has seed s + i. Lists of seeds, latents or classes need length n."""
+        """Draws n images, by default as many as there are seeds, latents or classes, or 1.
+
+        Image i of a single seed s has seed s + i.
+        """
         body = {
             "model": model,
             "n": n,
-            "seed": seed if seed is None or isinstance(seed, int) else list(seed),
-            "latents": None if latents is None else [list(map(float, row)) for row in latents],
-            "class": classes if classes is None or isinstance(classes, int | str) else list(classes),
+            "seed": seed,
+            "latents": latents,
+            "class": classes,
             "truncation": truncation,
             "output": "json",
             "format": image_format,
         }
         answer = self._transport.request("POST", "/v1/sample", json=body).json()
-        return [
-            Picture(
-                base64.b64decode(image["data"]),
-                f"image/{image['format']}",
-                answer["model"],
-                answer["digest"],
-                image["seed"],
-            )
-            for image in answer["images"]
-        ]
+        made, by = f"image/{image_format}", (answer["model"], answer["digest"])
+        return [Picture(base64.b64decode(one["data"]), made, *by, one["seed"]) for one in answer["images"]]
 
     def interpolate(
         self,
@@ -94,9 +89,9 @@ class Client:
         """What lies between keyframes, as one image or an animation; of a map, the four keyframes are its corners."""
         body = {
             "model": model,
-            "seeds": None if seeds is None else list(seeds),
-            "latents": None if latents is None else [list(map(float, row)) for row in latents],
-            "classes": None if classes is None else list(classes),
+            "seeds": seeds,
+            "latents": latents,
+            "classes": classes,
             "steps": steps,
             "shape": shape,
             "method": method,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from json import dumps
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -75,18 +76,20 @@ class Transport:
         files: Files = (),
         headers: Mapping[str, str] | None = None,
     ) -> requests.Response:
-        """Entries of `json` and `form` that are None are left out: the service's defaults hold.
+        """Entries of `json` and `form` that are None are left out: the service's defaults hold. `json` takes numpy too.
 
         A form is always sent as multipart, files or none, because that is what the service reads.
         """
         parts = [(name, (None, _text(value))) for name, value in given(form or {}).items()]
+        body = None if json is None else dumps(given(json), default=_plain)
+        typed = {} if json is None else {"Content-Type": "application/json"}
         try:
             response = self._session.request(
                 method,
                 self._url + path,
-                json=None if json is None else given(json),
+                data=body,
                 files=[*parts, *files] or None,
-                headers=headers,
+                headers={**typed, **(headers or {})},
                 timeout=self._timeout_s,
             )
         except requests.RequestException as error:
@@ -99,6 +102,11 @@ class Transport:
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _plain(value: Any) -> object:
+    """What JSON has no word for: numpy's arrays and numbers, ranges and other sequences."""
+    return value.tolist() if hasattr(value, "tolist") else list(value)
 
 
 def _text(value: object) -> str:

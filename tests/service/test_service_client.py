@@ -49,7 +49,10 @@ def test_sample_by_lists(client):
     by_seed = client.sample(2, model="classy", seed=[4, 1], classes=["dog", 0], image_format="webp", truncation=1.0)
     assert [picture.seed for picture in by_seed] == [4, 1]
     assert by_seed[0].media_type == "image/webp"
-    by_latent = client.sample(1, model="tiny", latents=np.zeros((1, 8)))
+    by_range = client.sample(model="tiny", seed=range(3, 5))
+    assert [picture.seed for picture in by_range] == [3, 4]
+    assert client.sample(model="tiny", seed=np.int64(4))[0].data == by_range[1].data
+    by_latent = client.sample(model="tiny", latents=np.zeros((1, 8), np.float32))
     assert by_latent[0].seed is None
     assert Image.open(io.BytesIO(by_latent[0].data)).size == (16, 16)
 
@@ -59,6 +62,12 @@ def test_the_services_sentence_becomes_one_exception(client):
         client.sample(model="nothing")
     assert (caught.value.status, caught.value.code, caught.value.where) == (404, "not_found", "model")
     assert caught.value.retry_after_s is None
+
+
+def test_numbers_that_are_none_get_the_services_sentence(client):
+    with pytest.raises(ServiceError, match="latents") as caught:
+        client.sample(model="tiny", latents=np.full((1, 8), np.nan))
+    assert (caught.value.status, caught.value.code) == (400, "invalid_input")
 
 
 def test_where_nobody_answers_it_says_so():
