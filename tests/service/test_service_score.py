@@ -139,6 +139,49 @@ def test_uploaded_statistics_score(
     assert "statistics only" in wanting.json()["error"]["message"]
 
 
+WAYS = ("files", "archive", "statistics", "reference", "model")
+
+
+@pytest.fixture(scope="module")
+def known(scoring: Any, mean_colours: metrics.Extractor) -> dict[str, metrics.Statistics]:
+    """What the set is that each way of giving one leads to."""
+    body = {"model": "tiny", "n": 9, "seed": 5, "output": "npz"}
+    drawn = requests.post(f"{scoring.url}/v1/sample", json=body, timeout=300)
+    images = {
+        "files": FAKE,
+        "archive": FAKE[3:],
+        "statistics": REAL[:12],
+        "reference": REAL,
+        "model": np.load(io.BytesIO(drawn.content))["images"],
+    }
+    return {way: metrics.statistics(one, extractor=mean_colours) for way, one in images.items()}
+
+
+@pytest.mark.parametrize("b", WAYS)
+@pytest.mark.parametrize("a", WAYS)
+def test_every_pairing(
+    scoring: Any, reference: str, known: dict[str, metrics.Statistics], tmp_path: Path, a: str, b: str
+) -> None:
+    known["statistics"].save(tmp_path / "s.npz")
+    files, fields = [], {"bootstrap": "0"}
+    for side, way in (("a", a), ("b", b)):
+        if way == "files":
+            files += parts(side, FAKE)
+        elif way == "archive":
+            files += [(side, ("set.zip", zip_of({path.name: path.read_bytes() for path in FAKE[3:]})))]
+        elif way == "statistics":
+            files += [(side, ("s.npz", (tmp_path / "s.npz").read_bytes()))]
+        elif way == "reference":
+            fields[f"{side}_reference"] = reference
+        else:
+            fields |= {f"{side}_model": "tiny", f"{side}_n": "9", f"{side}_seed": "5"}
+    form = [*files, *((name, (None, value)) for name, value in fields.items())]
+    answer = score(scoring.url, form)
+    assert answer.status_code == 200, answer.text
+    expected = metrics.frechet_distance(known[a], known[b])
+    assert answer.json()["fid"]["value"] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
 A = {"a_n": 4}
 B = {"b_n": 4, "b_seed": 9}
 
