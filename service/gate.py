@@ -116,11 +116,11 @@ class Gate:
     async def _first_look(self, new: Served, old: Served) -> Verdict:
         pair, model = (new.digest, old.digest), new.source.name
         self._again_at.pop(pair, None)
-        if not isinstance(new.unit, Sampler) or not await self._references.known(model):
-            return self._by_files(new, old)
         try:
+            if not isinstance(new.unit, Sampler) or not await self._references.known(model):
+                return self._by_files(new, old)
             reference = await self._references.load(model)
-        except GanError as error:
+        except Exception as error:  # whatever is wrong with one reference, the other models are served
             return self._unmeasured(new, old, error)
         fid, before = await self._kept(new, reference), await self._kept(old, reference)
         if fid is not None and before is not None:

@@ -260,6 +260,24 @@ def test_what_cannot_be_measured_is_held_and_says_why(
     run(test)
 
 
+def test_a_damaged_reference_holds_its_model_and_no_other(
+    tmp_path: Path, save_sampler: Save, mean_colours: metrics.Extractor
+) -> None:
+    async def test() -> None:
+        async with bench(tmp_path, mean_colours) as one:
+            FolderStore(tmp_path / "store").put("references", "cats.json", b"{}")
+            for version in ("1", "2"):
+                put(one, f"cats@{version}", save_sampler, seed=int(version))
+                put(one, f"dogs@{version}", save_sampler, seed=10 + int(version))
+            await one.registry.refresh()
+            assert one.registry.ready
+            assert (one.cats().version, one.registry.get("dogs", Sampler).version) == ("1", "2")
+            (refused,) = one.registry.refusals
+            assert "could not be measured" in refused.reason
+
+    run(test)
+
+
 def recorded(value: float, **other: Any) -> dict[str, Any]:
     return {"fid": {"value": value, "protocol": "pytorch-fid", "reference": "cifar10"} | other}
 
