@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from training.loop import train
 
         outcome = train(run, resume=resume)
-        print(f"{outcome.checkpoint}: {outcome.images} images")
+        if outcome.first:
+            print(f"{outcome.checkpoint}: {outcome.images} images")
         return 0 if outcome.finished else 130
     except (GanError, OSError) as error:  # the latter names its file: no access, no space
         print(f"error: {error}", file=sys.stderr)

@@ -42,6 +42,8 @@ def curves(folder: RunFolder) -> None:
         ("FID", sorted({name for line in lines for name in line if name.startswith("fid")})),
     ]
     panels = [(title, names) for title, names in panels if any(name in line for line in lines for name in names)]
+    if not panels:  # a log that somebody has taken away
+        return
     figure, axes = pyplot.subplots(len(panels), 1, figsize=(8, 2.2 * len(panels)), sharex=True, squeeze=False)
     for axis, (title, names) in zip(axes[:, 0], panels, strict=True):
         for name in names:

@@ -145,7 +145,7 @@ class Stage:
             return network
         ids = [self.device.index or 0] if self.device.type == "cuda" else None
         # Buffers stay local: batch norm's are measured anew before use, spectral norm's are equal everywhere.
-        return nn.parallel.DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(network, device_ids=ids, forward_sync_buffers=False)
 
 
 def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:

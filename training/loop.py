@@ -46,11 +46,15 @@ def stop_signals() -> Iterator[Stop]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: where its checkpoint is, on how many images, and whether it came to its end."""
+    """How a run ended: where its checkpoint is, on how many images, and whether it came to its end.
+
+    first: whether this process is the one that speaks for all.
+    """
 
     checkpoint: str
     images: int
     finished: bool
+    first: bool = True
 
 
 def train(run: Run, *, resume: bool = False, extractor: Extractor | None = None) -> Outcome:
@@ -161,8 +165,6 @@ def _train(
             break
 
     bar.close()
-    if board:
-        board.close()
     finished = progress.images >= total
     if world.first and finished:
         finish.curves(out)
@@ -175,7 +177,7 @@ def _train(
             file=sys.stderr,
         )
     world.wait()
-    return Outcome(str(out.checkpoint()), progress.images, finished)
+    return Outcome(str(out.checkpoint()), progress.images, finished, world.first)
 
 
 def _last_good(out: RunFolder) -> str:

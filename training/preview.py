@@ -27,7 +27,9 @@ def preview(run: Run, *, resume: bool = False) -> str:
     folder.check_fit(out, resume=resume)
     parent = next(path for path in (out.root, *out.root.resolve().parents) if path.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise InputError(f"--out {out.root} cannot be written: {parent} is no folder that may be.", where="out")
+        raise InputError(
+            f"--out {out.root} cannot be written: {parent} is not a folder that can be written to.", where="out"
+        )
     here = stage(run.machine, run.pace)
     game, digest = build(run, here)
     done = 0

@@ -1,6 +1,7 @@
 """What a run tells people: JSON lines, one printed line a tick, TensorBoard."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +63,33 @@ def _duration(seconds: float) -> str:
 
 
 class Board:
-    """TensorBoard's files, below the run's folder."""
+    """TensorBoard's files, below the run's folder.
+
+    Written here and now, not by a thread as torch's `SummaryWriter` does: a full disk is then an OSError of the run.
+    """
 
     def __init__(self, folder: Path, images: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # slow to load; only where it is wanted
+        # slow to load; only where it is wanted
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+        from torch.utils.tensorboard import summary
 
+        self.event, self.summary, self.records = Event, summary, RecordWriter
+        folder.mkdir(exist_ok=True)
+        self.path = folder / f"events.out.tfevents.{time.time():.6f}"
+        self._write(images, file_version="brain.Event:2")
         # events after the snapshot that a run goes on from are hidden
-        self.writer = SummaryWriter(str(folder), purge_step=images)
+        self._write(images, session_log=SessionLog(status=SessionLog.START))
 
     def scalars(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
-            if isinstance(value, float) and name not in ("seconds", "tick_seconds"):
-                self.writer.add_scalar(name, value, values["images"])
+            if isinstance(value, float) and name != "seconds":
+                self._write(values["images"], summary=self.summary.scalar(name, value))
 
     def picture(self, sheet: Pixels, images: int) -> None:
-        self.writer.add_image("samples", sheet, images, dataformats="HWC")
+        self._write(images, summary=self.summary.image("samples", sheet, dataformats="HWC"))
 
-    def close(self) -> None:
-        self.writer.close()
+    def _write(self, images: int, **content: Any) -> None:
+        event = self.event(wall_time=time.time(), step=images, **content)
+        with self.path.open("ab") as file:
+            self.records(file).write(event.SerializeToString())

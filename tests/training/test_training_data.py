@@ -55,7 +55,10 @@ def cifar10(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "cifar-10-batches-py"
     folder.mkdir()
     for number, name in enumerate([*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"], start=1):
-        content = {"data": RANDOM.integers(0, 256, (2, 3072), np.uint8), "labels": [2 * number % 10, (2 * number + 1) % 10]}
+        content = {
+            "data": RANDOM.integers(0, 256, (2, 3072), np.uint8),
+            "labels": [2 * number % 10, (2 * number + 1) % 10],
+        }
         (folder / name).write_bytes(pickle.dumps(content))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"class{i}" for i in range(10)]}))
     return folder.parent

@@ -56,7 +56,7 @@ def both(tmp_path_factory, tiny, small, tricks):
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=500,  # against hanging: two processes on a busy machine are slow
+        timeout=1800,  # against hanging alone: on a busy machine two processes may take minutes
     )
     assert done.returncode == 0, done.stderr[-4000:]
     for name, run in runs.items():
@@ -119,7 +119,7 @@ def test_scores_are_those_of_one_process(both):
 
 def test_a_signal_to_one_stops_both_and_both_go_on_exactly(both):
     root, done = both
-    assert "go on with" in done.stderr.lower()
+    assert done.stderr.count("Go on with: torchrun (again 2 processes) -m training cyclegan --resume") == 1
     straight, resumed = state_of(root / "translator-two"), state_of(root / "stopped")
     assert straight["world"] == 2
     assert len(straight["pools"]) == 2

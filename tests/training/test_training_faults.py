@@ -79,6 +79,18 @@ def test_a_full_disk_ends_the_run_with_the_last_good_snapshot(sampler, small_fil
     assert not list(path.parent.rglob("*.tmp"))
 
 
+def test_a_full_disk_while_tensorboard_is_written(sampler, small_files):
+    """Its events are the first to grow past the limit."""
+    small_files(20_000)
+    with pytest.raises(GanError, match=r"cannot write to .*File too large"):
+        train(
+            sampler(
+                watch={"tensorboard": True},
+                pace={"kimg": 1.0, "tick_kimg": 0.004, "sample_kimg": 100.0, "snapshot_kimg": 100.0},
+            )
+        )
+
+
 def test_a_full_disk_before_the_first_snapshot(sampler, small_files):
     small_files(20_000)
     with pytest.raises(GanError, match="no snapshot yet"):
