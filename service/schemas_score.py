@@ -62,8 +62,8 @@ class ScoreAnswer(BaseModel):
 
     a: ScoredSet
     b: ScoredSet | None
-    protocol: str
-    extractor: str
+    protocol: str | None
+    extractor: str | None
     fid: dict[str, Any] | None = Field(None, description="Absent where it was not asked for, as the others are.")
     kid: dict[str, Any] | None = None
     precision: dict[str, Any] | None = None
