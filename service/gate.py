@@ -38,8 +38,8 @@ _SEED = 0
 _RETRY_S = 30.0  # after which what could not be measured is tried again
 
 State = Literal["measuring", "passed", "held"]
-Pair = tuple[str, str]
-"""The digests of a new version and of the one in service."""
+Pair = tuple[str, str, str]
+"""A model's name, and the digests of a new version and of the one in service."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Gate:
 
     async def ask(self, new: Served, old: Served) -> Verdict:
         """The verdict, at once where it is known; else one whose state is "measuring", and the measuring begins."""
-        pair = (new.digest, old.digest)
+        pair = pair_of(new, old)
         known = self._verdicts.get(pair)
         if known is not None and time.monotonic() < self._again_at.get(pair, float("inf")):
             return known
@@ -114,7 +114,7 @@ class Gate:
         return verdict
 
     async def _first_look(self, new: Served, old: Served) -> Verdict:
-        pair, model = (new.digest, old.digest), new.source.name
+        pair, model = pair_of(new, old), new.source.name
         self._again_at.pop(pair, None)
         try:
             if not isinstance(new.unit, Sampler) or not await self._references.known(model):
@@ -149,7 +149,7 @@ class Gate:
         task.cancel()
 
     async def _measure(self, new: Served, old: Served, reference: FeatureSet, stop: threading.Event) -> None:
-        pair = (new.digest, old.digest)
+        pair = pair_of(new, old)
         images, loop = self._settings.gate_images, asyncio.get_running_loop()
 
         def report(done: int) -> None:
@@ -232,7 +232,7 @@ class Gate:
     def _unmeasured(self, new: Served, old: Served, error: Exception) -> Verdict:
         if not isinstance(error, GanError):
             _log.error("measuring %s failed", new.id, exc_info=error)
-        self._again_at[new.digest, old.digest] = time.monotonic() + _RETRY_S
+        self._again_at[pair_of(new, old)] = time.monotonic() + _RETRY_S
         return self._verdict("held", new, old, f"could not be measured: {str(error) or type(error).__name__}")
 
     def _by_files(self, new: Served, old: Served) -> Verdict:
@@ -258,6 +258,11 @@ class Gate:
         )
         _log.log(logging.WARNING if state == "held" else logging.INFO, "gate: %s: %s", state, verdict.reason)
         return verdict
+
+
+def pair_of(new: Served, old: Served) -> Pair:
+    """Of the name too: one file may serve under two, which have references of their own."""
+    return new.source.name, new.digest, old.digest
 
 
 # What must be equal for two FIDs to be comparable, and what to call it.

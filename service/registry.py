@@ -14,7 +14,7 @@ from pathlib import Path
 import models
 from models.errors import GanError, InputError, NotFoundError, OverloadError
 from service.engine import Engine, Sampler
-from service.gate import Gate, Verdict
+from service.gate import Gate, Pair, Verdict, pair_of
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.translator import Translator
@@ -171,7 +171,7 @@ class Registry:
 
         A file replaced in place has no other version to fall back to, so the gate is asked before the swap.
         """
-        asked: set[tuple[str, str]] = set()
+        asked: set[Pair] = set()
         for path, new in list(self._waiting.items()):
             if await self._passes(new, self._served[path], asked):
                 del self._waiting[path]
@@ -188,10 +188,10 @@ class Registry:
             self._gate.drop_all_but(asked)
         self._show()
 
-    async def _passes(self, new: Served, old: Served, asked: set[tuple[str, str]]) -> bool:
+    async def _passes(self, new: Served, old: Served, asked: set[Pair]) -> bool:
         if self._gate is None:
             return True
-        asked.add((new.digest, old.digest))
+        asked.add(pair_of(new, old))
         verdict = self._verdicts[new.source.path] = await self._gate.ask(new, old)
         return verdict.state == "passed"
 

@@ -162,7 +162,7 @@ class Lenient:
         self.ready.append(self.registry.ready)
         return Verdict("passed", new.id, new.digest, old.id, 0.0, "fine.")
 
-    def drop_all_but(self, pairs: set[tuple[str, str]]) -> None:
+    def drop_all_but(self, pairs: set[tuple[str, str, str]]) -> None:
         assert len(pairs) == 1
 
 
