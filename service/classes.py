@@ -17,7 +17,11 @@ def default_classes(network: models.Generator, seeds: Sequence[int]) -> list[Cla
 def class_weights(
     network: models.Generator, labels: ClassLabel | list[ClassLabel] | None, count: int
 ) -> torch.Tensor | None:
-    """Rows with a single 1, float32 [count, classes], from class numbers or names; None for none."""
+    """Rows with a single 1, float32 [count, classes], from class numbers or names; None for none.
+
+    Raises:
+        InputError: the model has no classes, or not this one.
+    """
     if labels is None:
         return None
     each = labels if isinstance(labels, list) else [labels] * count
