@@ -89,9 +89,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Grey, palette, bilevel and CMYK are converted as Pillow does; alpha is dropped, not blended, as pytorch-fid
     does; 16-bit grey is scaled (65535 -> 255), where Pillow alone would clip it to white.
+
+    Raises:
+        ImageError: floats, whose range no file tells (Pillow would make 0 to 1 black), and what Pillow cannot convert.
     """
     if image.mode == "RGB":
         return image
+    if image.mode == "F":
+        raise ImageError("Images of floating point pixels are not accepted, for want of a range; save 8 or 16 bits.")
     if image.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
         levels = np.asarray(image).astype(np.float64).clip(0, 65535) / 257.0
         return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")

@@ -63,6 +63,12 @@ def test_sixteen_bits_are_scaled_not_clipped() -> None:
     assert models.as_pixels(models.decode(data))[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+def test_floats_are_refused() -> None:
+    data = as_bytes(Image.new("F", (2, 2)), "TIFF")
+    with pytest.raises(ImageError, match="not accepted"):
+        models.as_pixels(models.decode(data))
+
+
 def test_transparent_palette_gives_its_alpha() -> None:
     palette = Image.new("P", (2, 1))
     palette.putpalette([255, 0, 0, 0, 255, 0])
