@@ -47,7 +47,7 @@ from models.images import (
     to_uint8,
     upright,
 )
-from models.latents import SEED_LIMIT, check_seed, draw, lerp, sample_seeds, slerp
+from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
 from models.loaded import Direction, Generator, Translator
 from models.metadata import Metadata
 from models.mlp import MaxoutConfig, MLPConfig
@@ -97,6 +97,7 @@ __all__ = [
     "lerp",
     "load",
     "pad_to_stride",
+    "random_seed",
     "read_metadata",
     "read_text",
     "sample_seeds",

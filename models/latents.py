@@ -5,6 +5,7 @@ same seed gives the same latent whatever the batch, its neighbours or the number
 rather than torch's Mersenne Twister, which looks at the low 32 bits of a seed only.
 """
 
+import secrets
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,11 @@ def check_seed(seed: int) -> int:
     if not 0 <= seed < SEED_LIMIT:
         raise InputError(f"A seed is a whole number from 0 to 2^63 - 1, not {seed}.", where="seed")
     return seed
+
+
+def random_seed() -> int:
+    """A seed for a caller who names none: below 2^53, so that a JavaScript client can send it back exactly."""
+    return secrets.randbelow(2**53)
 
 
 def sample_seeds(seed: int, n: int) -> list[int]:

@@ -1,6 +1,5 @@
 """POST /v1/images/generations, in OpenAI's shape, so that its clients work with this service."""
 
-import secrets
 import time
 
 import numpy as np
@@ -29,7 +28,7 @@ async def generate(core: Core, call: Call) -> Response:
     network = served.unit.network
     count = request.n or 1
     width, height = _size(request.size, network.image_size)
-    base = secrets.randbelow(2**53) if request.seed is None else request.seed
+    base = models.random_seed() if request.seed is None else request.seed
     seeds = models.sample_seeds(base, count)
     labels = _classes(network, request.prompt, seeds)
     rows = Latents(models.draw(seeds, network.latent_size), class_weights(network, labels, count))

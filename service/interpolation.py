@@ -2,7 +2,6 @@
 
 import io
 import itertools
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -59,7 +58,7 @@ async def interpolate(core: Core, call: Call) -> Response:
     assert isinstance(unit, Sampler)
     choice = choose(call.request.headers.get("accept", ""), request)
     if request.seeds is None and request.latents is None and request.classes:
-        request = request.model_copy(update={"seeds": [secrets.randbelow(2**53)]})  # 2^53: exact in JavaScript
+        request = request.model_copy(update={"seeds": [models.random_seed()]})
     frames = plan_frames(unit.network, request, MAX_FRAMES if call.progress is None else MAX_JOB_FRAMES)
     count = len(frames.latents)
     columns = request.steps if request.shape == "map" else count

@@ -1,7 +1,6 @@
 """Layers that give what torch's own give, up to rounding, in half the time on a CPU; put in when a model is loaded.
 
-    InstanceNorm   torch turns channels-last images into channels-first and back for it; for batch norm it does not,
-                   and batch norm of a single image is instance norm
+    SampleNorm     of models/: instance norm that keeps the channels-last layout
     Winograd       3 x 3 convolutions by F(4 x 4, 3 x 3) of Lavin and Gray 2016 (arXiv:1509.09308, section 4.3):
                    36 products for 16 pixels, where the definition takes 144
     Projection     DCGAN's first layer, a transposed convolution of one pixel, is a matrix product

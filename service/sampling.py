@@ -1,6 +1,5 @@
 """POST /v1/sample."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,7 +81,7 @@ def make_plan(served: Served, request: SampleRequest) -> Plan:
     else:
         seeds = request.seed if isinstance(request.seed, list) else None
         if seeds is None:
-            base = secrets.randbelow(2**53) if request.seed is None else request.seed  # 2^53: exact in JavaScript
+            base = models.random_seed() if request.seed is None else request.seed
             assert isinstance(base, int)
             seeds = models.sample_seeds(base, count)
         latents = models.draw(seeds, network.latent_size, truncation=request.truncation)

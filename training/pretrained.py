@@ -53,10 +53,11 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
     from training.card import write_card  # only now: --help should not wait for torchvision
     from training.loop import train
 
-    extractor = extractor or metrics.extractor(backend=arguments.backend)
     for name in arguments.names:
         if name not in names():
             raise InputError(f"There is no recipe {name!r}; there are {', '.join(names())}.", where="names")
+    extractor = extractor or metrics.extractor(backend=arguments.backend)  # what it lacks is said before training
+    for name in arguments.names:
         recipe = json.loads((RECIPES / f"{name}.json").read_text())
         config = _run_of(recipe, name, arguments)
         plan = _plan_of(config, arguments)
