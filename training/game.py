@@ -140,7 +140,8 @@ class Stage:
     def synced(self, network: nn.Module) -> nn.Module:
         """The network to call where its weights are to be trained: gradients are averaged over all processes."""
         if self.compile:
-            network.compile()
+            # graphs of fixed shapes: small networks wait for the launch of their kernels more than for the kernels
+            network.compile(mode="reduce-overhead", dynamic=False)
         if self.world == 1:
             return network
         ids = [self.device.index or 0] if self.device.type == "cuda" else None

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 import models
@@ -29,7 +30,7 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
         "steps": progress.step,
         "images": progress.images,
         "seed": run.pace.seed,
-        "device": next(iter(game.weights().values())).parameters().__next__().device.type,
+        "device": _described(next(next(iter(game.weights().values())).parameters()).device),
         "seconds": round(progress.seconds, 1),
         "code": code_version(),
         "config": {name: config[name] for name in ("network", "game", "optimizer", "pace")}
@@ -39,6 +40,10 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
         models.save(path, game.weights(), dataclasses.replace(metadata, training=training, metrics=metrics))
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(str(error)) from error
+
+
+def _described(device: torch.device) -> str:
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 @cache

@@ -107,6 +107,8 @@ def _train(
     meter = Meter()
 
     while progress.images < total:
+        if run.machine.compile:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last step's graphs gave may be overwritten
         scalars = game.step(Moment(progress.step, progress.images, total))
         progress.step += 1
         progress.images += game.images_per_step

