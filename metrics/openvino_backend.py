@@ -19,7 +19,7 @@ _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def compile_network(
-    network: nn.Module, example: Tensor | tuple[Tensor, ...], precision: str = "float32"
+    network: nn.Module, example: Tensor | tuple[Tensor, ...], precision: str = "float32", *, any_size: bool = False
 ) -> Callable[..., Tensor]:
     """`network` compiled for this CPU, as a function of the same tensors with any batch size.
 
@@ -27,6 +27,7 @@ def compile_network(
         network: float32, in eval mode, with one tensor as its result.
         example: inputs to trace it with. Their first dimension is the batch and stays free, the others are fixed.
         precision: "float32", or "bfloat16" on CPUs that compute in it.
+        any_size: images [n, c, h, w] of any height and width too, where the network takes them.
     Returns:
         A function of float32 (or integer) tensors on the CPU, one call at a time: it holds one set of buffers. It
         uses as many threads as torch did when it was compiled.
@@ -48,7 +49,9 @@ def compile_network(
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of torch's tracer, which OpenVINO reads from
         traced = torch.jit.trace(network, examples, check_trace=False)
-        model = openvino.convert_model(traced, input=[[-1, *tensor.shape[1:]] for tensor in examples])
+        free = (2, 3) if any_size else ()
+        shapes = [[-1, *(-1 if i in free else size for i, size in enumerate(t.shape[1:], 1))] for t in examples]
+        model = openvino.convert_model(traced, input=shapes)
     options = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

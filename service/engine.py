@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 
+import metrics
 import models
 from models.errors import CheckpointError, InputError
 from models.images import Pixels
@@ -21,7 +22,7 @@ from service.batcher import Batcher, BatchReport
 from service.network import in_fixed_batches, prepare, same_in_any_batch
 from service.settings import Settings
 from service.telemetry import ForwardTime, Telemetry, current_span
-from service.translator import Translator, TranslatorRun
+from service.translator import Forward, Translator, TranslatorRun
 
 Item = TypeVar("Item", contravariant=True)
 Result = TypeVar("Result", covariant=True)
@@ -138,15 +139,22 @@ class Engine:
 
     @torch.inference_mode()
     def _translator(self, name: str, network: models.Translator) -> Translator:
-        torch.set_num_threads(self._settings.translate_threads)
-        network = prepare(network, self._settings.precision)
+        settings = self._settings
+        torch.set_num_threads(settings.translate_threads)
         noise = torch.Generator().manual_seed(0)
         images = torch.rand(3, network.config.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
-        stacked = True
-        for module in network.module.values():
-            _check_finite(module(images))
-            stacked &= same_in_any_batch(module, images)
-        run = TranslatorRun(network, self._device, stacked, self._settings.translate_threads)
+        compiled = settings.translate_engine == "openvino"
+        forward: dict[str, Forward] = {}
+        if compiled:  # before `prepare`, which changes the layers for torch
+            for name, module in network.module.items():
+                forward[name] = metrics.compile_openvino(module, images[:1], settings.precision, any_size=True)
+        network = prepare(network, settings.precision)
+        if not compiled:
+            forward = dict(network.module.items())
+        for one in forward.values():
+            _check_finite(one(images))
+        stacked = not compiled and all(same_in_any_batch(one, images) for one in forward.values())
+        run = TranslatorRun(network, forward, self._device, stacked, settings.translate_threads)
         batcher = self._batcher(name, run)
         return Translator(network, batcher, self._settings.tile, self._settings.tile_above_pixels)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -16,6 +16,7 @@ from service.batcher import Batcher
 from service.telemetry import ForwardTime, current_span
 from service.tiles import Norms, aligned, blend, boxes, crops, fixed, pooled
 
+Forward = Callable[[torch.Tensor], torch.Tensor]  # images float32 [n, c, h, w] in [-1, 1] -> the same
 BLOCK = 64 * 64  # pixels that a translation counts one for, against max_batch and max_queue
 
 
@@ -91,9 +92,20 @@ def _blocks(work: Work) -> int:
 class TranslatorRun:
     """One batch of a translator, on the device's thread. `forward_time` is of the last batch."""
 
-    def __init__(self, network: models.Translator, device: torch.device, stacked: bool, threads: int) -> None:
-        """`stacked`: run images together; else one after the other, where together would change their floats."""
+    def __init__(
+        self,
+        network: models.Translator,
+        forward: Mapping[str, Forward],
+        device: torch.device,
+        stacked: bool,
+        threads: int,
+    ) -> None:
+        """`forward`: what runs images in one piece, for each direction; tiles need the network's own layers.
+
+        `stacked`: run images together; else one after the other, where together would change their floats.
+        """
         self._network = network
+        self._forwards = forward
         self._device = device
         self._stacked = stacked
         self._threads = threads
@@ -118,11 +130,12 @@ class TranslatorRun:
         return images.contiguous(memory_format=torch.channels_last), size
 
     def _forward(self, images: torch.Tensor, work: Work) -> torch.Tensor:
-        module = self._network.module[work.direction]
         if work.norms is not None:
+            module = self._network.module[work.direction]
             with fixed(module, work.norms):
-                return module(images)
-        return module(images) if self._stacked else torch.cat([module(image[None]) for image in images])
+                return cast(torch.Tensor, module(images))
+        forward = self._forwards[work.direction]
+        return forward(images) if self._stacked else torch.cat([forward(image[None]) for image in images])
 
     def _measure(self, crops: Pixels, work: Work) -> Norms:
         """Moments over the crops uint8 [k, h, w, c] of one image."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,19 @@ def test_the_logs_name_the_caller_who_is_limited(
         ({"GAN_MAX_BATHC": "8"}, "GAN_MAX_BATHC"),
         ({"GAN_ALIASES": "a"}, "name=value"),
         ({"GAN_PRECISION": "int8"}, "GAN_PRECISION"),
+        ({"GAN_TRANSLATE_ENGINE": "onnx"}, "GAN_TRANSLATE_ENGINE"),
+        ({"GAN_TRANSLATE_ENGINE": "openvino", "GAN_DEVICE": "cuda"}, "GAN_TRANSLATE_ENGINE: .* on the CPU"),
     ],
 )
 def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Settings.from_environment(environment)
+
+
+def test_an_engine_that_is_not_installed_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ValueError, match=r"GAN_TRANSLATE_ENGINE: .* pip install openvino"):
+        Settings.from_environment({"GAN_TRANSLATE_ENGINE": "openvino"})
 
 
 def test_settings_from_the_environment() -> None:

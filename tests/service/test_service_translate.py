@@ -273,3 +273,31 @@ def test_concurrent_translations_share_forward_passes(serve: Callable[..., Any],
     assert answers == [expected] * 64
     passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "horse"})
     assert passes < 65
+
+
+def test_openvino_translates_as_torch_does(serve: Callable[..., Any], local: Any, picture: Picture) -> None:
+    """Any size, also in tiles, up to rounding; and the same pixels alone or among others."""
+    one = serve(translate_engine="openvino", tile=256, tile_above_pixels=100_000)
+    images = [picture(64, 64), picture(33, 90), picture(1, 7), picture(64, 64, "L")]
+    for image in images:
+        theirs, ours = (np.asarray(opened(translate(url, image))).astype(int) for url in (local.url, one.url))
+        assert np.abs(theirs - ours).max() <= 1
+    expected = translate(one.url, images[0]).content
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: translate(one.url, images[0]).content, range(16))) == [expected] * 16
+    tiled = translate(one.url, picture(401, 503), accept="application/json").json()["images"][0]
+    assert tiled["tiles"] > 1
+    assert translate(one.url, images[0], direction="b_to_a").content != expected
+
+
+def test_openvino_is_what_runs(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, picture: Picture) -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def compile_openvino(module: Any, example: Any, precision: str, *, any_size: bool) -> Callable[..., Any]:
+        seen.append((precision, any_size))
+        return lambda images: images * 0 + 1  # white
+
+    monkeypatch.setattr("service.engine.metrics.compile_openvino", compile_openvino)
+    one = serve(translate_engine="openvino", precision="bfloat16")
+    assert np.asarray(opened(translate(one.url, picture(9, 9)))).min() == 255
+    assert set(seen) == {("bfloat16", True)}
