@@ -2,6 +2,7 @@
 #
 #   docker build -t gan-service .                           CPU
 #   docker build -t gan-service --build-arg DEVICE=cuda .   NVIDIA GPU: the CUDA build of torch, some GB
+#   docker build -t gan-service --build-arg ENGINE=openvino .   translators by OpenVINO (docs/api/operating.md)
 #   docker run -p 3000:3000 -v gan-data:/data gan-service
 #
 # BASE is any Debian or Ubuntu with Python 3.11 or later and its venv module; `make image-test` builds on a bare Debian.
@@ -27,6 +28,12 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     esac && \
     $pip -r requirements.txt
 
+ARG ENGINE=torch
+RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
+    if [ "$ENGINE" = openvino ]; then \
+        pip install -qq --no-cache-dir --disable-pip-version-check -c constraints.txt openvino; \
+    fi
+
 COPY models models
 COPY metrics metrics
 COPY service service
@@ -40,7 +47,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 # What the service writes, references and job results, lives in /data: mount a volume there to keep it.
 RUN useradd --create-home --uid 1034 gan && mkdir /data && chown gan /data
-ENV GAN_DEVICE=$DEVICE GAN_STORE=/data BENTOML_HOST=0.0.0.0 BENTOML_PORT=3000 \
+ENV GAN_DEVICE=$DEVICE GAN_TRANSLATE_ENGINE=$ENGINE GAN_STORE=/data BENTOML_HOST=0.0.0.0 BENTOML_PORT=3000 \
     NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER gan
 EXPOSE 3000

@@ -14,6 +14,7 @@ shipped models.
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import socket
@@ -185,13 +186,17 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
     file = models.encode(photo, "jpeg")
     form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + file + b"\r\n--b--\r\n"
     figures: dict[str, float] = {}
-    for precision in NATIVE:
-        environment = {"GAN_PRECISION": precision, "GAN_TRANSLATE_THREADS": str(cores)}
+    for engine, precision in itertools.product(("torch", "openvino"), NATIVE):
+        environment = {
+            "GAN_TRANSLATE_ENGINE": engine,
+            "GAN_PRECISION": precision,
+            "GAN_TRANSLATE_THREADS": str(cores),
+        }
         with running(Server("ours", OURS, environment), folder) as port:
             target = Target(port, "/v1/translate", "multipart/form-data; boundary=b", lambda _: form)
             measure(target, 1, 2)
-            figures[f"served {precision}, 1 client"] = measure(target, 1, seconds).rate
-            figures[f"served {precision}, 32 clients"] = measure(target, 32, 2 * seconds).rate
+            figures[f"served {engine} {precision}, 1 client"] = measure(target, 1, seconds).rate
+            figures[f"served {engine} {precision}, 32 clients"] = measure(target, 32, 2 * seconds).rate
     images = models.to_float(photo[None])
     plain = models.load(folder / "horse.safetensors")
     assert isinstance(plain, models.Translator)
@@ -207,7 +212,7 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
     onnx = onnx_session(network, images, folder / "horse.onnx", cores)
     figures["raw ONNX Runtime float32"] = per_second(lambda: onnx(images), seconds)
     for precision in NATIVE:
-        openvino = metrics.compile_openvino(network, images, precision)
+        openvino = metrics.compile_openvino(network, images, precision, any_size=True)
         figures[f"raw OpenVINO {precision}"] = per_second(lambda: openvino(images), seconds)  # noqa: B023
     return figures
 
