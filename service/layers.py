@@ -20,6 +20,7 @@ _TILE = 4  # pixels of the output that are computed together, along each side
 _WIDE = 64  # channels from which on the products outweigh the transforms
 _DEEP = 512  # channels from which on the product outweighs the sum of its patches
 _TOGETHER = 8  # images in one product in bfloat16
+_SEVERAL = 8  # rows from which on products sum in one order; 4 were enough on every processor that was tried
 
 _INPUT = torch.tensor(
     [
@@ -87,8 +88,8 @@ class Projection(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         rows = pixels.flatten(1)
-        # a single row would be multiplied by another kernel, which sums in another order than that for several
-        several = rows if len(rows) > 1 else rows.expand(2, -1)
+        # one row (on some processors up to three) would go to another kernel, which sums in another order
+        several = nn.functional.pad(rows, (0, 0, 0, max(0, _SEVERAL - len(rows))))
         patches = torch.addmm(self.bias, several, self.weight)[: len(rows)]
         return patches.view(-1, self.side, self.side, self.channels).permute(0, 3, 1, 2)
 
