@@ -90,7 +90,8 @@ def test_a_sampler_with_them_is_the_same_network(exact: bool, error: float) -> N
     quick.load_state_dict(plain.state_dict())
     quicken(quick, exact=exact)
     kinds = [type(part) for part in quick.modules()]
-    assert kinds.count(Projection) == kinds.count(Overlap) == 1  # the second layer alone has 512 channels
+    assert kinds.count(Projection) == 1
+    assert kinds.count(Overlap) == 1 + exact  # the second layer alone has 512 channels, the last alone gives 3
     latents = models.draw(list(range(9)), 16)
     classes = torch.eye(3).repeat(3, 1)
     expected = plain(latents, classes)
@@ -113,9 +114,10 @@ def test_what_it_does_not_compute_is_left_alone() -> None:
         {**wide, "kernel_size": 4},
         {**wide, "out_channels": 3},
     ]
-    deep = {"in_channels": 512, "out_channels": 4, "kernel_size": 4, "stride": 2, "padding": 1}
+    deep = {"in_channels": 512, "out_channels": 8, "kernel_size": 4, "stride": 2, "padding": 1}
     transposed = [
         {**deep, "in_channels": 511},
+        {**deep, "in_channels": 511, "out_channels": 5},
         {**deep, "padding": 0},
         {**deep, "kernel_size": 3},
         {**deep, "output_padding": 1},
