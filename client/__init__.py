@@ -4,8 +4,7 @@ client = Client("http://localhost:3000")
 client.translate("horse.jpg").save("zebra.png")
 """
 
+from client.answers import Job, Picture, ServiceError
 from client.client import Client
-from client.sets import Drawn, Reference
-from client.transport import Job, Picture, ServiceError
 
-__all__ = ["Client", "Drawn", "Job", "Picture", "Reference", "ServiceError"]
+__all__ = ["Client", "Job", "Picture", "ServiceError"]

@@ -1,194 +1,140 @@
-"""The methods: one for each thing that the service does."""
+"""A method for each thing that the service does, and any of them as a job."""
 
-import base64
-from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Literal
-from uuid import uuid4
+import copy
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, Unpack
 
-import requests
+from requests import RequestException, Response, Session
 
-from client.sets import Image, ImageSet, files_of, side_of
-from client.transport import Files, Job, Picture, Progress, Transport
+from client.answers import Job, Picture, ServiceError, error_of, result_of
+from client.options import Interpolation, Protocol, Sampling, Scoring, Translation
 
-Format = Literal["png", "jpeg", "webp"]
+T = TypeVar("T")
+P = ParamSpec("P")
+Fields = Mapping[str, Any]
+Image = str | Path | bytes
+Images = Image | Sequence[Image]  # a path may be of a folder; of a set, also of an archive or an .npz of statistics
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 class Client:
-    """One service. Use it as a context manager, or call `close`.
-
-    Args:
-        url: the service's address, such as "http://localhost:3000".
-        api_key: sent as a bearer token, where the service asks for keys.
-        timeout_s: for each request; longer work goes as a job.
-    """
+    """One service. Where it is busy (429, 503), a request is sent again when it says, for up to `patience_s`."""
 
     def __init__(
-        self, url: str = "http://localhost:3000", *, api_key: str | None = None, timeout_s: float = 60
+        self, url: str = "http://localhost:3000", *, api_key: str = "", timeout_s: float = 60, patience_s: float = 60
     ) -> None:
-        self._transport = Transport(url, api_key, timeout_s)
+        self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
+        self._session = Session()
+        self._session.headers.update({"Authorization": f"Bearer {api_key}"} if api_key else {})
 
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._transport.close()
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
 
     def models(self) -> list[dict[str, Any]]:
         """A card for each version of each model."""
-        cards: list[dict[str, Any]] = self._transport.request("GET", "/v1/models").json()["models"]
-        return cards
+        return self.request("GET", "/v1/models").json()["models"]
 
-    def sample(
-        self,
-        n: int | None = None,
-        *,
-        model: str | None = None,
-        seed: int | Sequence[int] | None = None,
-        latents: Sequence[Sequence[float]] | None = None,
-        classes: int | str | Sequence[int | str] | None = None,
-        truncation: float | None = None,
-        image_format: Format = "png",
-    ) -> list[Picture]:
-        """Draws n images, by default as many as there are seeds, latents or classes, or 1.
+    def sample(self, n: int | None = None, **options: Unpack[Sampling]) -> list[Picture]:
+        """n new images; of a single seed s, image i has seed s + i."""
+        label = options.pop("classes", None)
+        return self._call("sample", {"n": n, "class": label, "output": "json", **options})
 
-        Image i of a single seed s has seed s + i.
-        """
-        body = {
-            "model": model,
-            "n": n,
-            "seed": seed,
-            "latents": latents,
-            "class": classes,
-            "truncation": truncation,
-            "output": "json",
-            "format": image_format,
-        }
-        answer = self._transport.request("POST", "/v1/sample", json=body).json()
-        made, by = f"image/{image_format}", (answer["model"], answer["digest"])
-        return [Picture(base64.b64decode(one["data"]), made, *by, one["seed"]) for one in answer["images"]]
+    def interpolate(self, seeds: Sequence[int] | None = None, **options: Unpack[Interpolation]) -> Picture:
+        """What lies between keyframes, as one file; of a map, the four keyframes are its corners."""
+        return self._call("interpolate", {"seeds": seeds, **options})
 
-    def interpolate(
-        self,
-        seeds: Sequence[int] | None = None,
-        *,
-        model: str | None = None,
-        latents: Sequence[Sequence[float]] | None = None,
-        classes: Sequence[int | str] | None = None,
-        steps: int = 8,
-        shape: Literal["path", "map"] = "path",
-        method: Literal["slerp", "lerp"] = "slerp",
-        loop: bool = False,
-        truncation: float | None = None,
-        output: Literal["strip", "gif", "webp", "apng"] = "strip",
-        frame_ms: int = 80,
-    ) -> Picture:
-        """What lies between keyframes, as one image or an animation; of a map, the four keyframes are its corners."""
-        body = {
-            "model": model,
-            "seeds": seeds,
-            "latents": latents,
-            "classes": classes,
-            "steps": steps,
-            "shape": shape,
-            "method": method,
-            "loop": loop,
-            "truncation": truncation,
-            "output": output,
-            "frame_ms": frame_ms,
-        }
-        return _picture(self._transport.request("POST", "/v1/interpolate", json=body))
-
-    def translate(
-        self,
-        image: Image,
-        *,
-        model: str | None = None,
-        direction: str | None = None,
-        image_format: Format = "png",
-        quality: int | None = None,
-    ) -> Picture:
+    def translate(self, image: Image, **options: Unpack[Translation]) -> Picture:
         """A photo in the other domain, at its own size. `direction` is a_to_b, b_to_a or the domain to go to."""
-        form = {"model": model, "direction": direction, "output": "image", "format": image_format, "quality": quality}
-        files = files_of("images", image)
-        return _picture(self._transport.request("POST", "/v1/translate", form=form, files=files))
+        return self._call("translate", {"output": "image", **options}, images=image)
 
-    def translate_many(
-        self, images: Sequence[Image], *, model: str | None = None, direction: str | None = None, cycle: bool = False
-    ) -> list[tuple[Picture, float | None]]:
-        """(translation, difference of the round trip from 0 to 1) of each; without `cycle` the difference is None."""
-        form = {"model": model, "direction": direction, "output": "json", "format": "png", "cycle": cycle}
-        answer = self._transport.request("POST", "/v1/translate", form=form, files=files_of("images", images)).json()
-        return [
-            (Picture(base64.b64decode(one["data"]), "image/png", answer["model"], answer["digest"]), one["cycle_l1"])
-            for one in answer["images"]
-        ]
+    def translate_many(self, images: Images, **options: Unpack[Translation]) -> list[Picture]:
+        return self._call("translate", {"output": "json", **options}, images=images)
 
     def inspect(self, image: Image) -> dict[str, Any]:
         """What an image says of its origin: model, digest, seed, and the request that makes it again."""
-        answer: dict[str, Any] = self._transport.request(
-            "POST", "/v1/inspect", form={}, files=files_of("image", image)
-        ).json()
-        return answer
+        return self._call("inspect", {}, image=image)
 
-    def score(
-        self,
-        a: ImageSet,
-        b: ImageSet,
-        *,
-        metrics: Sequence[str] = ("fid",),
-        protocol: str = "pytorch-fid",
-        progress: Progress | None = None,
-    ) -> dict[str, Any]:
-        """How far `a` is from `b`. Runs as a job and waits for it, so that no request has to last as long."""
-        return self.submit_score(a, b, metrics=metrics, protocol=protocol).wait(progress)
-
-    def submit_score(
-        self, a: ImageSet, b: ImageSet, *, metrics: Sequence[str] = ("fid",), protocol: str = "pytorch-fid"
-    ) -> Job[dict[str, Any]]:
-        """The same, without waiting."""
-        (files_a, form_a), (files_b, form_b) = side_of("a", a), side_of("b", b)
-        form = {**form_a, **form_b, "metrics": ",".join(metrics), "protocol": protocol}
-        return self._submit("score", [*files_a, *files_b], form)
+    def score(self, a: Images | None = None, b: Images | None = None, **options: Unpack[Scoring]) -> dict[str, Any]:
+        """How far `a` is from `b`. It runs as a job, which this waits for; `submit` it to see its progress."""
+        return self._call("score", {**options, "metrics": ",".join(options.get("metrics", ["fid"]))}, a=a, b=b)
 
     def references(self) -> list[dict[str, Any]]:
-        """The references that the service keeps, by name."""
-        views: list[dict[str, Any]] = self._transport.request("GET", "/v1/references").json()["references"]
-        return views
+        return self.request("GET", "/v1/references").json()["references"]
 
-    def add_reference(
-        self,
-        name: str,
-        images: Image | Sequence[Image],
-        *,
-        protocol: str = "pytorch-fid",
-        progress: Progress | None = None,
-    ) -> dict[str, Any]:
-        """Keeps the statistics of a set (or of an .npz) under a name. Runs as a job and waits for it."""
-        form = {"name": name, "protocol": protocol}
-        return self._submit("reference", files_of("images", images), form).wait(progress)
+    def add_reference(self, name: str, images: Images, protocol: Protocol = "pytorch-fid") -> dict[str, Any]:
+        """Keeps the statistics of a set, or of an .npz, under a name; as a job, like `score`."""
+        return self._call("reference", {"name": name, "protocol": protocol}, images=images)
 
     def reference_npz(self, name: str) -> bytes:
         """The reference's numbers, a file that pytorch-fid reads."""
-        return self._transport.request("GET", f"/v1/references/{name}/npz").content
+        return self.request("GET", f"/v1/references/{name}/npz").content
 
     def delete_reference(self, name: str) -> None:
-        self._transport.request("DELETE", f"/v1/references/{name}")
+        self.request("DELETE", f"/v1/references/{name}")
 
-    def job(self, job_id: str) -> Job[requests.Response]:
-        """A job that was submitted before; `wait` gives the HTTP answer as it is."""
-        return Job(self._transport, job_id, lambda response: response)
+    def submit(self, method: Callable[P, T], /, *args: P.args, **options: P.kwargs) -> Job[T]:
+        """A call as a job: `client.submit(client.sample, 5000, seed=1).wait(print)`."""
+        later = copy.copy(self)
+        later._call = self._submit  # type: ignore[method-assign]
+        return getattr(later, method.__name__)(*args, **options)
 
-    def _submit(self, name: str, files: Files, form: dict[str, Any]) -> Job[dict[str, Any]]:
-        # One key for the request and whatever repeats it: a lost answer does not start the work twice.
-        headers = {"Idempotency-Key": uuid4().hex}
-        answer = self._transport.request("POST", f"/v1/jobs/{name}", form=form, files=files, headers=headers).json()
-        return Job(self._transport, answer["id"], lambda response: dict(response.json()))
+    def job(self, job_id: str) -> Job[Any]:
+        """One that was submitted before."""
+        return Job(job_id, self.request)
+
+    def request(self, method: str, path: str, body: Fields | None = None, **files: Images | None) -> Response:
+        """Any endpoint: `body`, without its None, goes as JSON, beside files as a form. Raises ServiceError."""
+        given = {name: value for name, value in (body or {}).items() if value is not None}
+        parts = [part for field, images in files.items() if images is not None for part in _parts(field, images)]
+        # One key for a request and what repeats it: a job whose answer was lost is not begun twice.
+        sent: dict[str, Any] = {"headers": {"Idempotency-Key": uuid.uuid4().hex}, "timeout": self._timeout_s}
+        if parts:
+            sent["files"] = [*((name, (None, str(value))) for name, value in given.items()), *parts]
+        elif body is not None:
+            sent["headers"]["Content-Type"] = "application/json"
+            sent["data"] = json.dumps(given, default=_plain)
+        end = time.monotonic() + self._patience_s
+        try:
+            while not (response := self._session.request(method, self._url + path, **sent)).ok:
+                error = error_of(response)
+                if error.retry_after_s is None or time.monotonic() + error.retry_after_s > end:
+                    raise error
+                time.sleep(error.retry_after_s)
+        except RequestException as error:
+            raise ServiceError(f"{self._url} cannot be reached: {error}") from error
+        return response
+
+    def _call(self, name: str, body: Fields, **files: Images | None) -> Any:
+        if name in ("score", "reference"):  # no request has to last as long
+            return self._submit(name, body, **files).wait()
+        return result_of(self.request("POST", f"/v1/{name}", body, **files))
+
+    def _submit(self, name: str, body: Fields, **files: Images | None) -> Job[Any]:
+        return Job(self.request("POST", f"/v1/jobs/{name}", body, **files).json()["id"], self.request)
 
 
-def _picture(response: requests.Response) -> Picture:
-    headers = response.headers
-    return Picture(response.content, headers["Content-Type"], headers["X-Model"], headers["X-Digest"])
+def _plain(value: Any) -> object:
+    """What JSON has no word for: numpy's arrays and numbers, ranges."""
+    return value.tolist() if hasattr(value, "tolist") else list(value)
+
+
+def _parts(field: str, images: Images) -> list[tuple[str, tuple[str, bytes]]]:
+    """Of a folder, the images in it and below, by name. Raises OSError, ValueError."""
+    parts: list[tuple[str, tuple[str, bytes]]] = []
+    for image in [images] if isinstance(images, str | Path | bytes) else images:
+        if isinstance(image, bytes):
+            parts.append((field, (f"image-{len(parts)}", image)))
+        else:
+            inside = sorted(path for path in Path(image).rglob("*") if path.suffix.lower() in _SUFFIXES)
+            found = inside if Path(image).is_dir() else [Path(image)]
+            parts += [(field, (path.name, path.read_bytes())) for path in found]
+    if not parts:
+        raise ValueError(f"{images!r} holds no image.")
+    return parts

@@ -4,7 +4,8 @@
     Winograd       3 x 3 convolutions by F(4 x 4, 3 x 3) of Lavin and Gray 2016 (arXiv:1509.09308, section 4.3):
                    36 products for 16 pixels, where the definition takes 144
     Projection     DCGAN's first layer, a transposed convolution of one pixel, is a matrix product
-    Overlap        a transposed convolution of few pixels with many channels: a matrix product, whose patches are summed
+    Overlap        a transposed convolution of few pixels with many channels, or to the 1 or 3 of an image: a matrix
+                   product, whose patches are summed
 
 Winograd's weights take four times the memory, and in bfloat16 its sums would lose too many digits.
 """
@@ -19,7 +20,9 @@ from models import use_sample_norms
 _TILE = 4  # pixels of the output that are computed together, along each side
 _WIDE = 64  # channels from which on the products outweigh the transforms
 _DEEP = 512  # channels from which on the product outweighs the sum of its patches
+_FEW = 4  # channels of the output up to which there is little to sum; in bfloat16 torch's own layer is faster then
 _TOGETHER = 8  # images in one product in bfloat16
+_SEVERAL = 8  # rows from which on products sum in one order; 4 were enough on every processor that was tried
 
 _INPUT = torch.tensor(
     [
@@ -87,8 +90,8 @@ class Projection(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         rows = pixels.flatten(1)
-        # a single row would be multiplied by another kernel, which sums in another order than that for several
-        several = rows if len(rows) > 1 else rows.expand(2, -1)
+        # one row (on some processors up to three) would go to another kernel, which sums in another order
+        several = nn.functional.pad(rows, (0, 0, 0, max(0, _SEVERAL - len(rows))))
         patches = torch.addmm(self.bias, several, self.weight)[: len(rows)]
         return patches.view(-1, self.side, self.side, self.channels).permute(0, 3, 1, 2)
 
@@ -155,7 +158,8 @@ def _faster(layer: nn.Module, exact: bool) -> nn.Module:
         shape = (layer.kernel_size, layer.stride, layer.padding, layer.output_padding)
         if shape == ((4, 4), (1, 1), (0, 0), (0, 0)):  # of DCGAN's, which sees one pixel; no other network has one
             return Projection(layer)
-        if shape == ((4, 4), (2, 2), (1, 1), (0, 0)) and layer.in_channels >= _DEEP:
+        doubles = shape == ((4, 4), (2, 2), (1, 1), (0, 0))
+        if doubles and (layer.in_channels >= _DEEP or (exact and layer.out_channels <= _FEW)):
             return Overlap(layer, together=0 if exact else _TOGETHER)
     if isinstance(layer, nn.Conv2d) and exact:
         shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)

@@ -3,19 +3,26 @@
 import hashlib
 import http.server
 import io
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType, SimpleNamespace
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 import requests
+from mypy import api as mypy
 from PIL import Image
+from pydantic import BaseModel
 
-from client import Client, Drawn, Job, Picture, Reference, ServiceError
-from client.sets import files_of, side_of
+from client import Client, Picture, ServiceError, options
 from metrics.featuresets import of_features
 from models.images import read_text
+from service.schemas import SampleRequest
+from service.schemas_images import InterpolateRequest, TranslateRequest
+from service.schemas_score import ReferenceRequest, ScoreRequest
 
 HORSE = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))[0]
 
@@ -46,7 +53,7 @@ def test_sample_gives_pictures_with_their_seeds(client, tmp_path):
 
 
 def test_sample_by_lists(client):
-    by_seed = client.sample(2, model="classy", seed=[4, 1], classes=["dog", 0], image_format="webp", truncation=1.0)
+    by_seed = client.sample(2, model="classy", seed=[4, 1], classes=["dog", 0], format="webp", truncation=1.0)
     assert [picture.seed for picture in by_seed] == [4, 1]
     assert by_seed[0].media_type == "image/webp"
     by_range = client.sample(model="tiny", seed=range(3, 5))
@@ -78,16 +85,27 @@ def test_where_nobody_answers_it_says_so():
 
 
 class _Proxy(http.server.BaseHTTPRequestHandler):
-    """Answers like something that stands in front of the service, and remembers what it was asked."""
+    """Answers like something that stands in front of the service, and remembers what it was asked.
 
-    seen: list[dict[str, str]]
+    Attributes:
+        answers: (status, Retry-After, body) of the next ones; the last of them is given again and again.
+    """
+
+    seen: list[tuple[dict[str, str], bytes]]
+    answers: list[tuple[int, str | None, str]]
 
     def do_GET(self) -> None:
-        type(self).seen.append(dict(self.headers))
-        self.send_response(503, "Busy")
-        self.send_header("Retry-After", "3")
+        length = int(self.headers.get("Content-Length", 0))
+        type(self).seen.append((dict(self.headers), self.rfile.read(length)))
+        status, wait, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        self.send_response(status, "Busy")
+        if wait is not None:
+            self.send_header("Retry-After", wait)
+        self.send_header("Content-Type", "application/json")
         self.end_headers()
-        self.wfile.write(b"<html>Busy</html>")
+        self.wfile.write(body.encode())
+
+    do_POST = do_GET
 
     def log_message(self, *_: object) -> None:
         pass
@@ -95,7 +113,7 @@ class _Proxy(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy() -> Iterator[str]:
-    _Proxy.seen = []
+    _Proxy.seen, _Proxy.answers = [], [(503, "3", "<html>Busy</html>")]
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -106,11 +124,58 @@ def proxy() -> Iterator[str]:
 
 
 def test_a_proxys_answer_is_the_same_exception_and_the_key_is_sent(proxy):
-    with Client(proxy, api_key="secret", timeout_s=300) as client, pytest.raises(ServiceError) as caught:
+    with Client(proxy, api_key="secret", patience_s=0) as client, pytest.raises(ServiceError) as caught:
         client.models()
     assert str(caught.value) == f"503 Busy for {proxy}/v1/models"
-    assert (caught.value.code, caught.value.retry_after_s) == ("http_error", 3.0)
-    assert _Proxy.seen[0]["Authorization"] == "Bearer secret"
+    assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (503, "http_error", 3.0)
+    assert [headers["Authorization"] for headers, _ in _Proxy.seen] == ["Bearer secret"]
+
+
+@pytest.mark.parametrize("body", ['{"error": "no"}', '{"error": {"message": "no"}}', "[]", ""])
+def test_json_of_another_shape_is_a_proxys_answer_too(proxy, body):
+    _Proxy.answers = [(502, None, body)]
+    with Client(proxy) as client, pytest.raises(ServiceError, match="502 Busy for") as caught:
+        client.models()
+    assert (caught.value.code, caught.value.where, caught.value.retry_after_s) == ("http_error", None, None)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """The client's clock: sleeping takes no time, and is written down."""
+    clock = SimpleNamespace(slept=[], monotonic=lambda: sum(clock.slept))
+    clock.sleep = clock.slept.append
+    monkeypatch.setattr("client.client.time", clock)
+    return clock
+
+
+def test_a_busy_service_is_asked_again_when_it_says(proxy, clock):
+    _Proxy.answers = [(429, "7", ""), (503, "2", ""), (200, None, '{"id": "4f1c"}')]
+    with Client(proxy) as client:
+        assert client.submit(client.sample, 5000, seed=1).id == "4f1c"
+    assert clock.slept == [7, 2]
+    headers, bodies = zip(*_Proxy.seen, strict=True)
+    assert [json.loads(body) for body in bodies] == [{"n": 5000, "output": "json", "seed": 1}] * 3
+    assert len({one["Idempotency-Key"] for one in headers}) == 1
+
+
+def test_patience_has_an_end_and_is_not_spent_on_a_wait_that_is_too_long(proxy, clock):
+    _Proxy.answers = [(503, "4", "")]
+    with Client(proxy, patience_s=10) as client, pytest.raises(ServiceError) as caught:
+        client.models()
+    assert (clock.slept, caught.value.retry_after_s) == ([4, 4], 4.0)
+    _Proxy.answers = [(503, "3600", "")]
+    with Client(proxy) as client, pytest.raises(ServiceError):
+        client.models()
+    assert clock.slept == [4, 4]
+
+
+@pytest.mark.parametrize(("status", "wait"), [(503, None), (503, "Wed, 21 Oct 2026 07:28:00 GMT"), (500, None)])
+def test_what_names_no_seconds_to_wait_is_raised_at_once(proxy, clock, status, wait):
+    _Proxy.answers = [(status, wait, "")]
+    with Client(proxy) as client, pytest.raises(ServiceError):
+        client.models()
+    assert clock.slept == []
+    assert len(_Proxy.seen) == 1
 
 
 def test_keys_are_accepted_by_a_service_that_asks_for_them(serve):
@@ -138,14 +203,20 @@ def test_translate_from_a_path_and_from_bytes(client, tmp_path):
     np.testing.assert_array_equal(pixels(from_path), pixels(from_bytes))
     with Image.open(from_path.save(tmp_path / "zebra.png")) as saved:
         assert saved.size == (256, 256)
-    assert client.translate(str(HORSE), direction="b_to_a", image_format="jpeg", quality=80).media_type == "image/jpeg"
+    assert client.translate(str(HORSE), direction="b_to_a", format="jpeg", quality=80).media_type == "image/jpeg"
 
 
 def test_translate_many_with_the_round_trip(client):
     done = client.translate_many([HORSE, HORSE.read_bytes()], cycle=True)
+    alone = client.translate(HORSE, cycle=True)
+    for picture in done:
+        np.testing.assert_array_equal(pixels(picture), pixels(alone))
+        assert picture.cycle_l1 == pytest.approx(alone.cycle_l1, abs=1e-6)
+        assert (picture.media_type, picture.digest) == ("image/png", alone.digest)
     assert len(done) == 2
-    assert all(loss is not None and 0 <= loss <= 1 for _, loss in done)
-    np.testing.assert_array_equal(pixels(done[0][0]), pixels(client.translate(HORSE)))
+    assert alone.cycle_l1 is not None
+    assert 0 < alone.cycle_l1 <= 1
+    assert client.translate(HORSE).cycle_l1 is None
 
 
 def test_inspect_leads_back_to_the_same_pixels(client):
@@ -160,19 +231,27 @@ def test_inspect_leads_back_to_the_same_pixels(client):
 # Sets and jobs -----------------------------------------------------------------------------
 
 
-def test_sets_are_named_in_every_way(tmp_path):
+def test_sets_are_sent_in_every_way(proxy, tmp_path):
     (tmp_path / "deep").mkdir()
     for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt"):
-        (tmp_path / name).write_bytes(name.encode())
-    assert [name for _, (name, _) in files_of("a", tmp_path)] == ["a.JPG", "b.png", "c.webp"]
-    assert files_of("a", [tmp_path / "b.png", b"xyz"]) == [("a", ("b.png", b"b.png")), ("a", ("image-1", b"xyz"))]
-    assert side_of("b", Reference("zebras")) == ([], {"b_reference": "zebras"})
-    assert side_of("a", Drawn("tiny", 10))[1] == {"a_model": "tiny", "a_n": 10, "a_seed": 0, "a_truncation": None}
+        (tmp_path / name).write_bytes(b"[" + name.encode() + b"]")
+    _Proxy.answers = [(200, None, '{"id": "4f1c"}')]
+    with Client(proxy) as client:
+        client.submit(client.score, tmp_path, [tmp_path / "notes.txt", b"[xyz]"], metrics=["fid", "is"])
+    names = [line.partition(b"; ")[2] for line in _Proxy.seen[0][1].split(b"\r\n") if b"Disposition" in line]
+    assert names == [
+        b'name="metrics"',
+        *(b'name="a"; filename="%s"' % name for name in (b"a.JPG", b"b.png", b"c.webp")),
+        b'name="b"; filename="notes.txt"',
+        b'name="b"; filename="image-1"',
+    ]
+    assert b"[deep/c.webp]" in _Proxy.seen[0][1]
+    assert b"fid,is" in _Proxy.seen[0][1]
 
 
 def test_a_folder_without_images_is_an_error_before_anything_is_sent(tmp_path):
     with pytest.raises(ValueError, match="holds no image"):
-        files_of("a", tmp_path)
+        Client("http://127.0.0.1:9").score(tmp_path)
 
 
 def statistics(path: Path, shift: float) -> Path:
@@ -190,23 +269,97 @@ def test_references_are_kept_and_scored_as_a_job(client, tmp_path):
     assert kept["name"] == "client-test"
     assert "client-test" in [one["name"] for one in client.references()]
     seen: list[tuple[int, int]] = []
-    job = client.submit_score(statistics(tmp_path / "one.npz", 1.0), Reference("client-test"))
+    job = client.submit(client.score, statistics(tmp_path / "one.npz", 1.0), b_reference="client-test")
     result = job.wait(lambda done, total: seen.append((done, total)), timeout_s=300)
     assert result["fid"]["value"] == pytest.approx(2048, rel=1e-6)
     assert seen
     assert job.view()["state"] == "done"
     with np.load(io.BytesIO(client.reference_npz("client-test"))) as numbers:
         np.testing.assert_array_equal(numbers["mu"][8:], np.zeros(2040))
-    assert client.job(job.id).wait().json() == result
+    assert client.job(job.id).wait() == result
     client.delete_reference("client-test")
     with pytest.raises(ServiceError, match="There is no reference client-test"):
-        client.score(Reference("client-test"), Reference("client-test"))
+        client.score(a_reference="client-test", b_reference="client-test")
 
 
 def test_a_jobs_error_is_raised_by_wait(client):
-    job: Job[dict[str, object]] = client.submit_score(Drawn("nothing", 4), Drawn("tiny", 4))
+    job = client.submit(client.score, a_model="nothing", a_n=4, b_model="tiny", b_n=4)
     with pytest.raises(ServiceError, match="There is no model nothing"):
         job.wait(timeout_s=300)
     job.cancel()
     with pytest.raises(ServiceError, match="There is no job"):
         job.view()
+
+
+@pytest.mark.parametrize("method", ["sample", "interpolate", "translate", "translate_many"])
+def test_any_call_gives_the_same_as_a_job(client, method):
+    arguments: dict[str, Any] = {
+        "sample": ((2,), {"model": "tiny", "seed": 3}),
+        "interpolate": (([1, 2],), {"model": "tiny", "output": "zip", "method": "lerp"}),
+        "translate": ((HORSE,), {"cycle": True}),
+        "translate_many": ((HORSE,), {"format": "webp"}),
+    }
+    given, named = arguments[method]
+    job = client.submit(getattr(client, method), *given, **named)
+    assert job.wait(timeout_s=300) == getattr(client, method)(*given, **named)
+    assert client.job(job.id).wait() == job.wait()
+
+
+def test_any_other_endpoint_can_be_asked(client):
+    answer = client.request("POST", "/v1/images/generations", {"model": "tiny", "prompt": "", "n": 2, "seed": None})
+    assert len(answer.json()["data"]) == 2
+    arrays = np.load(io.BytesIO(client.request("POST", "/v1/sample", {"model": "tiny", "output": "npz"}).content))
+    assert arrays["images"].shape == (1, 16, 16, 3)
+
+
+# Options -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "by_the_methods"),
+    [
+        (options.Sampling, SampleRequest, {"n", "output"}),
+        (options.Interpolation, InterpolateRequest, {"seeds"}),
+        (options.Translation, TranslateRequest, {"output"}),
+        (options.Scoring, ScoreRequest, set()),
+    ],
+)
+def test_options_are_what_the_service_takes(ours: type, theirs: type[BaseModel], by_the_methods: set[str]):
+    hints = get_type_hints(ours)
+    assert hints.keys() == theirs.model_fields.keys() - by_the_methods
+    for name, hint in hints.items():
+        left_out = {"json"} if name == "output" else set()  # of an interpolation: the method gives a file
+        assert leaves(hint) == leaves(theirs.model_fields[name].annotation) - left_out, name
+    assert leaves(options.Protocol) == leaves(ReferenceRequest.model_fields["protocol"].annotation)
+
+
+def leaves(hint: Any) -> set[Any]:
+    """Types and literal values in a hint, whatever lists, bounds and unions are around them."""
+    if get_origin(hint) is Literal:
+        return set(get_args(hint))
+    inner = [one for one in get_args(hint) if isinstance(one, type) or get_origin(one) is not None]
+    return set().union(*map(leaves, inner)) if inner else {hint} - {NoneType}
+
+
+def test_an_unknown_option_is_an_error_of_the_service(client):
+    with pytest.raises(ServiceError, match="truncaton") as caught:
+        client.sample(model="tiny", truncaton=0.5)
+    assert (caught.value.status, caught.value.where) == (400, "truncaton")
+
+
+def test_types_reach_through_options_and_jobs(tmp_path):
+    (tmp_path / "user.py").write_text(
+        "from client import Client\n"
+        "client = Client()\n"
+        "reveal_type(client.submit(client.sample, 5, seed=1).wait())\n"
+        "client.sample(truncaton=0.5)\n"
+        "client.submit(client.interpolate, method='line')\n"
+        "client.submit(client.interpolate, method='lerp').wait().save('between.png')\n"
+    )
+    out, _, status = mypy.run([str(tmp_path / "user.py"), "--cache-dir", str(tmp_path), "--no-color-output"])
+    assert status == 1
+    found = [line.split("user.py:")[1] for line in out.splitlines() if "error: " in line or "Revealed" in line]
+    assert [line[:8] for line in found] == ["3: note:", "4: error", "5: error"], out
+    assert "list[client.answers.Picture]" in found[0]
+    assert "truncaton" in found[1]
+    assert "slerp" in found[2]

@@ -1,0 +1,61 @@
+"""What the methods take by keyword, named as the service's fields are; docs/api says what they mean.
+
+An unknown one is an error to a type checker, and to the service when it arrives.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+Format = Literal["png", "jpeg", "webp"]
+Protocol = Literal["pytorch-fid", "clean-fid"]
+Label = int | str
+Rows = Sequence[Sequence[float]]
+
+
+class Sampling(TypedDict, total=False):
+    model: str
+    seed: int | Sequence[int]
+    latents: Rows
+    classes: Label | Sequence[Label]
+    truncation: float
+    format: Format
+    quality: int
+
+
+class Interpolation(TypedDict, total=False):
+    model: str
+    latents: Rows
+    classes: Sequence[Label]
+    truncation: float
+    shape: Literal["path", "map"]
+    method: Literal["slerp", "lerp"]
+    steps: int
+    loop: bool
+    output: Literal["strip", "zip", "gif", "webp", "apng"]
+    format: Format
+    frame_ms: int
+    quality: int
+
+
+class Translation(TypedDict, total=False):
+    model: str
+    direction: str
+    format: Format
+    quality: int
+    cycle: bool
+
+
+class Scoring(TypedDict, total=False):
+    a_reference: str
+    a_model: str
+    a_n: int
+    a_seed: int
+    a_truncation: float
+    b_reference: str
+    b_model: str
+    b_n: int
+    b_seed: int
+    b_truncation: float
+    metrics: Sequence[Literal["fid", "kid", "prdc", "is", "fid_infinity"]]
+    protocol: Protocol
+    bootstrap: int
