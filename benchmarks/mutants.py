@@ -69,6 +69,7 @@ MUTANTS = (
     Mutant("protocol missing from the cache's key", "featuresets.py", "protocol.name, network.name, network.precision]",
            "network.name, network.precision]", "score::test_features_are_kept_under_the_images_content"),
     Mutant("every process extracts everything", "parallel.py", "dist.get_rank(), dist.get_world_size()", "0, 1", "processes::test_torchrun_gives_what_one_process_gives"),
+    Mutant("OpenVINO's streams put together backwards", "openvino_backend.py", "request in used]", "request in used[::-1]]", "openvino::test_a_compiled_network_computes_the_same_for_any_batch"),
     Mutant("float32 taken for bfloat16 by OpenVINO", "openvino_backend.py", "if chosen != ", "if False and chosen != ", "openvino::test_a_precision_that_the_cpu_lacks_is_refused_not_replaced"),
 )  # fmt: skip
 

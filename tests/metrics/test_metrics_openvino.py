@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import metrics
-from metrics import command
+from metrics import command, extraction
+from metrics.weights import Weights
 from models import InputError
 
 ROOT = Path(metrics.__file__).parents[1]
@@ -44,10 +45,12 @@ def inputs(n: int) -> tuple[Tensor, Tensor]:
     return torch.randn(n, 2, 8, 6, generator=generator), torch.arange(n) % 3
 
 
-def test_a_compiled_network_computes_the_same_for_any_batch(paired: Paired) -> None:
-    run = metrics.compile_openvino(paired, inputs(2))
+@pytest.mark.parametrize("streams", [1, 3])
+def test_a_compiled_network_computes_the_same_for_any_batch(paired: Paired, streams: int) -> None:
+    """Of 1, 5, 4 and 2 images 3 streams get one part alone, 2 2 1, 2 2 and 1 1."""
+    run = metrics.compile_openvino(paired, inputs(2), streams=streams)
     kept = []
-    for n in (1, 5, 2):
+    for n in (1, 5, 4, 2):
         found = run(*inputs(n))
         kept.append((found, found.clone()))
         assert found.dtype == torch.float32
@@ -90,16 +93,36 @@ def test_inputs_need_not_be_contiguous(paired: Paired) -> None:
     torch.testing.assert_close(found, paired(images, classes), rtol=1e-5, atol=1e-5)
 
 
-def test_a_precision_that_the_cpu_lacks_is_refused_not_replaced(paired: Paired) -> None:
+def test_a_precision_that_the_cpu_lacks_is_refused_not_replaced(
+    paired: Paired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CPUs without bfloat16 OpenVINO takes float32 without a word; here on any CPU."""
     metrics.compile_openvino(paired, inputs(1))
     import openvino  # not before: see `test_openvino_does_not_report_its_use`
 
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        found = metrics.compile_openvino(paired, inputs(1), "bfloat16")(*inputs(4))
-        torch.testing.assert_close(found, paired(*inputs(4)), rtol=0.05, atol=0.05)
-    else:
-        with pytest.raises(InputError, match=r"OpenVINO computes in f32 on this CPU, not in bfloat16"):
-            metrics.compile_openvino(paired, inputs(1), "bfloat16")
+    core = openvino.Core()
+
+    class Plain:
+        def compile_model(self, model: object, device: str, options: dict[str, object]) -> object:
+            return core.compile_model(model, device, options | {"INFERENCE_PRECISION_HINT": "f32"})
+
+    monkeypatch.setattr(openvino, "Core", Plain)
+    with pytest.raises(InputError, match=r"OpenVINO computes in f32 on this CPU, not in bfloat16"):
+        metrics.compile_openvino(paired, inputs(1), "bfloat16")
+    metrics.compile_openvino(paired, inputs(1), "float32")
+
+
+def test_bfloat16_is_near_where_the_cpu_has_it(paired: Paired) -> None:
+    metrics.compile_openvino(paired, inputs(1))
+    import openvino  # not before: see `test_openvino_does_not_report_its_use`
+
+    if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this CPU does not compute in bfloat16")
+    found = metrics.compile_openvino(paired, inputs(1), "bfloat16")(*inputs(4))
+    torch.testing.assert_close(found, paired(*inputs(4)), rtol=0.05, atol=0.05)
+
+
+def test_an_unknown_precision_is_named(paired: Paired) -> None:
     with pytest.raises(InputError, match="float32 or bfloat16"):
         metrics.compile_openvino(paired, inputs(1), "int8")
 
@@ -118,6 +141,20 @@ def test_without_openvino_the_message_says_what_to_install(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(InputError, match="pip install openvino"):
         metrics.compile_openvino(Paired(), inputs(1))
+
+
+@pytest.mark.parametrize(("threads", "streams", "batch"), [(1, 1, 8), (2, 2, 8), (5, 5, 20), (64, 16, 64)])
+def test_the_extractor_computes_four_images_on_every_thread(
+    threads: int, streams: int, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {}
+    monkeypatch.setattr(extraction.weights, "load", lambda _path: Weights({}, Path("w.safetensors")))
+    monkeypatch.setattr(extraction.inception, "build", lambda _tensors: None)
+    monkeypatch.setattr(extraction.openvino_backend, "compile_network", lambda *_given, **named: asked.update(named))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert metrics.extractor(backend="openvino").batch_size == batch
+    assert asked == {"streams": streams}
+    assert metrics.extractor(backend="openvino", batch_size=3).batch_size == 3
 
 
 def test_the_command_line_hands_its_choices_on(monkeypatch: pytest.MonkeyPatch) -> None:
