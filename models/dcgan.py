@@ -143,6 +143,9 @@ class DCGANDiscriminator(nn.Module):
         self.projection: nn.Module | None = None
         if config.classes:
             embedding = nn.Embedding(config.classes, channels[-1])
+            # As small as the convolutions' weights start. torch's N(0, 1) would drown the logit; under spectral norm,
+            # which takes the scale away, it would learn 50 times slower than they do, since Adam's steps are as long.
+            nn.init.normal_(embedding.weight, 0.0, 0.02)
             self.projection = spectral_norm(embedding) if config.norm == "spectral" else embedding
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:

@@ -99,9 +99,6 @@ class DCGANGame:
         self.discriminator = build_discriminator(discriminator_config(run, len(data.classes)))
         for network in (self.generator, self.discriminator):
             initialize(network)
-        if data.classes and run.network.discriminator_norm != "spectral":
-            # torch's N(0, 1) would drown the logit in sums over thousands of features: classes start without a say
-            nn.init.normal_(self.discriminator.get_submodule("projection").weight, 0.0, 0.02)  # type: ignore[arg-type]
         for network in (self.generator, self.discriminator):
             stage.place(network)
         self.average = Average(self.generator, run.optimizer.ema_kimg * 1000)

@@ -1,5 +1,7 @@
 """The networks are the ones that the papers describe."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.utils import parametrize
@@ -93,6 +95,16 @@ def test_projection_discriminator_is_the_formula() -> None:
     torch.testing.assert_close(discriminator(images, classes), expected)
     with pytest.raises(InputError, match="class-conditional"):
         discriminator(images)
+
+
+@pytest.mark.parametrize("norm", ["none", "spectral"])
+def test_classes_start_as_small_as_the_convolutions(norm: Any) -> None:
+    """Adam's steps are as long for every weight: larger ones would hardly move, and spectral norm hides how large."""
+    discriminator = models.build_discriminator(DCGANDiscriminatorConfig(image_size=16, norm=norm, classes=100))
+    models.initialize(discriminator)
+    stored = dict(discriminator.named_parameters())
+    name = "projection.parametrizations.weight.original" if norm == "spectral" else "projection.weight"
+    assert abs(float(stored[name].detach().std()) - 0.02) < 0.002
 
 
 def test_conditional_generator_uses_its_class() -> None:
