@@ -66,8 +66,9 @@ class Settings(BaseModel):
     precision: Literal["float32", "bfloat16"] = "float32"
     translate_engine: Literal["torch", "openvino"] = "torch"
     """What runs translators on a CPU. OpenVINO (`pip install openvino`) is the faster one in bfloat16."""
-    max_batch: int = Field(default=32, ge=1, le=1024)
-    """Images in one forward pass of a generator; translators count blocks of 64 x 64 pixels."""
+    max_batch: int = Field(default=16, ge=1, le=1024)
+    """Images in one forward pass of a generator; translators count blocks of 64 x 64 pixels. On a CPU, larger batches
+    gain no more, and let the device wait for the answers to all of one; a GPU wants 64 or more."""
     max_queue: int = Field(default=1024, ge=1)
     """Images (translators: blocks) that may wait for one model; past it requests are turned away at once."""
     max_requests: int = Field(default=512, ge=1)
