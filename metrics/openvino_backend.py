@@ -30,13 +30,13 @@ def compile_network(
 
     Args:
         network: float32, in eval mode, with one tensor as its result.
-        example: inputs to trace it with. Their first dimension is the batch and stays free, the others are fixed.
+        example: inputs to trace it with. Their first dimension is the batch and stays free; the others are fixed.
         precision: "float32", or "bfloat16" on CPUs that compute in it.
-        any_size: images [n, c, h, w] of any height and width too, where the network takes them.
+        any_size: the last two dimensions of images [n, c, h, w] stay free too, where the network takes any.
         streams: parts of a batch computed at once, each by its share of the threads and in buffers of its own. With
             one thread a part no thread waits for another after every layer.
     Returns:
-        A function of float32 (or integer) tensors on the CPU, one call at a time: it holds one set of buffers. It
+        A function of float32 (or integer) tensors on the CPU, one call at a time: its buffers are reused. It
         uses as many threads as torch did when it was compiled.
     Raises:
         InputError: OpenVINO is not installed, the precision is unknown, or this CPU would not compute in it.
@@ -73,7 +73,6 @@ def compile_network(
             "float32.",
             where="precision",
         )
-
     requests = [compiled.create_infer_request() for _ in range(streams)]
 
     def run(*inputs: Tensor) -> Tensor:

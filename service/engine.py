@@ -143,20 +143,18 @@ class Engine:
         torch.set_num_threads(settings.translate_threads)
         noise = torch.Generator().manual_seed(0)
         images = torch.rand(3, network.config.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
-        compiled = settings.translate_engine == "openvino"
-        forward: dict[str, Forward] = {}
-        if compiled:  # before `prepare`, which changes the layers for torch
-            for name, module in network.module.items():
-                forward[name] = metrics.compile_openvino(module, images[:1], settings.precision, any_size=True)
+        compiled: dict[str, Forward] = {}
+        if settings.translate_engine == "openvino":  # before `prepare`, which changes the layers for torch
+            for direction, module in network.module.items():
+                compiled[direction] = metrics.compile_openvino(module, images[:1], settings.precision, any_size=True)
         network = prepare(network, settings.precision)
-        if not compiled:
-            forward = dict(network.module.items())
+        forward = compiled or dict(network.module.items())
         for one in forward.values():
             _check_finite(one(images))
         stacked = not compiled and all(same_in_any_batch(one, images) for one in forward.values())
         run = TranslatorRun(network, forward, self._device, stacked, settings.translate_threads)
         batcher = self._batcher(name, run)
-        return Translator(network, batcher, self._settings.tile, self._settings.tile_above_pixels)
+        return Translator(network, batcher, settings.tile, settings.tile_above_pixels)
 
     def _batcher(self, name: str, run: Run[Item, Result]) -> Batcher[Item, Result]:
         def observe(report: BatchReport) -> None:

@@ -99,7 +99,6 @@ class DCGANGame:
         self.discriminator = build_discriminator(discriminator_config(run, len(data.classes)))
         for network in (self.generator, self.discriminator):
             initialize(network)
-        for network in (self.generator, self.discriminator):
             stage.place(network)
         self.average = Average(self.generator, run.optimizer.ema_kimg * 1000)
         self.g_optimizer = adam(self.generator, run.optimizer.g_lr, run.optimizer)

@@ -301,3 +301,4 @@ def test_openvino_is_what_runs(serve: Callable[..., Any], monkeypatch: pytest.Mo
     one = serve(translate_engine="openvino", precision="bfloat16")
     assert np.asarray(opened(translate(one.url, picture(9, 9)))).min() == 255
     assert set(seen) == {("bfloat16", True)}
+    assert one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "horse"}) == 1
