@@ -57,7 +57,7 @@ class Run:
     memory_mb: float
 
 
-_PRECISIONS = ("float32", "bfloat16", "openvino-float32", "openvino-bfloat16")  # of our command
+_PRECISIONS = ("float32", "bfloat16", "openvino-float32", "openvino-bfloat16", "openvino-int8")  # of our command
 RUNS = ("pytorch-fid", *_PRECISIONS, "frechet", "memory")
 
 

@@ -71,6 +71,8 @@ MUTANTS = (
     Mutant("every process extracts everything", "parallel.py", "dist.get_rank(), dist.get_world_size()", "0, 1", "processes::test_torchrun_gives_what_one_process_gives"),
     Mutant("OpenVINO's streams put together backwards", "openvino_backend.py", "request in used]", "request in used[::-1]]", "openvino::test_a_compiled_network_computes_the_same_for_any_batch"),
     Mutant("float32 taken for bfloat16 by OpenVINO", "openvino_backend.py", "if chosen != ", "if False and chosen != ", "openvino::test_a_precision_that_the_cpu_lacks_is_refused_not_replaced"),
+    Mutant("int8 biases not corrected", "int8.py", "conv.bias.detach() - shift", "conv.bias.detach()", "int8::test_what_rounded_weights_add_on_average_is_taken_away"),
+    Mutant("int8 with one scale for all channels", "int8.py", "amax((1, 2, 3)).clamp", "amax().expand(conv.out_channels).clamp", "int8::test_a_layer_is_what_integers_give"),
 )  # fmt: skip
 
 

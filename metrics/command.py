@@ -15,12 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tqdm import tqdm
 
 from metrics import parallel, scoring, weights
-from metrics.extraction import InceptionExtractor, Progress, extractor
+from metrics.extraction import InceptionExtractor, Precision, Progress, extractor
 from metrics.protocols import PROTOCOLS
 from metrics.sources import Samples
 from models import GanError, InputError
@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
 def _extraction_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--protocol", choices=list(PROTOCOLS), default="pytorch-fid", help="how images are resized")
-    add("--precision", choices=["float32", "bfloat16"], default="float32", help="bfloat16 is faster and less exact")
+    add("--precision", choices=get_args(Precision), default="float32", help="the others are faster and less exact")
     add("--backend", choices=["torch", "openvino"], default="torch", help="openvino: an optional extra for CPUs")
     add("--device", help="a torch device; by default cuda where there is one")
     add("--batch-size", type=int, help="images the network sees at a time")
