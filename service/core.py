@@ -29,8 +29,9 @@ from service.telemetry import Telemetry, flush_logs, set_up_logging
 
 Result = TypeVar("Result")
 
-# Python's own 5 ms is what a network's every layer may wait for the interpreter while the event loop is busy.
-_SWITCH_S = 0.0005
+# Python's own 5 ms is what every layer of a network may wait for the interpreter while the event loop is busy. On two
+# cores 32 clients got 403 images/s with it, 486 with 0.5 ms, 556 with 0.05 ms.
+_SWITCH_S = 0.00005
 
 
 class Core:
