@@ -5,7 +5,8 @@ discriminator's first layer, ReLU up and tanh out, leaky ReLU down. Kernels are 
 stride, so that every output pixel is covered equally often and no checkerboard is built in (Odena 2016).
 
 Class-conditional: the generator gets the class as a learned embedding beside the latent (Mirza and Osindero 2014,
-eq. 2); the discriminator by projection (Miyato and Koyama 2018, eq. 3).
+eq. 2), or as a scale and a shift of its own after every batch norm (Dumoulin, Shlens, Kudlur 2017, eq. 5); the
+discriminator by projection (Miyato and Koyama 2018, eq. 3).
 """
 
 import itertools
@@ -38,7 +39,8 @@ class DCGANConfig:
         width: channels of the highest-resolution feature map; each lower one has twice as many.
         max_multiplier: the doubling stops at width x this (8 in the paper's 64 px network).
         classes: 0 for an unconditional model.
-        class_embedding: components of a class's embedding, concatenated to the latent.
+        class_embedding: components of a class's embedding, concatenated to the latent; 0: there is none, and classes
+            scale and shift what every batch norm gives.
     """
 
     image_size: int = 64
@@ -52,7 +54,7 @@ class DCGANConfig:
     def __post_init__(self) -> None:
         _check(self)
         check_range("latent_size", self.latent_size, 1, 4096)
-        check_range("class_embedding", self.class_embedding, 1, 1024)
+        check_range("class_embedding", self.class_embedding, 0, 1024)
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,22 @@ def _feature_channels(config: DCGANConfig | DCGANDiscriminatorConfig) -> list[in
     return [config.width * min(2**level, config.max_multiplier) for level in range(levels)]
 
 
+class ClassScale(nn.Module):
+    """Feature maps [n, c, h, w] and classes -> (1 + scale) maps + shift, with a scale and a shift [c] for each class.
+
+    Both begin at 0: a network that gets classes begins as the one without them (Dumoulin et al. 2017, eq. 5).
+    """
+
+    def __init__(self, classes: int, channels: int) -> None:
+        super().__init__()
+        self.table = nn.Embedding(classes, 2 * channels)
+        nn.init.zeros_(self.table.weight)
+
+    def forward(self, maps: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        scale, shift = _looked_up(self.table, classes).to(maps.dtype)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(shift, 1 + scale, maps)
+
+
 class DCGANGenerator(nn.Module):
     """Latents [n, latent] (and classes, where conditional) -> images [n, c, s, s] in [-1, 1].
 
@@ -97,8 +115,11 @@ class DCGANGenerator(nn.Module):
         super().__init__()
         self.config = config
         channels = _feature_channels(config)[::-1]
-        inputs = config.latent_size + (config.class_embedding if config.classes else 0)
-        self.embedding = nn.Embedding(config.classes, config.class_embedding) if config.classes else None
+        beside = config.class_embedding if config.classes else 0
+        self.embedding = nn.Embedding(config.classes, beside) if beside else None
+        inputs = config.latent_size + beside
+        scaled = channels if config.classes and not beside else []
+        self.scales = nn.ModuleList(ClassScale(config.classes, count) for count in scaled)
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(inputs, channels[0], 4, 1, 0, bias=False),  # [n, ., 1, 1] -> [n, ., 4, 4]
             nn.BatchNorm2d(channels[0]),
@@ -114,15 +135,19 @@ class DCGANGenerator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        if self.config.classes == 0:
+            if classes is not None:
+                raise InputError("This generator has no classes.", where="class")
+            return self.layers(latents[:, :, None, None])
+        if classes is None:
+            raise InputError("This generator is class-conditional: give a class for each latent.", where="class")
         if self.embedding is not None:
-            if classes is None:
-                raise InputError("This generator is class-conditional: give a class for each latent.", where="class")
-            mixed = classes.is_floating_point()
-            embedded = classes @ self.embedding.weight if mixed else self.embedding(classes)
-            latents = torch.cat([latents, embedded], dim=1)
-        elif classes is not None:
-            raise InputError("This generator has no classes.", where="class")
-        return self.layers(latents[:, :, None, None])
+            latents = torch.cat([latents, _looked_up(self.embedding, classes)], dim=1)
+        maps = latents[:, :, None, None]
+        for index, scale in enumerate(self.scales):  # between a batch norm and its ReLU
+            maps = scale(self.layers[3 * index : 3 * index + 2](maps), classes)
+            maps = self.layers[3 * index + 2](maps)
+        return self.layers[3 * len(self.scales) :](maps)
 
 
 class DCGANDiscriminator(nn.Module):
@@ -166,6 +191,11 @@ class DCGANDiscriminator(nn.Module):
         # a spectral norm of 1 lets the head sum the 16 positions at a quarter each; the class gets no louder a say
         pooled = features.sum(dim=(2, 3)) / 4
         return logits + (self.projection(classes) * pooled).sum(dim=1)
+
+
+def _looked_up(table: nn.Embedding, classes: torch.Tensor) -> torch.Tensor:
+    """Rows of a table [classes, k]: int64 [n] picks one for each image, float [n, classes] mixes them -> [n, k]"""
+    return classes @ table.weight if classes.is_floating_point() else table(classes)
 
 
 def _leaky() -> nn.Module:

@@ -157,6 +157,7 @@ def _head(checkpoint: Path, model: Generator | Translator, command: str) -> list
                 "Licence of the data": LICENCES.get(training["dataset"].lower(), "see the data"),
                 "Loss": training["loss"],
                 "Length": f"{training['images']:,} images in {training['steps']:,} steps",
+                **_beginning(training.get("start")),
                 "Time and machine": f"{training['seconds'] / 60:.0f} minutes on {training['device']}",
                 "Code": f"`{training['code']}`, seed {training['seed']}",
                 "Again with": f"`{command}`",
@@ -179,6 +180,13 @@ def _ways(model: Translator) -> list[str]:
     a, b = model.domains
     names = {"a_to_b": f"{a} to {b}", "b_to_a": f"{b} to {a}"}
     return [names[direction] for direction in model.directions]
+
+
+def _beginning(start: dict[str, Any] | None) -> dict[str, str]:
+    """A line on the checkpoint that a run began with, where there was one."""
+    if start is None:
+        return {}
+    return {"Began as": f"{start['name']}, digest `{start['digest'][:16]}`, trained on {start['images']:,} images"}
 
 
 def _count(training: dict[str, Any]) -> str:

@@ -40,6 +40,10 @@ class SamplerNetwork:
     )
     refine: bool = option(False, "one more 3 x 3 convolution per resolution in the discriminator; better, slower")
     dropout: float = option(0.0, "dropout before the discriminator's last layer (mlp: usual is 0.3)")
+    class_embedding: int = option(
+        32, "conditional: components of a class beside the latent; 0: each class scales and shifts every batch norm"
+    )
+    start: str = option("", "checkpoint to begin the generator with; the discriminator begins anew")
     hidden: int = option(1200, "mlp: units in each of the generator's hidden layers")
     discriminator_hidden: int = option(240, "mlp: maxout units in each of the discriminator's hidden layers")
 
@@ -89,6 +93,7 @@ class TranslatorNetwork:
 
     width: int = option(64, "channels of the generator's first layer, as the paper")
     blocks: int = option(9, "residual blocks: 9 from 256 px on, 6 below, in the paper")
+    start: str = option("", "checkpoint to begin both generators with; the discriminators begin anew")
     discriminator_width: int = option(64, "channels of the PatchGAN's first layer")
     discriminator_norm: Literal["instance", "spectral"] = option("instance", "as the paper")
 
@@ -112,6 +117,9 @@ class Optimizer:
     d_lr: float = option(2e-4, "discriminator's learning rate; TTUR (Heusel 2017) makes it larger, e.g. 4e-4")
     beta1: float = option(0.5, "Adam's beta1; 0.5 as DCGAN, 0 with Wasserstein and hinge")
     beta2: float = option(0.999, "Adam's beta2")
+    g_warmup_kimg: float = option(
+        0.0, "length of a linear rise of the generator's rate from 0; with --start, new discriminators need some"
+    )
     decay_kimg: float = option(0.0, "length of a linear fall of both rates to 0 at the end; 0: constant")
     ema_kimg: float = option(10.0, "half-life of the averaged generator, the one that is served; 0: no average")
 
@@ -147,7 +155,7 @@ class Machine:
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     threads: int = option(0, "CPU threads for torch; 0: torch's own choice")
     precision: Literal["auto", "bf16", "fp32"] = option(
-        "auto", "auto: bf16 where the processor computes in it, else fp32"
+        "auto", "auto: bf16 where the machine is faster in it (on a CPU a layer is timed), else fp32"
     )
     channels_last: bool = option(True, "memory layout; faster on CPUs and tensor cores")
     compile: bool = option(False, "cyclegan on a GPU: torch.compile and CUDA graphs; a slow start, then 3 times faster")
@@ -188,6 +196,7 @@ class DCGANRun:
             _require(data.image_size >= 4, "image_size", "must be 4 or more", data.image_size)
         for name in ("width", "discriminator_width", "max_multiplier", "latent_size", "hidden", "discriminator_hidden"):
             _positive(name, getattr(network, name))
+        _require(network.class_embedding >= 0, "class_embedding", "must be 0 or more", network.class_embedding)
         _require(0 <= network.dropout < 1, "dropout", "must be in [0, 1)", network.dropout)
         penalised = LOSSES[game.loss].gradient_penalty is not None or game.r1 > 0
         norm = network.discriminator_norm
@@ -279,6 +288,7 @@ def _check_common(run: Any) -> None:
     _require(0 <= optimizer.beta1 < 1, "beta1", "must be in [0, 1)", optimizer.beta1)
     _require(0 <= optimizer.beta2 < 1, "beta2", "must be in [0, 1)", optimizer.beta2)
     _require(0 <= optimizer.decay_kimg <= pace.kimg, "decay_kimg", "must be in [0, kimg]", optimizer.decay_kimg)
+    _require(0 <= optimizer.g_warmup_kimg < pace.kimg, "g_warmup_kimg", "must be in [0, kimg)", optimizer.g_warmup_kimg)
     _require(optimizer.ema_kimg >= 0, "ema_kimg", "must be 0 or more", optimizer.ema_kimg)
     _require(watch.fid_kimg >= 0, "fid_kimg", "must be 0 or more", watch.fid_kimg)
     _require(watch.fid_images >= 2, "fid_images", "must be 2 or more", watch.fid_images)

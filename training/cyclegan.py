@@ -46,6 +46,7 @@ from training.game import (
 )
 from training.judge import Judge, Sight
 from training.pool import ImagePool
+from training.start import begin_with
 from training.terms import cycle_consistency, identity_mapping, inception_features, perceptual
 
 SHEET = 4  # photos of each domain on a picture
@@ -90,6 +91,9 @@ class CycleGANGame:
         networks = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a, "judge_a": self.critic_a, "judge_b": self.critic_b}
         for network in networks.values():
             initialize(network)
+        start = run.network.start
+        self.origin = {"start": begin_with(start, {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a})} if start else {}
+        for network in networks.values():
             stage.place(network)
         half_life = run.optimizer.ema_kimg * 1000
         self.averages = {name: Average(networks[name], half_life) for name in ("a_to_b", "b_to_a")}
@@ -117,7 +121,7 @@ class CycleGANGame:
         draws = generator_of(seed, moment.step, 0)
         pooled = generator_of(seed, moment.step, 1 + self.stage.rank)
         sight = self.judge_a.sight(seed, moment)
-        set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment)
+        set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment, run.optimizer.g_warmup_kimg)
         set_rates(self.d_optimizer, run.optimizer.d_lr, run.optimizer, moment)
         self.data_seconds = 0.0
         scalars: Scalars = {}
@@ -287,7 +291,8 @@ class CycleGANGame:
             kind="cyclegan",
             architecture=dataclasses.asdict(self.config),
             domains=domain_names(self.run, train_a.name),
-            training={
+            training=self.origin
+            | {
                 "dataset": train_a.name,
                 "dataset_images": [len(train_a), len(train_b)],
                 "dataset_digest": self.data.digest,

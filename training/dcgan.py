@@ -46,6 +46,7 @@ from training.game import (
     set_rates,
 )
 from training.judge import Judge, Sight
+from training.start import begin_with
 from training.terms import feature_matching, inception_features
 
 SHEET = 64  # samples on a picture
@@ -65,6 +66,7 @@ def generator_config(run: DCGANRun, classes: int) -> SamplerConfig:
         width=network.width,
         max_multiplier=network.max_multiplier,
         classes=classes,
+        class_embedding=network.class_embedding,
     )
 
 
@@ -99,6 +101,9 @@ class DCGANGame:
         self.discriminator = build_discriminator(discriminator_config(run, len(data.classes)))
         for network in (self.generator, self.discriminator):
             initialize(network)
+        start = run.network.start
+        self.origin = {"start": begin_with(start, {"generator": self.generator})} if start else {}
+        for network in (self.generator, self.discriminator):
             stage.place(network)
         self.average = Average(self.generator, run.optimizer.ema_kimg * 1000)
         self.g_optimizer = adam(self.generator, run.optimizer.g_lr, run.optimizer)
@@ -121,7 +126,7 @@ class DCGANGame:
         sight = self.judge.sight(seed, moment)
         # dropout knows torch's global generator only
         torch.manual_seed(generator_of(seed, moment.step, 1 + self.stage.rank).initial_seed())
-        set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment)
+        set_rates(self.g_optimizer, run.optimizer.g_lr, run.optimizer, moment, run.optimizer.g_warmup_kimg)
         set_rates(self.d_optimizer, run.optimizer.d_lr, run.optimizer, moment)
         self.data_seconds = 0.0
         scalars: Scalars = {}
@@ -227,7 +232,8 @@ class DCGANGame:
             kind=self.run.network.network,
             architecture=dataclasses.asdict(self.generator_config),
             classes=self.data.classes or None,
-            training={"dataset": self.data.name, "dataset_images": len(self.data), "dataset_digest": self.data.digest},
+            training=self.origin
+            | {"dataset": self.data.name, "dataset_images": len(self.data), "dataset_digest": self.data.digest},
         )
 
     def _batches(self, count: int) -> Iterator[Pixels]:

@@ -20,6 +20,7 @@ from training.draws import Draws, generator_of
 from training.ema import Average
 from training.layers import replace_slow_layers
 from training.pool import ImagePool
+from training.precision import faster_in_bf16
 
 Scalars = dict[str, Tensor]
 
@@ -167,15 +168,8 @@ def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
         raise InputError(f"--compile is for GPUs; this run is on {device.type}.", where="compile")
     if pace.batch % world:
         raise InputError(f"--batch {pace.batch} does not divide among {world} processes.", where="batch")
-    bf16 = machine.precision == "bf16" or (machine.precision == "auto" and _computes_bf16(device))
+    bf16 = machine.precision == "bf16" or (machine.precision == "auto" and faster_in_bf16(device))
     return Stage(device, bf16, machine.channels_last, machine.compile, rank, world)
-
-
-def _computes_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    # avx512_bf16 or amx_bf16; elsewhere bf16 is emulated, and slower than fp32
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def adam(network: nn.Module, rate: float, config: Optimizer) -> torch.optim.Adam:
@@ -190,11 +184,13 @@ def descend(optimizer: torch.optim.Adam, loss: Tensor) -> None:
     optimizer.step()
 
 
-def set_rates(optimizer: torch.optim.Adam, rate: float, config: Optimizer, moment: Moment) -> None:
-    """The rate at a moment: constant, then falling linearly to 0 over the last `decay_kimg` of the run."""
-    length = config.decay_kimg * 1000
-    left = moment.total - moment.images
-    rate *= min(1.0, left / length) if length else 1.0
+def set_rates(
+    optimizer: torch.optim.Adam, rate: float, config: Optimizer, moment: Moment, warmup_kimg: float = 0.0
+) -> None:
+    """The rate at a moment: rising linearly from 0 over `warmup_kimg`, constant, then falling linearly to 0 over the
+    last `decay_kimg` of the run."""
+    for length, inside in ((warmup_kimg, moment.images), (config.decay_kimg, moment.total - moment.images)):
+        rate *= min(1.0, inside / (length * 1000)) if length else 1.0
     for group in optimizer.param_groups:
         group["lr"] = rate
 

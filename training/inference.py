@@ -33,13 +33,18 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
         "device": _described(next(next(iter(game.weights().values())).parameters()).device),
         "seconds": round(progress.seconds, 1),
         "code": code_version(),
-        "config": {name: config[name] for name in ("network", "game", "optimizer", "pace")}
-        | {"data": {key: value for key, value in config["data"].items() if key != "data"}},
+        "config": {name: config[name] for name in ("game", "optimizer", "pace")}
+        | {group: _without(config[group], name) for group, name in (("data", "data"), ("network", "start"))},
     }
     try:
         models.save(path, game.weights(), dataclasses.replace(metadata, training=training, metrics=metrics))
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(str(error)) from error
+
+
+def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Without a path of the machine that trained; `metadata.training` has the names and digests of what lay there."""
+    return {key: value for key, value in options.items() if key != name}
 
 
 def _described(device: torch.device) -> str:

@@ -1,7 +1,8 @@
 """`python -m training pretrained`: every shipped model again, from data to checkpoint to card.
 
 A recipe is a run's configuration in `training/recipes/NAME.json`; its data paths stand under the folder that `--data`
-names. What was begun is resumed, what is finished is not trained again, so the command can be stopped at any time.
+names, and a shipped model that it starts with in that of `--models`. What was begun is resumed, what is finished is
+not trained again, so the command can be stopped at any time.
 """
 
 import argparse
@@ -93,6 +94,8 @@ def _run_of(recipe: dict[str, Any], name: str, arguments: argparse.Namespace) ->
     kind = RUNS[recipe["kind"]]
     output = {"out": str(arguments.runs / name), "name": name}
     places = {"data": {"data": str(arguments.data / recipe["data"])}, "output": output}
+    if "start" in recipe:
+        places["network"] = {"start": str(arguments.models / f"{recipe['start']}.safetensors")}
     return from_dict(kind, merged(recipe["run"], places), origin=f"{name}.json")
 
 

@@ -40,6 +40,7 @@ def dcgan(tmp_path: Path) -> Path:
     [
         DCGANConfig(image_size=16, latent_size=8, width=4),
         DCGANConfig(image_size=32, channels=1, latent_size=5, width=2, classes=3, class_embedding=4),
+        DCGANConfig(image_size=32, latent_size=5, width=2, classes=3, class_embedding=0),
         MLPConfig(image_size=7, latent_size=6, hidden=10),
     ],
 )

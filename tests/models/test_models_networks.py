@@ -116,6 +116,54 @@ def test_conditional_generator_uses_its_class() -> None:
         generator(latent)
 
 
+def scaled_generator(classes: int = 3) -> DCGANGenerator:
+    """Classes scale and shift its batch norms, by random numbers."""
+    torch.manual_seed(0)
+    generator = DCGANGenerator(DCGANConfig(image_size=16, latent_size=4, width=4, classes=classes, class_embedding=0))
+    models.initialize(generator)
+    for scale in generator.scales:
+        torch.nn.init.normal_(scale.get_submodule("table").get_parameter("weight"))
+    return generator.eval()
+
+
+def test_classes_scale_and_shift_batch_norms() -> None:
+    """gamma_s (x - mu) / sigma + beta_s, a gamma and a beta for each class s (Dumoulin et al. 2017, eq. 5)."""
+    generator = scaled_generator()
+    latents, classes = torch.randn(5, 4), torch.tensor([2, 0, 1, 1, 0])
+    for latent, label in zip(latents, classes, strict=True):
+        alone = models.build_generator(DCGANConfig(image_size=16, latent_size=4, width=4))
+        own = {name: value for name, value in generator.state_dict().items() if name.startswith("layers.")}
+        for index, scale in enumerate(generator.scales):
+            rise, shift = scale.get_submodule("table").get_parameter("weight")[label].detach().chunk(2)
+            norm = f"layers.{3 * index + 1}"
+            own[f"{norm}.bias"] = own[f"{norm}.bias"] * (1 + rise) + shift
+            own[f"{norm}.weight"] = own[f"{norm}.weight"] * (1 + rise)
+        alone.load_state_dict(own)
+        torch.testing.assert_close(generator(latent[None], label[None]), alone.eval()(latent[None]))
+
+
+def test_scaled_classes_mix() -> None:
+    generator, latent = scaled_generator(), torch.randn(1, 4)
+    zero, two = (generator(latent, torch.tensor([label])) for label in (0, 2))
+    torch.testing.assert_close(generator(latent, torch.tensor([[0.0, 0, 1]])), two)
+    between = generator(latent, torch.tensor([[0.5, 0, 0.5]]))
+    assert not torch.allclose(between, zero, atol=1e-3)
+    assert not torch.allclose(between, two, atol=1e-3)
+    with pytest.raises(InputError, match="class-conditional"):
+        generator(latent)
+
+
+def test_scaled_classes_begin_as_none() -> None:
+    plain = models.build_generator(DCGANConfig(image_size=16, latent_size=4, width=4)).eval()
+    config = DCGANConfig(image_size=16, latent_size=4, width=4, classes=3, class_embedding=0)
+    scaled = models.build_generator(config).eval()
+    added = scaled.load_state_dict(plain.state_dict(), strict=False)
+    assert added.unexpected_keys == []
+    assert all(name.startswith("scales.") for name in added.missing_keys)
+    latents = torch.randn(3, 4)
+    assert torch.equal(scaled(latents, torch.tensor([0, 1, 2])), plain(latents))
+
+
 def test_maxout_is_the_largest_of_its_pieces() -> None:
     layer = Maxout(3, 2, pieces=4)
     inputs = torch.randn(5, 3)

@@ -78,6 +78,32 @@ def test_a_fully_connected_model_is_steady_too(tmp_path: Path) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_classes_that_scale_batch_norms_are_steady_too(tmp_path: Path, precision: str) -> None:
+    config = models.DCGANConfig(image_size=32, latent_size=16, width=16, classes=3, class_embedding=0)
+    torch.manual_seed(0)
+    network = models.build_generator(config)
+    for part in network.modules():
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight)
+    metadata = models.Metadata("dcgan", dataclasses.asdict(config), classes=("cat", "dog", "emu"))
+    models.save(tmp_path / "scaled.safetensors", {"generator": network}, metadata)
+    latents, classes = models.draw(list(range(21)), 16), torch.eye(3).repeat(7, 1)
+
+    async def test() -> None:
+        device = engine(precision=precision, threads=1)
+        sampler = await device.serve("scaled", models.load(tmp_path / "scaled.safetensors"))
+        assert isinstance(sampler, Sampler)
+        rows = zip(latents.split(1), classes.split(1), strict=True)
+        alone = np.concatenate([await sampler.images(Latents(*row)) for row in rows])
+        np.testing.assert_array_equal(await sampler.images(Latents(latents, classes)), alone)
+        others = await sampler.images(Latents(latents, classes.roll(1, 0)))
+        assert all(np.abs(a.astype(int) - b).max() > 2 for a, b in zip(others, alone, strict=True))
+        device.close()
+
+    asyncio.run(test())
+
+
 def test_folding_batch_norm_changes_nothing_but_rounding(checkpoints: Path) -> None:
     network = models.load(checkpoints / "tiny.safetensors")
     assert isinstance(network, models.Generator)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import models
+from models.dcgan import ClassScale
 from service.layers import Overlap, Projection, Winograd, quicken
 
 
@@ -82,11 +83,15 @@ def test_a_translator_with_them_is_the_same_network() -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("embedding", [8, 0])
 @pytest.mark.parametrize(("exact", "error"), [(True, 1e-5), (False, 0.03)])
-def test_a_sampler_with_them_is_the_same_network(exact: bool, error: float) -> None:
+def test_a_sampler_with_them_is_the_same_network(exact: bool, error: float, embedding: int) -> None:
     torch.manual_seed(0)
-    config = models.DCGANConfig(image_size=64, width=64, latent_size=16, classes=3)
+    config = models.DCGANConfig(image_size=64, width=64, latent_size=16, classes=3, class_embedding=embedding)
     plain, quick = (models.build_generator(config).eval() for _ in range(2))
+    for part in plain.modules():
+        if isinstance(part, ClassScale):
+            nn.init.normal_(part.table.weight, std=0.3)
     quick.load_state_dict(plain.state_dict())
     quicken(quick, exact=exact)
     kinds = [type(part) for part in quick.modules()]

@@ -25,6 +25,17 @@ RECIPES = {
             "watch": {"tensorboard": False},
         },
     },
+    "sampler-classes": {
+        "kind": "dcgan",
+        "data": "cifar10",
+        "start": "sampler",
+        "run": {
+            "data": {"image_size": 16, "conditional": True},
+            "network": {"width": 4, "discriminator_width": 4, "latent_size": 8, "class_embedding": 0},
+            "pace": QUICK,
+            "watch": {"tensorboard": False},
+        },
+    },
     "translator": {
         "kind": "cyclegan",
         "data": "horse2zebra",
@@ -66,6 +77,12 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
     assert {f"fid_{way}{rest}" for way in translator.directions for rest in ("", "_untouched")} <= set(
         translator.metadata.metrics
     )
+    classes = models.load(shipped / "sampler-classes.safetensors").metadata
+    assert classes.training["start"] == {"name": "sampler", "digest": sampler.digest, "images": 20}
+    assert "start" not in classes.training["config"]["network"]  # a path of this machine
+    began = f"| Began as | sampler, digest `{sampler.digest[:16]}`, trained on 20 images |"
+    assert began in (shipped / "sampler-classes.md").read_text()
+    assert "Began as" not in (shipped / "sampler.md").read_text()
     for name, pictures in (
         ("sampler", {"samples", "interpolations", "failures", "curves"}),
         ("translator", {"a_to_b", "b_to_a", "failures_a_to_b", "failures_b_to_a", "curves"}),
@@ -105,5 +122,5 @@ def test_what_is_too_large_to_ship_is_not_shipped(
 
 def test_an_unknown_recipe_is_refused(arguments: argparse.Namespace) -> None:
     arguments.names = ["stylegan"]
-    with pytest.raises(InputError, match="there are sampler, translator"):
+    with pytest.raises(InputError, match="there are sampler, sampler-classes, translator"):
         pretrained.run(arguments)

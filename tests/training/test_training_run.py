@@ -184,6 +184,25 @@ def test_rates_fall_linearly_over_the_decay(sampler):
     assert seen == [1.0, 1.0, 1.0, 0.5, 0.0]
 
 
+def test_the_generators_rate_can_rise_first(sampler):
+    """To 1 over 0.016 kimg, and to 0 over the last 0.008; the discriminator's has no rise."""
+    run = sampler(optimizer={"decay_kimg": 0.008, "g_warmup_kimg": 0.016})
+    optimizer = torch.optim.Adam([torch.zeros(1)])
+    for warmup, expected in ((0.016, [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]), (0.0, [1.0, 1.0, 1.0, 1.0, 0.5, 0.0])):
+        seen = []
+        for images in (0, 8, 16, 24, 28, 32):
+            set_rates(optimizer, 1.0, run.optimizer, Moment(0, images, 32), warmup)
+            seen.append(optimizer.param_groups[0]["lr"])
+        assert seen == expected
+
+
+@pytest.mark.parametrize("kind", ["sampler", "translator"])
+def test_a_rise_of_the_rate_is_the_generators_alone(kind, request, stepped):
+    game, _ = stepped(request.getfixturevalue(kind)(optimizer={"g_warmup_kimg": 0.008, "decay_kimg": 0.0}), steps=2)
+    assert 0 < game.g_optimizer.param_groups[0]["lr"] < game.run.optimizer.g_lr
+    assert game.d_optimizer.param_groups[0]["lr"] == game.run.optimizer.d_lr
+
+
 # --- parts ---
 
 
