@@ -43,9 +43,11 @@ def begin_with(checkpoint: str, networks: dict[str, nn.Module]) -> dict[str, Any
             and not (key.startswith(_NEW) and key not in given)
         )
         if differ:
+            lacking = "embedding.weight" in wanted.keys() - given.keys()
             raise InputError(
                 f"--start {checkpoint} is a network of another shape than this run's: {', '.join(differ[:3])} "
-                f"{'differs' if len(differ) == 1 else 'differ'}. Its architecture is {model.metadata.architecture}.",
+                f"{'differs' if len(differ) == 1 else 'differ'}. Its architecture is {model.metadata.architecture}."
+                + (" To give it classes, say --class-embedding 0." if lacking else ""),
                 where="start",
             )
         network.load_state_dict(given, strict=False)
