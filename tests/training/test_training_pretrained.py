@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import metrics
@@ -118,6 +119,13 @@ def test_what_is_too_large_to_ship_is_not_shipped(
     with pytest.raises(InputError, match="narrower"):
         pretrained.ship(tmp_path / "x.safetensors", tmp_path / "shipped" / "x.safetensors")
     assert not (tmp_path / "shipped" / "x.safetensors").exists()
+
+
+def test_a_gpu_compiles_what_gains_by_it(arguments: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    for gpu in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        runs = {name: pretrained._run_of(recipe, name, arguments) for name, recipe in RECIPES.items()}
+        assert [name for name, run in runs.items() if run.machine.compile] == (["translator"] if gpu else [])
 
 
 def test_an_unknown_recipe_is_refused(arguments: argparse.Namespace) -> None:
