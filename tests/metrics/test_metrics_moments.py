@@ -75,10 +75,13 @@ def test_a_large_common_mean_costs_no_digits(shift: int) -> None:
 
 
 def test_merging_leaves_the_other_as_it_was() -> None:
-    a, b = Accumulator(4), Accumulator(4)
-    b.add(features(600, d=4))
-    before = b.statistics().sigma.copy()
-    a.merge(b)
-    a.add(features(600, d=4) + 1)
-    a.statistics()
-    assert np.array_equal(b.statistics().sigma, before)
+    """Neither while it is taken in, by one that holds something already or nothing, nor by what comes later."""
+    for held in (600, 0):
+        a, b = Accumulator(4), Accumulator(4)
+        a.add(features(held, d=4) - 1)
+        b.add(features(600, d=4))
+        before = b.statistics().sigma.copy()
+        a.merge(b)
+        a.add(features(600, d=4) + 1)
+        a.statistics()
+        assert np.array_equal(b.statistics().sigma, before)
