@@ -20,7 +20,7 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from metrics import parallel, scoring, weights
-from metrics.extraction import InceptionExtractor, Precision, Progress, extractor
+from metrics.extraction import Backend, InceptionExtractor, Precision, Progress, extractor
 from metrics.protocols import PROTOCOLS
 from metrics.sources import Samples
 from models import GanError, InputError
@@ -75,7 +75,7 @@ def _extraction_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--protocol", choices=list(PROTOCOLS), default="pytorch-fid", help="how images are resized")
     add("--precision", choices=get_args(Precision), default="float32", help="the others are faster and less exact")
-    add("--backend", choices=["torch", "openvino"], default="torch", help="openvino: an optional extra for CPUs")
+    add("--backend", choices=get_args(Backend), default="torch", help="openvino: an optional extra for CPUs")
     add("--device", help="a torch device; by default cuda where there is one")
     add("--batch-size", type=int, help="images the network sees at a time")
     add("--workers", type=int, default=2, help="decoding threads")

@@ -30,6 +30,11 @@ class Generator:
     digest: str
 
     @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks under the names by which `models.save` takes them."""
+        return {"generator": self.module}
+
+    @property
     def latent_size(self) -> int:
         """Components of a latent."""
         return self.config.latent_size
@@ -84,6 +89,11 @@ class Translator:
     domains: tuple[str, str]
     metadata: Metadata
     digest: str
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks under the names by which `models.save` takes them."""
+        return dict(self.module.items())
 
     @property
     def directions(self) -> tuple[str, ...]:

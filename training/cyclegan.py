@@ -91,10 +91,9 @@ class CycleGANGame:
         networks = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a, "judge_a": self.critic_a, "judge_b": self.critic_b}
         for network in networks.values():
             initialize(network)
+            stage.place(network)
         start = run.network.start
         self.origin = {"start": begin_with(start, {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a})} if start else {}
-        for network in networks.values():
-            stage.place(network)
         half_life = run.optimizer.ema_kimg * 1000
         self.averages = {name: Average(networks[name], half_life) for name in ("a_to_b", "b_to_a")}
         self.generators = nn.ModuleList([self.a_to_b, self.b_to_a])

@@ -101,10 +101,9 @@ class DCGANGame:
         self.discriminator = build_discriminator(discriminator_config(run, len(data.classes)))
         for network in (self.generator, self.discriminator):
             initialize(network)
+            stage.place(network)
         start = run.network.start
         self.origin = {"start": begin_with(start, {"generator": self.generator})} if start else {}
-        for network in (self.generator, self.discriminator):
-            stage.place(network)
         self.average = Average(self.generator, run.optimizer.ema_kimg * 1000)
         self.g_optimizer = adam(self.generator, run.optimizer.g_lr, run.optimizer)
         self.d_optimizer = adam(self.discriminator, run.optimizer.d_lr, run.optimizer)

@@ -16,7 +16,6 @@ import torch
 
 import metrics
 from models import InputError, load, save, with_metadata
-from models.loaded import Translator
 from training.config import RUNS, CycleGANRun, Run
 from training.flags import from_dict, merged
 from training.measure import Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
@@ -85,8 +84,7 @@ def ship(checkpoint: Path, destination: Path) -> None:
         InputError: the file would be larger than 8 MB.
     """
     model = load(checkpoint)
-    parts = dict(model.module.items()) if isinstance(model, Translator) else {"generator": model.module}
-    save(destination, parts, model.metadata, half=True)
+    save(destination, model.parts, model.metadata, half=True)
     if destination.stat().st_size > MAX_BYTES:
         destination.unlink()
         raise InputError(f"{destination.name} would be larger than {MAX_BYTES:,} bytes: make the network narrower.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from models import InputError, NotFoundError, Translator, load
+from models import InputError, NotFoundError, load
 
 _NEW = "scales."  # of classes, which begin as if there were none (models/dcgan.py, ClassScale)
 
@@ -31,7 +31,7 @@ def begin_with(checkpoint: str, networks: dict[str, nn.Module]) -> dict[str, Any
     if not Path(checkpoint).is_file():
         raise NotFoundError(f"--start {checkpoint}: there is no such file.", where="start")
     model = load(Path(checkpoint))
-    parts = dict(model.module.items()) if isinstance(model, Translator) else {"generator": model.module}
+    parts = model.parts
     for name, network in networks.items():
         if name not in parts:
             raise InputError(f"--start {checkpoint} holds {' and '.join(parts)}, not {name}.", where="start")

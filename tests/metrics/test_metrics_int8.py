@@ -89,7 +89,7 @@ def test_openvino_gives_what_the_rounded_network_gives() -> None:
 
 
 @needs_vnni
-def test_features_stay_near_those_of_float32(horses: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_stay_near_those_of_float32(horses: Path, wheel: Path) -> None:
     """Photos of one kind are 16 apart, and rounding moves a photo by 0.8."""
     files = sorted(horses.iterdir())[:4]
     prepare = metrics.PROTOCOLS["pytorch-fid"].prepare
