@@ -100,8 +100,8 @@ class Overlap(nn.Module):
     """`nn.ConvTranspose2d` of 4 x 4 pixels with stride 2 and padding 1: [n, c, h, w] -> [n, c', 2 h, 2 w].
 
     Args:
-        together: images in one matrix product, filled up where there are fewer; 0 for as many as come. bfloat16 needs
-            it: there, products of different sizes sum in different orders.
+        together: images in one matrix product, filled up where there are fewer; 0 for as many as come. On some
+            processors bfloat16 needs it: there, products of different sizes sum in different orders.
     """
 
     weight: torch.Tensor  # [c, 4 4 c']

@@ -1,16 +1,14 @@
 """The command line: python -m training dcgan|cyclegan|ring|export|pretrained. `--help` of each says all."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from models import GanError, InputError
 from training import export, laboratory, pretrained
 from training.config import RUNS, Run
-from training.flags import add_flags, from_dict, given, merged
+from training.flags import add_flags, from_dict, given, merged, read_json
 
 ABOUT = {
     "dcgan": "Train a sampler: DCGAN, or the fully connected GAN, on a folder of images.",
@@ -85,16 +83,3 @@ def configuration(typed: argparse.Namespace) -> tuple[Run, bool]:
         base = read_json(Path(typed.config), "--config") if typed.config else {}
     origin = typed.resume or typed.config or "flags"
     return from_dict(kind, merged(base, flags), origin=origin), bool(typed.resume)
-
-
-def read_json(path: Path, flag: str) -> dict[str, Any]:
-    """A JSON object from a file; raises InputError that names the flag."""
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{flag}: {path} cannot be read: {error.strerror}.", where=flag) from error
-    except ValueError as error:
-        raise InputError(f"{flag}: {path} is not JSON: {error}.", where=flag) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{flag}: {path} must hold an object of option groups.", where=flag)
-    return content

@@ -93,9 +93,11 @@ class CycleGANGame:
             initialize(network)
             stage.place(network)
         start = run.network.start
-        self.origin = {"start": begin_with(start, {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a})} if start else {}
+        generators = {name: networks[name] for name in ("a_to_b", "b_to_a")}
+        judges = {name: networks[name] for name in ("judge_a", "judge_b")}
+        self.origin = {"start": begin_with(start, generators, judges)} if start else {}
         half_life = run.optimizer.ema_kimg * 1000
-        self.averages = {name: Average(networks[name], half_life) for name in ("a_to_b", "b_to_a")}
+        self.averages = {name: Average(network, half_life) for name, network in generators.items()}
         self.generators = nn.ModuleList([self.a_to_b, self.b_to_a])
         self.discriminators = nn.ModuleList([self.critic_a, self.critic_b])
         self.g_optimizer = adam(self.generators, run.optimizer.g_lr, run.optimizer)

@@ -103,12 +103,13 @@ class DCGANGame:
             initialize(network)
             stage.place(network)
         start = run.network.start
-        self.origin = {"start": begin_with(start, {"generator": self.generator})} if start else {}
+        generators, judges = {"generator": self.generator}, {"discriminator": self.discriminator}
+        self.origin = {"start": begin_with(start, generators, judges)} if start else {}
         self.average = Average(self.generator, run.optimizer.ema_kimg * 1000)
         self.g_optimizer = adam(self.generator, run.optimizer.g_lr, run.optimizer)
         self.d_optimizer = adam(self.discriminator, run.optimizer.d_lr, run.optimizer)
         self.players = Players(
-            networks={"generator": self.generator, "discriminator": self.discriminator},
+            networks={**generators, **judges},
             optimizers={"generator": self.g_optimizer, "discriminator": self.d_optimizer},
             averages={"generator": self.average},
         )

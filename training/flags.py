@@ -6,8 +6,10 @@ unique within a run, so the flag of `pace.snapshot_kimg` is simply `--snapshot-k
 
 import argparse
 import dataclasses
+import json
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from models import InputError
@@ -53,6 +55,19 @@ def given(namespace: argparse.Namespace, run: Any) -> dict[str, dict[str, Any]]:
         for name, group in groups(run)
     }
     return {name: options for name, options in found.items() if options}
+
+
+def read_json(path: Path, flag: str) -> dict[str, Any]:
+    """A JSON object from a file; raises InputError that names the flag."""
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{flag}: {path} cannot be read: {error.strerror}.", where=flag) from error
+    except ValueError as error:
+        raise InputError(f"{flag}: {path} is not JSON: {error}.", where=flag) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{flag}: {path} must hold an object of option groups.", where=flag)
+    return content
 
 
 def to_dict(run: Any) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,8 @@ from torch import nn
 import models
 from models.errors import CheckpointError, InputError
 from service.engine import Engine, Latents, Sampler
-from service.network import fold_batch_norm, in_fixed_batches, prepare, same_in_any_batch
+from service.layers import Overlap
+from service.network import fold_batch_norm, in_fixed_batches, prepare, same_in_any_batch, unbind_sizes
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.tiles import OVERLAP, blend, boxes, starts
@@ -57,6 +58,28 @@ def test_a_network_that_differs_between_batch_sizes_is_found_and_run_in_fixed_ba
     steady = in_fixed_batches(unsteady)
     assert same_in_any_batch(steady, rows)
     assert set(calls) == {8}
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("one_order", [True, False])
+def test_products_in_bfloat16_take_any_size_where_that_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, one_order: bool
+) -> None:
+    sizes: list[int] = []
+
+    def product(layer: Overlap, images: torch.Tensor) -> torch.Tensor:
+        """Of a processor that sums in one order, or in another for each number of images."""
+        sizes.append(len(images))
+        return images * (1 if one_order else 1 + len(images))
+
+    monkeypatch.setattr(Overlap, "_product", product)
+    layer = Overlap(nn.ConvTranspose2d(6, 6, 4, 2, 1), together=8).bfloat16()
+    unbind_sizes(layer)
+    images = torch.ones(3, 6, 4, 4).bfloat16()
+    sizes.clear()
+    assert layer(images).shape == images.shape
+    assert sizes == [3 if one_order else 8]
+    assert same_in_any_batch(layer, images)
 
 
 def test_a_fully_connected_model_is_steady_too(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`--start`: generators that begin where a checkpoint ended."""
+"""`--start`: networks that begin where a checkpoint or a run ended."""
 
 import json
 from pathlib import Path
@@ -60,6 +60,41 @@ def test_both_generators_of_a_translator(translator, tmp_path):
     game = game_of(translator(network={"start": first}))
     assert same(game.a_to_b, first, "a_to_b")
     assert same(game.b_to_a, first, "b_to_a")
+
+
+def test_a_runs_folder_gives_its_discriminators_too(sampler, translator, trained, tmp_path):
+    photos = train(translator(output={"out": str(tmp_path / "photos"), "name": "named"})).checkpoint
+    fresh = {"discriminator": game_of(sampler(data=LABELLED))} | dict.fromkeys(
+        ["judge_a", "judge_b"], game_of(translator())
+    )
+    for folder, make, judges in (
+        (Path(trained).parent, lambda **start: sampler(data=LABELLED, **start), ["discriminator"]),
+        (Path(photos).parent, translator, ["judge_a", "judge_b"]),
+    ):
+        game = game_of(make(network={"start": str(folder)}))
+        kept = torch.load(folder / "state.pt", weights_only=True)["networks"]
+        for name in judges:
+            weights, other = game.players.networks[name].state_dict(), fresh[name].players.networks[name].state_dict()
+            assert all(torch.equal(weights[key], value) for key, value in kept[name].items())
+            assert any(not torch.equal(weights[key], other[key]) for key in weights)
+    assert game.origin["start"]["name"] == "named"
+    assert same(game.a_to_b, photos, "a_to_b")  # the averaged weights, not the snapshot's own
+    assert same(game_of(sampler(data=LABELLED, network={"start": str(Path(trained).parent)})).generator, trained)
+
+
+def test_a_runs_discriminator_has_to_fit(sampler, trained):
+    run = sampler(data=LABELLED, network={"start": str(Path(trained).parent), "discriminator_width": 8})
+    with pytest.raises(InputError, match="its discriminator is a network of another shape than this run's"):
+        game_of(run)
+
+
+def test_a_folder_that_is_not_a_runs(sampler, trained, tmp_path):
+    folder = Path(trained).parent
+    with pytest.raises(InputError, match=r"--start: .*config\.json cannot be read"):
+        game_of(sampler(network={"start": str(tmp_path)}))
+    (folder / "state.pt").unlink()
+    with pytest.raises(models.NotFoundError, match=r"there is no state\.pt"):
+        game_of(sampler(data=LABELLED, network={"start": str(folder)}))
 
 
 def test_a_checkpoint_counts_what_its_beginning_saw(sampler, trained, tmp_path):
