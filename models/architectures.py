@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -12,6 +11,8 @@ from models.cyclegan import PatchDiscriminator, PatchGANConfig, ResNetConfig, Re
 from models.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
 from models.errors import CheckpointError, InputError
 from models.mlp import MaxoutConfig, MaxoutDiscriminator, MLPConfig, MLPGenerator
+
+_POWER_ITERATIONS = 15  # as many as torch takes when spectral norm is put on a layer
 
 SamplerConfig = DCGANConfig | MLPConfig
 GeneratorConfig = SamplerConfig | ResNetConfig
@@ -46,11 +47,16 @@ def initialize(module: nn.Module) -> None:
     """DCGAN's initialisation, which CycleGAN took over: weights N(0, 0.02), batch norm's gamma N(1, 0.02), biases 0.
 
     Linear layers (the fully connected GAN, class embeddings) keep torch's own scheme: 0.02 would be far too small
-    for layers that no normalisation follows.
+    for layers that no normalisation follows. Under spectral norm the scale of a weight is no part of the function, but
+    of how far a step of Adam turns it: from 0.02 the first layers turn too far at each to learn, so those begin as in
+    Glorot and Bengio 2010, eq. 16 (docs/training.md has what that changed).
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(_raw_weight(layer), 0.0, 0.02)
+            if parametrize.is_parametrized(layer, "weight"):
+                _begin_spectral(layer)
+            else:
+                nn.init.normal_(layer.weight, 0.0, 0.02)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
         elif isinstance(layer, nn.BatchNorm2d):
@@ -58,10 +64,10 @@ def initialize(module: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def _raw_weight(layer: nn.Conv2d | nn.ConvTranspose2d) -> torch.Tensor:
-    """The stored weight: under spectral norm, `layer.weight` is computed anew at each look and cannot be set."""
-    name = "parametrizations.weight.original" if parametrize.is_parametrized(layer, "weight") else "weight"
-    return layer.get_parameter(name)
+def _begin_spectral(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    nn.init.xavier_uniform_(layer.get_parameter("parametrizations.weight.original"))
+    for _ in range(_POWER_ITERATIONS):
+        _ = layer.weight  # each look takes one step of the power iteration, which had settled on other weights
 
 
 def kind_of(config: GeneratorConfig) -> str:

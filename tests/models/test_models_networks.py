@@ -74,13 +74,19 @@ def test_spectral_norm_bounds_the_slope() -> None:
             torch.testing.assert_close(largest, torch.tensor(1.0), atol=2e-2, rtol=0)
 
 
-def test_initialize_reaches_weights_under_spectral_norm() -> None:
+def test_weights_under_spectral_norm_begin_as_glorots_and_normalised() -> None:
+    torch.manual_seed(0)
     discriminator = models.build_discriminator(DCGANDiscriminatorConfig(image_size=32, width=32, norm="spectral"))
     models.initialize(discriminator)
-    originals = [p for name, p in discriminator.named_parameters() if name.endswith("weight.original")]
-    assert len(originals) == 4
-    for weight in originals[:-1]:
-        assert abs(float(weight.detach().std()) - 0.02) < 0.002
+    layers = [layer for layer in discriminator.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert len(layers) == 4
+    for layer in layers:
+        stored, (out, into) = layer.get_parameter("parametrizations.weight.original"), layer.weight.shape[:2]
+        assert float(stored.detach().abs().max()) == pytest.approx((6 / ((into + out) * 16)) ** 0.5, rel=0.02)
+    discriminator.eval()  # no further power iterations
+    for layer in layers:
+        largest = torch.linalg.matrix_norm(layer.weight.detach().flatten(1), ord=2)
+        assert float(largest) == pytest.approx(1, rel=0.15)
 
 
 def test_projection_discriminator_is_the_formula() -> None:
