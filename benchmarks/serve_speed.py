@@ -17,6 +17,7 @@ import dataclasses
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -114,7 +115,12 @@ def running(server: Server, folder: Path) -> Iterator[int]:
     }
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *server.command, str(port)], cwd=ROOT, env=environment, stdout=log, stderr=log
+            [sys.executable, *server.command, str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     try:
         end = time.monotonic() + 120
@@ -128,10 +134,11 @@ def running(server: Server, folder: Path) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):  # LitServe's workers outlive it, and would slow down the others
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def sample_speed(folder: Path, seconds: float) -> dict[str, dict[str, Figures]]:
