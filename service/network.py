@@ -69,7 +69,7 @@ def _prepare(module: nn.Module, precision: Precision) -> nn.Module:
 def unbind_sizes(module: nn.Module) -> None:
     """Has products of as many images as come, not of a fixed number, where this processor sums all alike, in place.
 
-    In bfloat16 some do and some do not; a lone image takes a fifth of the time where they do.
+    In bfloat16 some do and some do not; the layer takes a fifth of the time for a lone image where they do.
     """
     noise = torch.Generator().manual_seed(0)
     for layer in module.modules():

@@ -1,4 +1,4 @@
-"""`--start`: networks that begin where others ended, for little data or little time, or for a run in several parts.
+"""`--start`: networks that begin where others ended: for little data, little time, or another game from there on.
 
 A checkpoint holds what is served, generators alone; their discriminators begin anew, and need some time before they
 judge well (`--g-warmup-kimg`). The folder of a run holds its discriminators too.
