@@ -88,13 +88,13 @@ class CycleGANGame:
         patch = PatchGANConfig(width=run.network.discriminator_width, norm=run.network.discriminator_norm)
         self.a_to_b, self.b_to_a = build_generator(self.config), build_generator(self.config)
         self.critic_a, self.critic_b = build_discriminator(patch), build_discriminator(patch)
-        networks = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a, "judge_a": self.critic_a, "judge_b": self.critic_b}
+        generators = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a}
+        judges = {"judge_a": self.critic_a, "judge_b": self.critic_b}
+        networks = generators | judges
         for network in networks.values():
             initialize(network)
             stage.place(network)
         start = run.network.start
-        generators = {name: networks[name] for name in ("a_to_b", "b_to_a")}
-        judges = {name: networks[name] for name in ("judge_a", "judge_b")}
         self.origin = {"start": begin_with(start, generators, judges)} if start else {}
         half_life = run.optimizer.ema_kimg * 1000
         self.averages = {name: Average(network, half_life) for name, network in generators.items()}

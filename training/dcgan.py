@@ -99,17 +99,18 @@ class DCGANGame:
         self.generator_config = generator_config(run, len(data.classes))
         self.generator = build_generator(self.generator_config)
         self.discriminator = build_discriminator(discriminator_config(run, len(data.classes)))
-        for network in (self.generator, self.discriminator):
+        generators, judges = {"generator": self.generator}, {"discriminator": self.discriminator}
+        networks = generators | judges
+        for network in networks.values():
             initialize(network)
             stage.place(network)
         start = run.network.start
-        generators, judges = {"generator": self.generator}, {"discriminator": self.discriminator}
         self.origin = {"start": begin_with(start, generators, judges)} if start else {}
         self.average = Average(self.generator, run.optimizer.ema_kimg * 1000)
         self.g_optimizer = adam(self.generator, run.optimizer.g_lr, run.optimizer)
         self.d_optimizer = adam(self.discriminator, run.optimizer.d_lr, run.optimizer)
         self.players = Players(
-            networks={**generators, **judges},
+            networks=networks,
             optimizers={"generator": self.g_optimizer, "discriminator": self.d_optimizer},
             averages={"generator": self.average},
         )

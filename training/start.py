@@ -39,9 +39,8 @@ def begin_with(start: str, generators: dict[str, nn.Module], discriminators: dic
         if not file.is_file():
             raise NotFoundError(f"--start {start}: there is no {file.name if folder else 'such file'}.", where="start")
     model = load(checkpoint)
-    given: dict[str, dict[str, Tensor]] = {name: part.state_dict() for name, part in model.parts.items()}
-    if folder:
-        given |= {name: weights for name, weights in read(folder.state)["networks"].items() if name not in given}
+    given: dict[str, dict[str, Tensor]] = read(folder.state)["networks"] if folder else {}
+    given |= {name: part.state_dict() for name, part in model.parts.items()}  # averaged, over the snapshot's own
     for name, network in (generators | (discriminators if folder else {})).items():
         if name not in given:
             raise InputError(f"--start {start} holds {' and '.join(given)}, not {name}.", where="start")
@@ -63,7 +62,7 @@ def _folder(start: Path) -> RunFolder | None:
     """The run's folder, or None for a checkpoint."""
     if not start.is_dir():
         return None
-    config = read_json(at(str(start), "").config, "--start")
+    config = read_json(start / "config.json", "--start")
     return at(str(start), config.get("output", {}).get("name", ""))
 
 
