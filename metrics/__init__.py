@@ -17,6 +17,7 @@ from metrics.protocols import PROTOCOLS
 from metrics.scoring import METRICS, features, score, statistics
 from metrics.sources import Images, Loader, Samples, open_images
 from metrics.weights import cache_folder, cached_weights
+from metrics.wheels import Wheel
 
 __all__ = [
     "FEATURE_LIMIT",
@@ -32,6 +33,7 @@ __all__ = [
     "Progress",
     "Samples",
     "Statistics",
+    "Wheel",
     "cache_folder",
     "cached_weights",
     "compile_openvino",

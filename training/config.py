@@ -33,6 +33,10 @@ class SamplerNetwork:
     network: Literal["dcgan", "mlp"] = option("dcgan", "dcgan, or mlp: the fully connected GAN of the first paper")
     latent_size: int = option(100, "numbers that the generator draws an image from")
     width: int = option(64, "channels of the generator's highest-resolution layer; doubled at each lower one")
+    discriminator: Literal["dcgan", "projected"] = option(
+        "dcgan", "dcgan; or projected: on ImageNet features (docs/training.md), good pictures in a tenth of the images"
+    )
+    feature_size: int = option(64, "projected: side in pixels that images are scaled to for the features")
     discriminator_width: int = option(64, "the same for the discriminator")
     max_multiplier: int = option(8, "the doubling stops at width times this")
     discriminator_norm: Literal["auto", "batch", "layer", "spectral", "none"] = option(
@@ -94,7 +98,10 @@ class TranslatorNetwork:
     width: int = option(64, "channels of the generator's first layer, as the paper")
     blocks: int = option(9, "residual blocks: 9 from 256 px on, 6 below, in the paper")
     start: str = option("", "checkpoint to begin both generators with; the discriminators begin anew")
-    discriminator_width: int = option(64, "channels of the PatchGAN's first layer")
+    discriminator: Literal["patch", "projected"] = option(
+        "patch", "patch, as the paper; or projected: on ImageNet features (docs/training.md)"
+    )
+    discriminator_width: int = option(64, "channels of the discriminator's first layer")
     discriminator_norm: Literal["instance", "spectral"] = option("instance", "as the paper")
 
 
@@ -198,6 +205,14 @@ class DCGANRun:
             _positive(name, getattr(network, name))
         _require(network.class_embedding >= 0, "class_embedding", "must be 0 or more", network.class_embedding)
         _require(0 <= network.dropout < 1, "dropout", "must be in [0, 1)", network.dropout)
+        if network.discriminator == "projected":
+            _require(network.network == "dcgan", "discriminator", "projected needs --network dcgan", network.network)
+            rule = "has no meaning for a projected discriminator"
+            _require(not network.refine, "refine", rule, network.refine)
+            _require(network.dropout == 0, "dropout", rule, network.dropout)
+            _check_projected(game, network.discriminator_norm, "auto")
+            size = network.feature_size
+            _require(size >= 64 and size % 32 == 0, "feature_size", "must be a multiple of 32, 64 or more", size)
         penalised = LOSSES[game.loss].gradient_penalty is not None or game.r1 > 0
         norm = network.discriminator_norm
         if norm == "auto":  # settled here, so that a run's file says what it trained with
@@ -247,6 +262,9 @@ class CycleGANRun:
         _positive("width", network.width)
         _positive("blocks", network.blocks)
         _positive("discriminator_width", network.discriminator_width)
+        if network.discriminator == "projected":
+            _check_projected(game, network.discriminator_norm, "instance")
+            _require(size >= 64 and size % 32 == 0, "image_size", "must be a multiple of 32, 64 or more", size)
         for name in ("cycle", "identity", "pool"):
             _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
 
@@ -313,6 +331,16 @@ def _check_adversary(game: SamplerGame | TranslatorGame) -> None:
     _require(set(game.policy) <= set(POLICIES), "augment", f"takes any of {','.join(POLICIES)}", game.augment)
     for name in ("instance_noise", "r1", "feature_matching", "perceptual"):
         _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
+
+
+def _check_projected(game: SamplerGame | TranslatorGame, norm: str, usual: str) -> None:
+    """What would ask a projected discriminator for second derivatives, or for another shape than it has."""
+    _require(norm == usual, "discriminator_norm", "is settled for a projected discriminator: leave it out", norm)
+    loss = LOSSES[game.loss]
+    critic = loss.gradient_penalty is not None or loss.weight_clip is not None
+    _require(not critic, "loss", "must be one without a penalty or clipping for a projected discriminator", game.loss)
+    for name in ("r1", "feature_matching"):
+        _require(getattr(game, name) == 0, name, "does not go with a projected discriminator", getattr(game, name))
 
 
 def _positive(name: str, value: float) -> None:

@@ -27,6 +27,7 @@ from models import (
     to_uint8,
 )
 from models.images import Pixels
+from training.backbone_weights import backbone
 from training.config import CycleGANRun
 from training.data import Dataset, batch, indices
 from training.draws import generator_of
@@ -46,6 +47,7 @@ from training.game import (
 )
 from training.judge import Judge, Sight
 from training.pool import ImagePool
+from training.projected import ProjectedDiscriminator
 from training.start import begin_with
 from training.terms import cycle_consistency, identity_mapping, inception_features, perceptual
 
@@ -74,6 +76,21 @@ def domain_names(run: CycleGANRun, dataset: str) -> tuple[str, str]:
     return run.data.domain_a or first, run.data.domain_b or second
 
 
+def discriminators(run: CycleGANRun) -> tuple[nn.Module, nn.Module]:
+    """A run's discriminators, of domain A and of B.
+
+    Raises:
+        WeightsUnavailable: projected ones, and the backbone's weights are not at hand.
+    """
+    network = run.network
+    if network.discriminator == "projected":
+        eyes = backbone()
+        width = network.discriminator_width
+        return ProjectedDiscriminator(eyes, width=width), ProjectedDiscriminator(eyes, width=width)
+    patch = PatchGANConfig(width=network.discriminator_width, norm=network.discriminator_norm)
+    return build_discriminator(patch), build_discriminator(patch)
+
+
 class CycleGANGame:
     """The players of one run and the steps they take (`training.game.Game`)."""
 
@@ -85,9 +102,8 @@ class CycleGANGame:
         self.data_seconds = 0.0
         self.data_bytes = sum(d.pixels.nbytes for d in (data.train_a, data.train_b, data.test_a, data.test_b))
         self.config = ResNetConfig(width=run.network.width, blocks=run.network.blocks)
-        patch = PatchGANConfig(width=run.network.discriminator_width, norm=run.network.discriminator_norm)
         self.a_to_b, self.b_to_a = build_generator(self.config), build_generator(self.config)
-        self.critic_a, self.critic_b = build_discriminator(patch), build_discriminator(patch)
+        self.critic_a, self.critic_b = discriminators(run)
         generators = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a}
         judges = {"judge_a": self.critic_a, "judge_b": self.critic_b}
         networks = generators | judges
@@ -111,8 +127,9 @@ class CycleGANGame:
         )
         self.perception = inception_features(stage.device) if run.game.perceptual else None
         self.synced_a_to_b, self.synced_b_to_a = stage.synced(self.a_to_b), stage.synced(self.b_to_a)
-        self.judge_a = Judge(self.critic_a, run.game, stage, patches=True)
-        self.judge_b = Judge(self.critic_b, run.game, stage, patches=True)
+        joined = run.network.discriminator != "projected"  # whose batch norms keep real and fake images apart
+        self.judge_a = Judge(self.critic_a, run.game, stage, joined=joined, patches=True)
+        self.judge_b = Judge(self.critic_b, run.game, stage, joined=joined, patches=True)
 
     # --- training ---
 

@@ -28,6 +28,7 @@ from models import (
 )
 from models.architectures import DiscriminatorConfig
 from models.images import Pixels
+from training.backbone_weights import backbone
 from training.config import DCGANRun
 from training.data import Dataset, batch, indices
 from training.draws import generator_of
@@ -46,6 +47,7 @@ from training.game import (
     set_rates,
 )
 from training.judge import Judge, Sight
+from training.projected import ProjectedDiscriminator
 from training.start import begin_with
 from training.terms import feature_matching, inception_features
 
@@ -88,6 +90,20 @@ def discriminator_config(run: DCGANRun, classes: int) -> DiscriminatorConfig:
     )
 
 
+def discriminator(run: DCGANRun, classes: int) -> nn.Module:
+    """A run's discriminator.
+
+    Raises:
+        WeightsUnavailable: a projected one, and the backbone's weights are not at hand.
+    """
+    network = run.network
+    if network.discriminator == "projected":
+        return ProjectedDiscriminator(
+            backbone(), width=network.discriminator_width, side=network.feature_size, classes=classes
+        )
+    return build_discriminator(discriminator_config(run, classes))
+
+
 class DCGANGame:
     """The players of one run and the steps they take (`training.game.Game`)."""
 
@@ -98,7 +114,7 @@ class DCGANGame:
         self.data_bytes = data.pixels.nbytes
         self.generator_config = generator_config(run, len(data.classes))
         self.generator = build_generator(self.generator_config)
-        self.discriminator = build_discriminator(discriminator_config(run, len(data.classes)))
+        self.discriminator = discriminator(run, len(data.classes))
         generators, judges = {"generator": self.generator}, {"discriminator": self.discriminator}
         networks = generators | judges
         for network in networks.values():

@@ -173,8 +173,9 @@ def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
 
 
 def adam(network: nn.Module, rate: float, config: Optimizer) -> torch.optim.Adam:
-    """Adam (Kingma & Ba 2015), all parameters in one fused call."""
-    return torch.optim.Adam(network.parameters(), rate, (config.beta1, config.beta2), fused=True)
+    """Adam (Kingma & Ba 2015) over all parameters that train, in one fused call."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.Adam(trained, rate, (config.beta1, config.beta2), fused=True)
 
 
 def descend(optimizer: torch.optim.Adam, loss: Tensor) -> None:
@@ -198,13 +199,14 @@ def set_rates(
 @contextlib.contextmanager
 def frozen(*networks: nn.Module) -> Iterator[None]:
     """Within, gradients pass through the networks but none are computed for their weights: a third of the work."""
-    for network in networks:
-        network.requires_grad_(False)
+    trained = [parameter for network in networks for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for network in networks:
-            network.requires_grad_(True)
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

