@@ -264,6 +264,7 @@ class CycleGANRun:
         _positive("discriminator_width", network.discriminator_width)
         if network.discriminator == "projected":
             _check_projected(game, network.discriminator_norm, "instance")
+            _require(not self.machine.compile, "compile", "was not tried with a projected discriminator", True)
             _require(size >= 64 and size % 32 == 0, "image_size", "must be a multiple of 32, 64 or more", size)
         for name in ("cycle", "identity", "pool"):
             _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))

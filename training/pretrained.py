@@ -1,8 +1,9 @@
 """`python -m training pretrained`: every shipped model again, from data to checkpoint to card.
 
 A recipe is a run's configuration in `training/recipes/NAME.json`; its data paths stand under the folder that `--data`
-names, and a shipped model that it starts with in that of `--models`. What was begun is resumed, what is finished is
-not trained again, so the command can be stopped at any time.
+names, and a shipped model that it starts with in that of `--models`. `then` lists further runs, each by what differs
+from the one before, whose generators it goes on with. What was begun is resumed, what is finished is not trained
+again, so the command can be stopped at any time.
 """
 
 import argparse
@@ -61,19 +62,19 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
     extractor = extractor or metrics.extractor(backend=arguments.backend)  # what it lacks is said before training
     for name in arguments.names:
         recipe = json.loads((RECIPES / f"{name}.json").read_text())
-        config = _run_of(recipe, name, arguments)
-        plan = _plan_of(config, arguments)
+        configs = _runs_of(recipe, name, arguments)
+        plan = _plan_of(configs[-1], arguments)
         shipped = arguments.models / f"{name}.safetensors"
         if not arguments.card_only:
-            folder = Path(config.output.out)
-            outcome = train(config, resume=(folder / "state.pt").exists())
-            if not outcome.finished:
-                return 130
+            for config in configs:
+                outcome = train(config, resume=(Path(config.output.out) / "state.pt").exists())
+                if not outcome.finished:
+                    return 130
             ship(Path(outcome.checkpoint), shipped)
             metadata = load(shipped).metadata
             with_metadata(shipped, dataclasses.replace(metadata, metrics=measure(shipped, plan, _say, extractor)))
         command = f"python -m training pretrained {name} --data DATA"
-        _say(str(write_card(shipped, plan, command, Path(config.output.out) / "curves.png", extractor)))
+        _say(str(write_card(shipped, plan, command, Path(configs[-1].output.out) / "curves.png", extractor)))
     return 0
 
 
@@ -90,15 +91,27 @@ def ship(checkpoint: Path, destination: Path) -> None:
         raise InputError(f"{destination.name} would be larger than {MAX_BYTES:,} bytes: make the network narrower.")
 
 
-def _run_of(recipe: dict[str, Any], name: str, arguments: argparse.Namespace) -> Run:
+def _runs_of(recipe: dict[str, Any], name: str, arguments: argparse.Namespace) -> list[Run]:
+    """The recipe's runs, in order; each after the first starts with the generators of the one before."""
     kind = RUNS[recipe["kind"]]
-    output = {"out": str(arguments.runs / name), "name": name}
-    places: dict[str, dict[str, Any]] = {"data": {"data": str(arguments.data / recipe["data"])}, "output": output}
-    if "start" in recipe:
-        places["network"] = {"start": str(arguments.models / f"{recipe['start']}.safetensors")}
-    if kind is CycleGANRun and torch.cuda.is_available():
-        places["machine"] = {"compile": True}  # three times as fast, and DCGAN does not compile (training/config.py)
-    return from_dict(kind, merged(recipe["run"], places), origin=f"{name}.json")
+    options = merged(recipe["run"], {"data": {"data": str(arguments.data / recipe["data"])}})
+    start = str(arguments.models / f"{recipe['start']}.safetensors") if "start" in recipe else ""
+    runs = []
+    for number, changes in enumerate([{}, *recipe.get("then", [])], 1):
+        folder = arguments.runs / (name if number == 1 else f"{name}-{number}")
+        places = {"output": {"out": str(folder), "name": name}, "network": {"start": start}}
+        options = merged(merged(options, changes), places)
+        config = from_dict(kind, options, origin=f"{name}.json")
+        runs.append(_compiled(config) if torch.cuda.is_available() else config)
+        start = str(folder / f"{name}.safetensors")
+    return runs
+
+
+def _compiled(config: Run) -> Run:
+    """With `compile`, three times as fast, where that is tried: CycleGAN with its own discriminator."""
+    if isinstance(config, CycleGANRun) and config.network.discriminator == "patch":
+        return dataclasses.replace(config, machine=dataclasses.replace(config.machine, compile=True))
+    return config
 
 
 def _plan_of(run: Run, arguments: argparse.Namespace) -> Plan:

@@ -12,6 +12,7 @@ import metrics
 import models
 from models import InputError
 from training import pretrained
+from training.backbone import EfficientNetLite0
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 QUICK = {"kimg": 0.02, "batch": 4, "tick_kimg": 0.02, "sample_kimg": 0.02, "snapshot_kimg": 0.02}
@@ -124,8 +125,40 @@ def test_what_is_too_large_to_ship_is_not_shipped(
 def test_a_gpu_compiles_what_gains_by_it(arguments: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
     for gpu in (True, False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        runs = {name: pretrained._run_of(recipe, name, arguments) for name, recipe in RECIPES.items()}
-        assert [name for name, run in runs.items() if run.machine.compile] == (["translator"] if gpu else [])
+        runs = {name: pretrained._runs_of(recipe, name, arguments) for name, recipe in RECIPES.items()}
+        assert [name for name, (run, *_) in runs.items() if run.machine.compile] == (["translator"] if gpu else [])
+        projected = RECIPES["translator"] | {
+            "then": [{"network": {"discriminator": "projected"}, "data": {"image_size": 64}}]
+        }
+        both = [run.machine.compile for run in pretrained._runs_of(projected, "translator", arguments)]
+        assert both == [gpu, False]
+
+
+def test_further_runs_go_on_with_the_generator(
+    arguments: argparse.Namespace, tmp_path: Path, small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.dcgan.backbone", EfficientNetLite0)  # made-up weights will do
+    then = [
+        {"network": {"discriminator": "projected"}, "optimizer": {"d_lr": 1e-4}, "pace": {"seed": 1}},
+        {"pace": {"kimg": 0.04}},
+    ]
+    recipe = RECIPES["sampler"] | {"then": then}
+    (tmp_path / "recipes" / "sampler.json").write_text(json.dumps(recipe))
+    arguments.names = ["sampler"]
+    assert pretrained.run(arguments, small) == 0
+    folders = [tmp_path / "runs" / name for name in ("sampler", "sampler-2", "sampler-3")]
+    first, second, third = (models.load(folder / "sampler.safetensors") for folder in folders)
+    assert "start" not in first.metadata.training
+    assert second.metadata.training["start"] == {"name": "sampler", "digest": first.digest, "images": 20}
+    assert third.metadata.training["start"] == {"name": "sampler", "digest": second.digest, "images": 40}
+    configs = [model.metadata.training["config"] for model in (first, second, third)]
+    assert [config["optimizer"]["d_lr"] for config in configs] == [2e-4, 1e-4, 1e-4]
+    assert [(config["pace"]["seed"], config["pace"]["kimg"]) for config in configs] == [(0, 0.02), (1, 0.02), (1, 0.04)]
+    shipped = models.load(arguments.models / "sampler.safetensors")
+    assert shipped.metadata.training == third.metadata.training
+    card = (arguments.models / "sampler.md").read_text()
+    assert "| Discriminator | projected (Sauer et al. 2021)" in card
+    assert f"| Began as | sampler, digest `{second.digest[:16]}`, trained on 40 images |" in card
 
 
 def test_an_unknown_recipe_is_refused(arguments: argparse.Namespace) -> None:
