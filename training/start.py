@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from models import InputError, NotFoundError, load
+from models import DCGANConfig, InputError, NotFoundError, load
+from models.dcgan import DCGANGenerator
 from training.flags import read_json
 from training.folder import RunFolder, at
 from training.state import read
+from training.widen import fits, widened
 
 _NEW = "scales."  # of classes, which begin as if there were none (models/dcgan.py, ClassScale)
 
@@ -24,7 +26,7 @@ def begin_with(start: str, generators: dict[str, nn.Module], discriminators: dic
         start: a checkpoint, a file that `models.load` takes; or the folder of a run, for its checkpoint of averaged
             generators and the discriminators of its snapshot.
         generators: by part: "generator", or "a_to_b" and "b_to_a". An unconditional generator's weights fit one whose
-            classes scale and shift its batch norms.
+            classes scale and shift its batch norms; a DCGAN's one that is twice, three times, ... as wide.
         discriminators: by their names in a snapshot. A checkpoint leaves them as they are.
     Returns:
         For the metadata of what is trained from them: the checkpoint's name, its digest, and how many images it was
@@ -41,6 +43,10 @@ def begin_with(start: str, generators: dict[str, nn.Module], discriminators: dic
     model = load(checkpoint)
     given: dict[str, dict[str, Tensor]] = read(folder.state)["networks"] if folder else {}
     given |= {name: part.state_dict() for name, part in model.parts.items()}  # averaged, over the snapshot's own
+    narrow = model.config
+    for name, network in generators.items():
+        if isinstance(narrow, DCGANConfig) and isinstance(network, DCGANGenerator) and fits(narrow, network.config):
+            given[name] = widened(given[name], narrow, network.config)
     for name, network in (generators | (discriminators if folder else {})).items():
         if name not in given:
             raise InputError(f"--start {start} holds {' and '.join(given)}, not {name}.", where="start")

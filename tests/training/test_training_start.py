@@ -10,7 +10,7 @@ import models
 from models import InputError
 from training import train
 from training.build import build
-from training.game import stage
+from training.game import Moment, stage
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 LABELLED = {"data": str(FIXTURES / "cifar10" / "train")}
@@ -121,7 +121,7 @@ def test_a_resumed_run_goes_on_from_its_own_snapshot(sampler, trained):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"network": {"width": 8}}, r"another shape than this run's: layers\.0\.weight"),
+        ({"network": {"width": 6}}, r"another shape than this run's: layers\.0\.weight"),
         ({"data": LABELLED | {"image_size": 32}}, "another shape"),
         (
             {"data": LABELLED | {"conditional": True}},
@@ -148,3 +148,19 @@ def test_a_translator_does_not_start_a_sampler(translator, sampler, trained, tmp
 def test_no_such_checkpoint(sampler, tmp_path):
     with pytest.raises(models.NotFoundError, match=r"nowhere\.safetensors"):
         game_of(sampler(network={"start": str(tmp_path / "nowhere.safetensors")}))
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_a_wider_generator_draws_what_the_narrow_one_drew_and_learns_with_all_its_channels(sampler, trained, classes):
+    data = LABELLED | {"conditional": True} if classes else LABELLED
+    network = {"start": trained, "width": 12, "class_embedding": 0}  # three times as wide
+    run = sampler(data=data, network=network)
+    game = game_of(run)
+    latents = models.draw(range(4), 8)
+    expected = models.load(Path(trained))(latents)
+    drawn = game.average.module(latents, torch.arange(4)) if classes else game.average.module(latents)
+    torch.testing.assert_close(drawn, expected, rtol=1e-4, atol=1e-5)
+    game.step(Moment(0, 0, 100))
+    gradient = game.generator.layers[3].weight.grad  # of the same channel's copies, [3 x 8, 3 x 4, 4, 4]
+    copies = gradient.unflatten(0, (3, 8)).unflatten(2, (3, 4))
+    assert not torch.allclose(copies[0, :, 0], copies[0, :, 1])
