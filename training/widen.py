@@ -1,4 +1,4 @@
-"""A DCGAN generator made wider without a change to what it draws: Chen, Goodfellow, Shlens 2016, "Net2Net", section 2.3.
+"""A DCGAN generator made wider that draws what it drew: Chen, Goodfellow, Shlens 2016, "Net2Net", section 2.3.
 
 Every channel is repeated, and what the next layer makes of it is divided among the copies. The copies get unequal
 parts, or all of them would learn the same for ever: noise is added that sums to zero over the copies of a channel, so
