@@ -84,9 +84,8 @@ def discriminators(run: CycleGANRun) -> tuple[nn.Module, nn.Module]:
     """
     network = run.network
     if network.discriminator == "projected":
-        eyes = backbone()
-        width = network.discriminator_width
-        return ProjectedDiscriminator(eyes, width=width), ProjectedDiscriminator(eyes, width=width)
+        eyes, size, width = backbone(), run.data.image_size, network.discriminator_width
+        return ProjectedDiscriminator(eyes, size, width=width), ProjectedDiscriminator(eyes, size, width=width)
     patch = PatchGANConfig(width=network.discriminator_width, norm=network.discriminator_norm)
     return build_discriminator(patch), build_discriminator(patch)
 

@@ -99,7 +99,11 @@ def discriminator(run: DCGANRun, classes: int) -> nn.Module:
     network = run.network
     if network.discriminator == "projected":
         return ProjectedDiscriminator(
-            backbone(), width=network.discriminator_width, side=network.feature_size, classes=classes
+            backbone(),
+            run.data.image_size,
+            width=network.discriminator_width,
+            side=network.feature_size,
+            classes=classes,
         )
     return build_discriminator(discriminator_config(run, classes))
 

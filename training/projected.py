@@ -5,9 +5,15 @@ their channels and their resolutions, and one small discriminator D_l judges eac
 sum over l of each D_l's own; here their mean, so that losses keep their size. The generator is any, and what it learns
 is still data alone; but it needs some ten times fewer images, since D begins with knowing what things look like.
 
+A fifth one judges the pixels, as Kumari et al. 2022 keep theirs beside such networks ("Ensembling Off-the-shelf Models
+for GAN Training", equation 2): what P is blind to, the generator need not learn (docs/training.md has a spectrum).
+
 What is learned so scores a better FID than it looks, since FID's Inception comes from ImageNet too (Kynkaanniemi et al.
 2023, "The Role of ImageNet Classes in Frechet Inception Distance"): cards say which discriminator trained a model.
 """
+
+import itertools
+import math
 
 import torch
 from torch import Tensor, nn
@@ -17,38 +23,46 @@ from torch.nn.utils.parametrizations import spectral_norm
 from models import InputError
 from training.backbone import TAPS, EfficientNetLite0
 
-SMALLEST = 64  # pixels of a side: below, the last discriminator would have no place for its convolution of 4 x 4
 MOST = 4  # channels of the discriminators, as a multiple of the width
 
 
 class ProjectedDiscriminator(nn.Module):
     """Images [n, 1 or 3, s, s] in [-1, 1] (and classes [n]) -> logits [n, m], positive for real.
 
-    m is 4 (s' / 16 - 3)^2 with s' the side that the backbone sees: as many from each of the four discriminators.
+    m is 5 (s' / 16 - 3)^2 with s' the side that the backbone sees: as many from each of the five discriminators (where
+    s' is s times a power of two; otherwise the pixels' own has a few more or less).
 
     Args:
         backbone: the fixed network, shared by as many discriminators as there are.
+        size: s.
         width: channels of the highest resolution's mix; 64 in the paper's code.
-        side: images are scaled to this side for the backbone, a multiple of 16; 0: their own.
+        side: s', a multiple of 32; 0: as the images are.
         classes: how many, for a conditional one (Miyato and Koyama 2018); 0 for none.
     """
 
-    def __init__(self, backbone: EfficientNetLite0, *, width: int = 64, side: int = 0, classes: int = 0) -> None:
+    def __init__(
+        self, backbone: EfficientNetLite0, size: int, *, width: int = 64, side: int = 0, classes: int = 0
+    ) -> None:
         super().__init__()
-        self.side = side
+        self.side = side or size
         self.backbone = backbone
         self.mix = _Mix(width)
+        most = width * MOST
         self.heads = nn.ModuleList(
-            _Head(channels, width * MOST, downs, classes)
+            _Head([min(channels << down, most) for down in range(downs + 1)], classes)
             for channels, downs in zip(self.mix.channels, (3, 2, 1, 0), strict=True)
         )
+        downs = max(1, round(math.log2(16 * size / self.side)))
+        self.pixels = _Head([3, *(min(2 * width << down, most) for down in range(downs))], classes)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         images = images.expand(-1, 3, -1, -1)
-        if self.side and images.shape[2] != self.side:
+        logits = [self.pixels(images, classes)]
+        if images.shape[2] != self.side:
             images = interpolate(images, size=(self.side, self.side), mode="bilinear", align_corners=False)
         mixed = self.mix(self.backbone(images))
-        return torch.cat([head(maps, classes) for head, maps in zip(self.heads, mixed, strict=True)], dim=1)
+        logits += [head(maps, classes) for head, maps in zip(self.heads, mixed, strict=True)]
+        return torch.cat(logits, dim=1)
 
 
 class _Mix(nn.Module):
@@ -84,20 +98,18 @@ class _Mix(nn.Module):
 class _Head(nn.Module):
     """One of the discriminators: spectral norm and batch norm, as in the paper's code. [n, c, s', s'] -> [n, m]."""
 
-    def __init__(self, channels: int, most: int, downs: int, classes: int) -> None:
+    def __init__(self, channels: list[int], classes: int) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
-        for _ in range(downs):
-            wider = min(2 * channels, most)
+        for narrow, wide in itertools.pairwise(channels):
             blocks += [
-                spectral_norm(nn.Conv2d(channels, wider, 4, 2, 1, bias=False)),
-                nn.BatchNorm2d(wider),
+                spectral_norm(nn.Conv2d(narrow, wide, 4, 2, 1, bias=False)),
+                nn.BatchNorm2d(wide),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
-            channels = wider
         self.blocks = nn.Sequential(*blocks)
-        self.logits = spectral_norm(nn.Conv2d(channels, 1, 4))
-        self.classes = spectral_norm(nn.Conv2d(channels, classes, 4)) if classes else None
+        self.logits = spectral_norm(nn.Conv2d(channels[-1], 1, 4))
+        self.classes = spectral_norm(nn.Conv2d(channels[-1], classes, 4)) if classes else None
 
     def forward(self, maps: Tensor, classes: Tensor | None) -> Tensor:
         maps = self.blocks(maps)
