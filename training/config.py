@@ -210,7 +210,7 @@ class DCGANRun:
             rule = "has no meaning for a projected discriminator"
             _require(not network.refine, "refine", rule, network.refine)
             _require(network.dropout == 0, "dropout", rule, network.dropout)
-            _check_projected(game, network.discriminator_norm, "auto")
+            _check_projected(game, network.discriminator_norm, ("auto", "batch"))
             size = network.feature_size
             _require(size >= 64 and size % 32 == 0, "feature_size", "must be a multiple of 32, 64 or more", size)
         penalised = LOSSES[game.loss].gradient_penalty is not None or game.r1 > 0
@@ -263,7 +263,7 @@ class CycleGANRun:
         _positive("blocks", network.blocks)
         _positive("discriminator_width", network.discriminator_width)
         if network.discriminator == "projected":
-            _check_projected(game, network.discriminator_norm, "instance")
+            _check_projected(game, network.discriminator_norm, ("instance",))
             _require(not self.machine.compile, "compile", "was not tried with a projected discriminator", True)
             _require(size >= 64 and size % 32 == 0, "image_size", "must be a multiple of 32, 64 or more", size)
         for name in ("cycle", "identity", "pool"):
@@ -334,9 +334,9 @@ def _check_adversary(game: SamplerGame | TranslatorGame) -> None:
         _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
 
 
-def _check_projected(game: SamplerGame | TranslatorGame, norm: str, usual: str) -> None:
+def _check_projected(game: SamplerGame | TranslatorGame, norm: str, usual: tuple[str, ...]) -> None:
     """What would ask a projected discriminator for second derivatives, or for another shape than it has."""
-    _require(norm == usual, "discriminator_norm", "is settled for a projected discriminator: leave it out", norm)
+    _require(norm in usual, "discriminator_norm", "is settled for a projected discriminator: leave it out", norm)
     loss = LOSSES[game.loss]
     critic = loss.gradient_penalty is not None or loss.weight_clip is not None
     _require(not critic, "loss", "must be one without a penalty or clipping for a projected discriminator", game.loss)

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import conv2d, linear
 
+import models
 from models import InputError, WeightsUnavailable, initialize, to_float
-from training import backbone_weights
+from training import backbone_weights, train
 from training.backbone import STAGES, TAPS, EfficientNetLite0, SameConv
 from training.backbone_weights import MEMBER, WHEEL, backbone
 from training.game import adam, frozen
@@ -273,6 +274,24 @@ def test_either_game_is_played_with_it(blank, request, stepped, kind, changes, l
 def test_a_conditional_game_is_played_with_it(blank, sampler, stepped):
     _, results = stepped(sampler(network=SAMPLER["network"], data={"image_size": 16, "conditional": True}))
     assert all(math.isfinite(value) for result in results for value in result.values())
+
+
+@pytest.mark.parametrize(("kind", "changes"), [("sampler", SAMPLER), ("translator", TRANSLATOR)])
+def test_a_run_that_goes_on_equals_one_straight_through(blank, request, tmp_path, kind, changes):
+    make = request.getfixturevalue(kind)
+    optimizer, name = {"decay_kimg": 0.0}, {"name": "run"}
+    straight = make(**changes, optimizer=optimizer, pace={"kimg": 0.016}, output=name | {"out": str(tmp_path / "one")})
+    halves = [
+        make(**changes, optimizer=optimizer, pace={"kimg": kimg}, output=name | {"out": str(tmp_path / "two")})
+        for kimg in (0.008, 0.016)
+    ]
+    whole = train(straight)
+    train(halves[0])
+    gone_on = train(halves[1], resume=True)
+    one, two = (models.load(Path(outcome.checkpoint)) for outcome in (whole, gone_on))
+    for part, network in one.parts.items():
+        other = two.parts[part].state_dict()
+        assert all(torch.equal(value, other[name]) for name, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize(
