@@ -221,7 +221,9 @@ def _scores(metadata: Metadata) -> list[str]:
         interval = "" if low is None else f"{low:.4g} to {high:.4g}"
         count = f"{entry['reference_images']:,} " if entry["reference_images"] else ""
         row = [name.replace("_", " "), f"{entry['value']:.4g}", interval, f"{entry['images']:,}"]
-        row += [f"{count}({entry['reference']})", entry["protocol"]]
+        reduced = entry.get("precision", "float32")
+        protocol = entry["protocol"] + ("" if reduced == "float32" else f", {reduced} arithmetic")
+        row += [f"{count}({entry['reference']})", protocol]
         lines.append("| " + " | ".join(row) + " |")
         if entry.get("verdict") and not entry.get("reliable") and entry["verdict"] not in verdicts:
             verdicts.append(entry["verdict"])

@@ -186,4 +186,5 @@ def _entry(result: dict[str, Any], name: str, reference: str) -> dict[str, Any]:
         "reference_images": result["b"]["n"],
         "protocol": result["protocol"],
         "extractor": result["extractor"],
+        "precision": result["a"]["precision"],
     }

@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backend", choices=("torch", "openvino"), default="torch", help="what runs the Inception (docs/metrics.md)"
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "int8"),
+        default="float32",
+        help="of the Inception's arithmetic; cards name a reduced one",
+    )
     parser.add_argument("--card-only", action="store_true", help="draw and write the cards of what is shipped")
 
 
@@ -59,7 +65,8 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
     for name in arguments.names:
         if name not in names():
             raise InputError(f"There is no recipe {name!r}; there are {', '.join(names())}.", where="names")
-    extractor = extractor or metrics.extractor(backend=arguments.backend)  # what it lacks is said before training
+    # what it lacks is said before training
+    extractor = extractor or metrics.extractor(backend=arguments.backend, precision=arguments.precision)
     for name in arguments.names:
         recipe = json.loads((RECIPES / f"{name}.json").read_text())
         configs = _runs_of(recipe, name, arguments)

@@ -1,6 +1,7 @@
 """`make pretrained` on tiny recipes: from data to a shipped checkpoint and its card, measured with a small stand-in."""
 
 import argparse
+import dataclasses
 import json
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_further_runs_go_on_with_the_generator(
     recipe = RECIPES["sampler"] | {"then": then}
     (tmp_path / "recipes" / "sampler.json").write_text(json.dumps(recipe))
     arguments.names = ["sampler"]
-    assert pretrained.run(arguments, small) == 0
+    assert pretrained.run(arguments, dataclasses.replace(small, precision="int8")) == 0
     folders = [tmp_path / "runs" / name for name in ("sampler", "sampler-2", "sampler-3")]
     first, second, third = (models.load(folder / "sampler.safetensors") for folder in folders)
     assert "start" not in first.metadata.training
@@ -157,6 +158,7 @@ def test_further_runs_go_on_with_the_generator(
     shipped = models.load(arguments.models / "sampler.safetensors")
     assert shipped.metadata.training == third.metadata.training
     card = (arguments.models / "sampler.md").read_text()
+    assert "| pytorch-fid, int8 arithmetic |" in card
     assert "| Discriminator | projected (Sauer et al. 2021)" in card
     assert f"| Began as | sampler, digest `{second.digest[:16]}`, trained on 40 images |" in card
 
