@@ -4,12 +4,11 @@ Every default is either the paper's or stated with its reason. Lengths are in ki
 the discriminator has seen (for CycleGAN: thousands of pairs), so that they mean the same at every batch size.
 """
 
-import math
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from models import InputError
 from training.augment import POLICIES
+from training.checks import check_common, check_projected, positive, require
 from training.flags import option
 from training.losses import LOSSES
 
@@ -190,35 +189,35 @@ class DCGANRun:
     output: Output = field(default_factory=Output)
 
     def __post_init__(self) -> None:
-        _check_common(self)
+        check_common(self)
         game, network, data = self.game, self.network, self.data
-        _require(data.channels in (1, 3), "channels", "must be 1 or 3", data.channels)
+        require(data.channels in (1, 3), "channels", "must be 1 or 3", data.channels)
         # seen with torch 2.11 on an H100: what convolutions give back is laid out otherwise than was compiled for
-        _require(not self.machine.compile, "compile", "is for cyclegan: DCGAN's gradients fail in it", True)
+        require(not self.machine.compile, "compile", "is for cyclegan: DCGAN's gradients fail in it", True)
         if network.network == "dcgan":
             sizes = (16, 32, 64, 128, 256)
-            _require(data.image_size in sizes, "image_size", f"must be one of {sizes}", data.image_size)
+            require(data.image_size in sizes, "image_size", f"must be one of {sizes}", data.image_size)
         else:
-            _require(not data.conditional, "conditional", "needs --network dcgan", data.conditional)
-            _require(data.image_size >= 4, "image_size", "must be 4 or more", data.image_size)
+            require(not data.conditional, "conditional", "needs --network dcgan", data.conditional)
+            require(data.image_size >= 4, "image_size", "must be 4 or more", data.image_size)
         for name in ("width", "discriminator_width", "max_multiplier", "latent_size", "hidden", "discriminator_hidden"):
-            _positive(name, getattr(network, name))
-        _require(network.class_embedding >= 0, "class_embedding", "must be 0 or more", network.class_embedding)
-        _require(0 <= network.dropout < 1, "dropout", "must be in [0, 1)", network.dropout)
+            positive(name, getattr(network, name))
+        require(network.class_embedding >= 0, "class_embedding", "must be 0 or more", network.class_embedding)
+        require(0 <= network.dropout < 1, "dropout", "must be in [0, 1)", network.dropout)
         if network.discriminator == "projected":
-            _require(network.network == "dcgan", "discriminator", "projected needs --network dcgan", network.network)
+            require(network.network == "dcgan", "discriminator", "projected needs --network dcgan", network.network)
             rule = "has no meaning for a projected discriminator"
-            _require(not network.refine, "refine", rule, network.refine)
-            _require(network.dropout == 0, "dropout", rule, network.dropout)
-            _check_projected(game, network.discriminator_norm, ("auto", "batch"))
+            require(not network.refine, "refine", rule, network.refine)
+            require(network.dropout == 0, "dropout", rule, network.dropout)
+            check_projected(game, network.discriminator_norm, ("auto", "batch"))
             size = network.feature_size
-            _require(size >= 64 and size % 32 == 0, "feature_size", "must be a multiple of 32, 64 or more", size)
+            require(size >= 64 and size % 32 == 0, "feature_size", "must be a multiple of 32, 64 or more", size)
         penalised = LOSSES[game.loss].gradient_penalty is not None or game.r1 > 0
         norm = network.discriminator_norm
         if norm == "auto":  # settled here, so that a run's file says what it trained with
             norm = "none" if network.network == "mlp" else "layer" if penalised else "batch"
             object.__setattr__(self, "network", replace(network, discriminator_norm=norm))
-        _require(
+        require(
             not (penalised and norm == "batch" and network.network == "dcgan"),
             "discriminator_norm",
             "must be layer, spectral or none with a gradient penalty, since batch norm couples the images",
@@ -249,25 +248,25 @@ class CycleGANRun:
     output: Output = field(default_factory=Output)
 
     def __post_init__(self) -> None:
-        _check_common(self)
+        check_common(self)
         data, network, game = self.data, self.network, self.game
         size = data.image_size
-        _require(size >= 32 and size % 4 == 0, "image_size", "must be a multiple of 4, 32 or more", size)
-        _require(
+        require(size >= 32 and size % 4 == 0, "image_size", "must be a multiple of 4, 32 or more", size)
+        require(
             data.load_size == 0 or data.load_size >= size,
             "load_size",
             "must be 0, or image_size or more",
             data.load_size,
         )
-        _positive("width", network.width)
-        _positive("blocks", network.blocks)
-        _positive("discriminator_width", network.discriminator_width)
+        positive("width", network.width)
+        positive("blocks", network.blocks)
+        positive("discriminator_width", network.discriminator_width)
         if network.discriminator == "projected":
-            _check_projected(game, network.discriminator_norm, ("instance",))
-            _require(not self.machine.compile, "compile", "was not tried with a projected discriminator", True)
-            _require(size >= 64 and size % 32 == 0, "image_size", "must be a multiple of 32, 64 or more", size)
+            check_projected(game, network.discriminator_norm, ("instance",))
+            require(not self.machine.compile, "compile", "was not tried with a projected discriminator", True)
+            require(size >= 64 and size % 32 == 0, "image_size", "must be a multiple of 32, 64 or more", size)
         for name in ("cycle", "identity", "pool"):
-            _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
+            require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
 
     @property
     def load_size(self) -> int:
@@ -286,68 +285,3 @@ SCHEDULE = ("pace.kimg", "optimizer.decay_kimg")
 def kind_of(run: Run) -> str:
     """ "dcgan" or "cyclegan": the subcommand and the file format's word for this kind of run."""
     return next(kind for kind, type_ in RUNS.items() if isinstance(run, type_))
-
-
-def _check_common(run: Any) -> None:
-    pace, optimizer, watch = run.pace, run.optimizer, run.watch
-    for options in asdict(run).values():
-        for name, value in options.items():
-            _require(not isinstance(value, float) or math.isfinite(value), name, "must be a finite number", value)
-    _require(bool(run.data.data), "data", "is missing: a folder, a .zip, or `fake`", run.data.data)
-    _require(bool(run.output.out), "out", "is missing: the folder to write the run to", run.output.out)
-    _require("/" not in run.output.name, "name", "must be a file's name, without a folder", run.output.name)
-    _check_adversary(run.game)
-    _positive("batch", pace.batch)
-    for name in ("kimg", "tick_kimg", "sample_kimg", "snapshot_kimg"):
-        _positive(name, getattr(pace, name))
-    _require(pace.kimg >= 0.001, "kimg", "must be 0.001 (one image) or more", pace.kimg)
-    _require(0 <= pace.seed < 2**63, "seed", "must be in [0, 2^63)", pace.seed)
-    _positive("g_lr", optimizer.g_lr)
-    _positive("d_lr", optimizer.d_lr)
-    _require(0 <= optimizer.beta1 < 1, "beta1", "must be in [0, 1)", optimizer.beta1)
-    _require(0 <= optimizer.beta2 < 1, "beta2", "must be in [0, 1)", optimizer.beta2)
-    _require(0 <= optimizer.decay_kimg <= pace.kimg, "decay_kimg", "must be in [0, kimg]", optimizer.decay_kimg)
-    _require(0 <= optimizer.g_warmup_kimg < pace.kimg, "g_warmup_kimg", "must be in [0, kimg)", optimizer.g_warmup_kimg)
-    _require(optimizer.ema_kimg >= 0, "ema_kimg", "must be 0 or more", optimizer.ema_kimg)
-    _require(watch.fid_kimg >= 0, "fid_kimg", "must be 0 or more", watch.fid_kimg)
-    _require(watch.fid_images >= 2, "fid_images", "must be 2 or more", watch.fid_images)
-    for name in ("kid", "fid_reference"):
-        asked = getattr(watch, name)
-        _require(not asked or watch.fid_kimg > 0, name, "needs --fid-kimg, which says when to measure", asked)
-    _require(run.machine.threads >= 0, "threads", "must be 0 or more", run.machine.threads)
-
-
-def _check_adversary(game: SamplerGame | TranslatorGame) -> None:
-    _require(game.loss in LOSSES, "loss", f"must be one of {', '.join(LOSSES)}", game.loss)
-    _positive("d_steps", game.d_steps)
-    _positive("g_steps", game.g_steps)
-    _require(0 <= game.label_smoothing < 0.5, "label_smoothing", "must be in [0, 0.5)", game.label_smoothing)
-    _require(0 <= game.label_noise < 0.5, "label_noise", "must be in [0, 0.5)", game.label_noise)
-    _require(
-        LOSSES[game.loss].label_smoothing or game.label_smoothing == 0,
-        "label_smoothing",
-        f"has no meaning with {game.loss}, which compares with no label",
-        game.label_smoothing,
-    )
-    _require(set(game.policy) <= set(POLICIES), "augment", f"takes any of {','.join(POLICIES)}", game.augment)
-    for name in ("instance_noise", "r1", "feature_matching", "perceptual"):
-        _require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
-
-
-def _check_projected(game: SamplerGame | TranslatorGame, norm: str, usual: tuple[str, ...]) -> None:
-    """What would ask a projected discriminator for second derivatives, or for another shape than it has."""
-    _require(norm in usual, "discriminator_norm", "is settled for a projected discriminator: leave it out", norm)
-    loss = LOSSES[game.loss]
-    critic = loss.gradient_penalty is not None or loss.weight_clip is not None
-    _require(not critic, "loss", "must be one without a penalty or clipping for a projected discriminator", game.loss)
-    for name in ("r1", "feature_matching"):
-        _require(getattr(game, name) == 0, name, "does not go with a projected discriminator", getattr(game, name))
-
-
-def _positive(name: str, value: float) -> None:
-    _require(value > 0, name, "must be more than 0", value)
-
-
-def _require(ok: bool, name: str, rule: str, value: object) -> None:
-    if not ok:
-        raise InputError(f"--{name.replace('_', '-')} {rule}; got {value!r}.", where=name)

@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from models import DCGANConfig, InputError, NotFoundError, load
-from models.dcgan import DCGANGenerator
 from training.flags import read_json
 from training.folder import RunFolder, at
 from training.state import read
@@ -43,10 +42,10 @@ def begin_with(start: str, generators: dict[str, nn.Module], discriminators: dic
     model = load(checkpoint)
     given: dict[str, dict[str, Tensor]] = read(folder.state)["networks"] if folder else {}
     given |= {name: part.state_dict() for name, part in model.parts.items()}  # averaged, over the snapshot's own
-    narrow = model.config
     for name, network in generators.items():
-        if isinstance(narrow, DCGANConfig) and isinstance(network, DCGANGenerator) and fits(narrow, network.config):
-            given[name] = widened(given[name], narrow, network.config)
+        narrow, wide = model.config, network.config
+        if isinstance(narrow, DCGANConfig) and isinstance(wide, DCGANConfig) and fits(narrow, wide):
+            given[name] = widened(given[name], narrow, wide)
     for name, network in (generators | (discriminators if folder else {})).items():
         if name not in given:
             raise InputError(f"--start {start} holds {' and '.join(given)}, not {name}.", where="start")
