@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from models import WeightsUnavailable
 
@@ -140,13 +141,12 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _fold(weight: Tensor, gamma: Tensor | float, beta: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-    """Inference batch norm after a convolution is another convolution: w' = w g / s, b' = beta - mean g / s."""
-    scale = gamma * (var.double() + _BATCH_NORM_EPS).rsqrt()  # [out]
-    return (
-        (weight.double() * scale[:, None, None, None]).float(),
-        (beta.double() - mean.double() * scale).float(),
+def _fold(weight: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    """A convolution with its inference batch norm folded in, in double precision on the way."""
+    folded, bias = fuse_conv_bn_weights(
+        weight.double(), None, mean.double(), var.double(), _BATCH_NORM_EPS, gamma.double(), beta.double()
     )
+    return folded.detach().float(), bias.detach().float()
 
 
 def _from_state_dict(state: Any) -> Tensors:
@@ -156,7 +156,7 @@ def _from_state_dict(state: Any) -> Tensors:
         norm = f"{layer}.bn."
         tensors[f"{layer}.weight"], tensors[f"{layer}.bias"] = _fold(
             state[f"{layer}.conv.weight"],
-            state[norm + "weight"].double(),
+            state[norm + "weight"],
             state[norm + "bias"],
             state[norm + "running_mean"],
             state[norm + "running_var"],
@@ -170,7 +170,7 @@ def _from_torchscript(source: Path | io.BytesIO) -> Tensors:
     tensors: Tensors = {}
     for layer, held in torchscript_layers(source).items():
         tensors[f"{layer}.weight"], tensors[f"{layer}.bias"] = _fold(
-            held["weight"], 1.0, held["beta"], held["mean"], held["var"]
+            held["weight"], torch.ones_like(held["var"]), held["beta"], held["mean"], held["var"]
         )
     return tensors
 

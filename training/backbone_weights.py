@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 import metrics
 from models import WeightsUnavailable, atomic_path
@@ -90,12 +91,15 @@ def _not_these(path: Path, error: Exception) -> WeightsUnavailable:
 
 
 def _folded(state: dict[str, Any]) -> dict[str, Tensor]:
-    """Inference batch norm after a convolution is another convolution: w' = w g / s, b' = beta - mean g / s."""
+    """The port's convolutions with their batch norms folded in, in double precision on the way."""
     tensors: dict[str, Tensor] = {}
     for ours, (conv, norm) in _layers().items():
-        scale = state[f"{norm}.weight"].double() * (state[f"{norm}.running_var"].double() + _BATCH_NORM_EPS).rsqrt()
-        tensors[f"{ours}.weight"] = (state[f"{conv}.weight"].double() * scale[:, None, None, None]).float().contiguous()
-        tensors[f"{ours}.bias"] = (state[f"{norm}.bias"].double() - state[f"{norm}.running_mean"] * scale).float()
+        mean, var, gamma, beta = (
+            state[f"{norm}.{name}"].double() for name in ("running_mean", "running_var", "weight", "bias")
+        )
+        weight = state[f"{conv}.weight"].double()
+        folded, bias = fuse_conv_bn_weights(weight, None, mean, var, _BATCH_NORM_EPS, gamma, beta)
+        tensors[f"{ours}.weight"], tensors[f"{ours}.bias"] = folded.detach().float().contiguous(), bias.detach().float()
     return tensors
 
 

@@ -60,14 +60,22 @@ def check_adversary(game: "SamplerGame | TranslatorGame") -> None:
         require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
 
 
-def check_projected(game: "SamplerGame | TranslatorGame", norm: str, usual: tuple[str, ...]) -> None:
-    """What would ask a projected discriminator for second derivatives, or for another shape than it has."""
+def check_projected(
+    game: "SamplerGame | TranslatorGame", norm: str, usual: tuple[str, ...], side_name: str, side: int
+) -> None:
+    """What would ask a projected discriminator for second derivatives, or for another shape than it has.
+
+    Args:
+        usual: the norms that leave it its own.
+        side_name, side: the option that says at which side its backbone sees images.
+    """
     require(norm in usual, "discriminator_norm", "is settled for a projected discriminator: leave it out", norm)
     loss = LOSSES[game.loss]
     critic = loss.gradient_penalty is not None or loss.weight_clip is not None
     require(not critic, "loss", "must be one without a penalty or clipping for a projected discriminator", game.loss)
     for name in ("r1", "feature_matching"):
         require(getattr(game, name) == 0, name, "does not go with a projected discriminator", getattr(game, name))
+    require(side >= 64 and side % 32 == 0, side_name, "must be a multiple of 32, 64 or more", side)
 
 
 def positive(name: str, value: float) -> None:

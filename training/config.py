@@ -209,9 +209,7 @@ class DCGANRun:
             rule = "has no meaning for a projected discriminator"
             require(not network.refine, "refine", rule, network.refine)
             require(network.dropout == 0, "dropout", rule, network.dropout)
-            check_projected(game, network.discriminator_norm, ("auto", "batch"))
-            size = network.feature_size
-            require(size >= 64 and size % 32 == 0, "feature_size", "must be a multiple of 32, 64 or more", size)
+            check_projected(game, network.discriminator_norm, ("auto", "batch"), "feature_size", network.feature_size)
         penalised = LOSSES[game.loss].gradient_penalty is not None or game.r1 > 0
         norm = network.discriminator_norm
         if norm == "auto":  # settled here, so that a run's file says what it trained with
@@ -262,9 +260,8 @@ class CycleGANRun:
         positive("blocks", network.blocks)
         positive("discriminator_width", network.discriminator_width)
         if network.discriminator == "projected":
-            check_projected(game, network.discriminator_norm, ("instance",))
+            check_projected(game, network.discriminator_norm, ("instance",), "image_size", size)
             require(not self.machine.compile, "compile", "was not tried with a projected discriminator", True)
-            require(size >= 64 and size % 32 == 0, "image_size", "must be a multiple of 32, 64 or more", size)
         for name in ("cycle", "identity", "pool"):
             require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
 

@@ -88,8 +88,7 @@ class _Mix(nn.Module):
         for activation, across, down in reversed(list(zip(activations, self.across, self.down, strict=True))):
             maps = across(activation)
             if mixed:
-                # of an image whose side is no multiple of 32, the coarser maps are cut to the finer ones
-                maps = maps + mixed[0][:, :, : maps.shape[2], : maps.shape[3]]
+                maps = maps + mixed[0]
             # the 1 x 1 convolution commutes with the enlarging, and is cheaper before it
             mixed.insert(0, interpolate(down(maps), scale_factor=2, mode="bilinear", align_corners=False))
         return mixed
