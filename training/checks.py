@@ -21,7 +21,7 @@ def check_common(run: Any) -> None:
     require(bool(run.data.data), "data", "is missing: a folder, a .zip, or `fake`", run.data.data)
     require(bool(run.output.out), "out", "is missing: the folder to write the run to", run.output.out)
     require("/" not in run.output.name, "name", "must be a file's name, without a folder", run.output.name)
-    check_adversary(run.game)
+    _check_adversary(run.game)
     positive("batch", pace.batch)
     for name in ("kimg", "tick_kimg", "sample_kimg", "snapshot_kimg"):
         positive(name, getattr(pace, name))
@@ -42,7 +42,7 @@ def check_common(run: Any) -> None:
     require(run.machine.threads >= 0, "threads", "must be 0 or more", run.machine.threads)
 
 
-def check_adversary(game: "SamplerGame | TranslatorGame") -> None:
+def _check_adversary(game: "SamplerGame | TranslatorGame") -> None:
     """The discriminator's side of either game."""
     require(game.loss in LOSSES, "loss", f"must be one of {', '.join(LOSSES)}", game.loss)
     positive("d_steps", game.d_steps)
