@@ -164,6 +164,7 @@ class Machine:
         "auto", "auto: bf16 where the machine is faster in it (on a CPU a layer is timed), else fp32"
     )
     channels_last: bool = option(True, "memory layout; faster on CPUs and tensor cores")
+    graphs: bool = option(False, "dcgan on a GPU: CUDA graphs of the passes through its networks (docs/training.md)")
     compile: bool = option(False, "cyclegan on a GPU: torch.compile and CUDA graphs; a slow start, then 3 times faster")
 
 
@@ -262,6 +263,7 @@ class CycleGANRun:
         if network.discriminator == "projected":
             check_projected(game, network.discriminator_norm, ("instance",), "image_size", size)
             require(not self.machine.compile, "compile", "was not tried with a projected discriminator", True)
+        require(not self.machine.graphs, "graphs", "is for dcgan; cyclegan has --compile", True)
         for name in ("cycle", "identity", "pool"):
             require(getattr(game, name) >= 0, name, "must be 0 or more", getattr(game, name))
 

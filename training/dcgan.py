@@ -46,6 +46,7 @@ from training.game import (
     mean_distance,
     set_rates,
 )
+from training.graphs import Pass
 from training.judge import Judge, Sight
 from training.projected import ProjectedDiscriminator
 from training.start import begin_with
@@ -136,6 +137,7 @@ class DCGANGame:
         )
         self.perception = inception_features(stage.device) if run.game.perceptual else None
         self.synced_generator = stage.synced(self.generator)
+        self.generated = Pass(self._generated, self.generator, graphs=stage.graphs)
         self.judge = Judge(self.discriminator, run.game, stage, joined=run.network.discriminator_norm != "batch")
 
     # --- training ---
@@ -206,9 +208,13 @@ class DCGANGame:
         batch_size = self.run.pace.batch
         latents = torch.randn(batch_size, self.run.network.latent_size, generator=draws)
         latents = latents[self.stage.share(batch_size)].to(self.stage.device)
+        fake: Tensor = self.generated(latents) if classes is None else self.generated(latents, classes)
+        return fake
+
+    def _generated(self, *inputs: Tensor) -> Tensor:
         with self.stage.autocast():
-            fake = self.synced_generator(latents, classes)
-        return fake.float()
+            fake: Tensor = self.synced_generator(*inputs).float()
+            return fake
 
     # --- showing and saving ---
 

@@ -107,6 +107,7 @@ class Stage:
     compile: bool
     rank: int = 0
     world: int = 1
+    graphs: bool = False
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
@@ -154,7 +155,7 @@ def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
     """Settles what the configuration leaves to the machine.
 
     Raises:
-        InputError: a device that is not there, a batch that does not divide, compile without a GPU.
+        InputError: a device that is not there, a batch that does not divide, compile or graphs without a GPU.
     """
     wanted = machine.device
     if wanted == "auto":
@@ -164,12 +165,15 @@ def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {wanted} cannot be used here: {error}", where="device") from error
-    if machine.compile and device.type != "cuda":
-        raise InputError(f"--compile is for GPUs; this run is on {device.type}.", where="compile")
+    for name in ("compile", "graphs"):
+        if getattr(machine, name) and device.type != "cuda":
+            raise InputError(f"--{name} is for GPUs; this run is on {device.type}.", where=name)
+    if machine.graphs and world > 1:
+        raise InputError(f"--graphs is for one process; this run has {world}.", where="graphs")
     if pace.batch % world:
         raise InputError(f"--batch {pace.batch} does not divide among {world} processes.", where="batch")
     bf16 = machine.precision == "bf16" or (machine.precision == "auto" and faster_in_bf16(device))
-    return Stage(device, bf16, machine.channels_last, machine.compile, rank, world)
+    return Stage(device, bf16, machine.channels_last, machine.compile, rank, world, machine.graphs)
 
 
 def adam(network: nn.Module, rate: float, config: Optimizer) -> torch.optim.Adam:

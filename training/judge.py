@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from training.augment import diff_augment
 from training.config import Adversary
 from training.draws import Draws
 from training.game import Moment, Stage
+from training.graphs import Pass
 from training.losses import LOSSES
 from training.terms import feature_matching, gradient_penalty, r1_penalty
 
@@ -54,6 +56,8 @@ class Judge:
         self.joined, self.patches = joined, patches
         self.loss = LOSSES[options.loss]
         self.synced = stage.synced(network)
+        self.both = Pass(self._both, network, graphs=stage.graphs)
+        self.one = Pass(self._one, network, graphs=stage.graphs)
 
     def sight(self, seed: int, moment: Moment) -> Sight:
         """How to look at the images of a step. Instance noise falls linearly to 0 over the run."""
@@ -71,7 +75,7 @@ class Judge:
         """
         options = self.options
         real, fake = self._seen(real, sight), self._seen(fake, sight)
-        real_logits, fake_logits = self._logits(real, fake, classes)
+        real_logits, fake_logits = self.both(real, fake, *_given(classes))
         as_real, as_fake = real_logits, fake_logits
         if options.label_noise:
             exchanged = sight.draws.uniform(len(real), *(1,) * (real_logits.ndim - 1)) < options.label_noise
@@ -103,10 +107,10 @@ class Judge:
         """
         weight = self.options.feature_matching
         fake = self._seen(fake, sight)
+        loss = self.loss.generator(fake=self.one(fake, *_given(classes)))
+        if not weight:
+            return loss, None
         with self.stage.autocast():
-            loss = self.loss.generator(fake=self.network(fake, *_given(classes)).float())
-            if not weight:
-                return loss, None
             shown = self._expected(fake)
             with torch.no_grad():
                 wanted = self._expected(self._seen(real, sight))
@@ -129,14 +133,21 @@ class Judge:
             images = images + sight.noise * sight.draws.normal(*images.shape)
         return images
 
-    def _logits(self, real: Tensor, fake: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _both(self, real: Tensor, fake: Tensor, *classes: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of real and fake images, in one pass where that gives the same."""
         with self.stage.autocast():
             if not self.joined:
-                return self.synced(real, *_given(classes)).float(), self.synced(fake, *_given(classes)).float()
-            both = None if classes is None else torch.cat([classes, classes])
-            real_logits, fake_logits = self.synced(torch.cat([real, fake]), *_given(both)).float().chunk(2)
+                with parametrize.cached():  # spectral norm settles the weights once a step, not once a pass
+                    return self.synced(real, *classes).float(), self.synced(fake, *classes).float()
+            twice = (torch.cat([part, part]) for part in classes)
+            real_logits, fake_logits = self.synced(torch.cat([real, fake]), *twice).float().chunk(2)
             return real_logits, fake_logits
+
+    def _one(self, fake: Tensor, *classes: Tensor) -> Tensor:
+        """Logits of fake images for their generator, whose gradients are all that is averaged over processes."""
+        with self.stage.autocast():
+            logits: Tensor = self.network(fake, *classes).float()
+            return logits
 
 
 @dataclass(frozen=True)

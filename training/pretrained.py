@@ -109,16 +109,18 @@ def _runs_of(recipe: dict[str, Any], name: str, arguments: argparse.Namespace) -
         places = {"output": {"out": str(folder), "name": name}, "network": {"start": start}}
         options = merged(merged(options, changes), places)
         config = from_dict(kind, options, origin=f"{name}.json")
-        runs.append(_compiled(config) if torch.cuda.is_available() else config)
+        runs.append(_faster(config) if torch.cuda.is_available() else config)
         start = str(folder / f"{name}.safetensors")
     return runs
 
 
-def _compiled(config: Run) -> Run:
-    """With `compile`, three times as fast, where that is tried: CycleGAN with its own discriminator."""
-    if isinstance(config, CycleGANRun) and config.network.discriminator == "patch":
-        return dataclasses.replace(config, machine=dataclasses.replace(config.machine, compile=True))
-    return config
+def _faster(config: Run) -> Run:
+    """On a GPU: with `compile` or `graphs`, three times as fast, where that is tried."""
+    projected, translator = config.network.discriminator == "projected", isinstance(config, CycleGANRun)
+    machine = dataclasses.replace(
+        config.machine, compile=translator and not projected, graphs=projected and not translator
+    )
+    return dataclasses.replace(config, machine=machine)
 
 
 def _plan_of(run: Run, arguments: argparse.Namespace) -> Plan:

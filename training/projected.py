@@ -53,7 +53,7 @@ class ProjectedDiscriminator(nn.Module):
             for channels, downs in zip(self.mix.channels, (3, 2, 1, 0), strict=True)
         )
         downs = max(1, round(math.log2(16 * size / self.side)))
-        self.pixels = _Head([3, *(min(2 * width << down, most) for down in range(downs))], classes)
+        self.pixels = _Head([3, *(min(2 * width << down, most) for down in range(downs))], classes, images=True)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         images = images.expand(-1, 3, -1, -1)
@@ -95,17 +95,21 @@ class _Mix(nn.Module):
 
 
 class _Head(nn.Module):
-    """One of the discriminators: spectral norm and batch norm, as in the paper's code. [n, c, s', s'] -> [n, m]."""
+    """One of the discriminators: spectral norm and batch norm, as in the paper's code. [n, c, s', s'] -> [n, m].
 
-    def __init__(self, channels: list[int], classes: int) -> None:
+    On images, no batch norm follows the first convolution: DCGAN's rule, and a wise one. Neighbouring pixels differ
+    little, so it would enlarge their differences until they outweigh all else (docs/training.md).
+    """
+
+    def __init__(self, channels: list[int], classes: int, *, images: bool = False) -> None:
         super().__init__()
         blocks: list[nn.Module] = []
-        for narrow, wide in itertools.pairwise(channels):
-            blocks += [
-                spectral_norm(nn.Conv2d(narrow, wide, 4, 2, 1, bias=False)),
-                nn.BatchNorm2d(wide),
-                nn.LeakyReLU(0.2, inplace=True),
-            ]
+        for number, (narrow, wide) in enumerate(itertools.pairwise(channels)):
+            bare = images and number == 0
+            blocks.append(spectral_norm(nn.Conv2d(narrow, wide, 4, 2, 1, bias=bare)))
+            if not bare:
+                blocks.append(nn.BatchNorm2d(wide))
+            blocks.append(nn.LeakyReLU(0.2, inplace=True))
         self.blocks = nn.Sequential(*blocks)
         self.logits = spectral_norm(nn.Conv2d(channels[-1], 1, 4))
         self.classes = spectral_norm(nn.Conv2d(channels[-1], classes, 4)) if classes else None

@@ -123,16 +123,21 @@ def test_what_is_too_large_to_ship_is_not_shipped(
     assert not (tmp_path / "shipped" / "x.safetensors").exists()
 
 
-def test_a_gpu_compiles_what_gains_by_it(arguments: argparse.Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_compiles_or_captures_what_gains_by_it(
+    arguments: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for gpu in (True, False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         runs = {name: pretrained._runs_of(recipe, name, arguments) for name, recipe in RECIPES.items()}
         assert [name for name, (run, *_) in runs.items() if run.machine.compile] == (["translator"] if gpu else [])
-        projected = RECIPES["translator"] | {
-            "then": [{"network": {"discriminator": "projected"}, "data": {"image_size": 64}}]
-        }
-        both = [run.machine.compile for run in pretrained._runs_of(projected, "translator", arguments)]
-        assert both == [gpu, False]
+        assert not any(run.machine.graphs for run, *_ in runs.values())
+        for name, own, projected in (
+            ("translator", (gpu, False), (False, False)),
+            ("sampler", (False, False), (False, gpu)),
+        ):
+            then = {"network": {"discriminator": "projected"}, "data": {"image_size": 64}}
+            further = pretrained._runs_of(RECIPES[name] | {"then": [then]}, name, arguments)
+            assert [(run.machine.compile, run.machine.graphs) for run in further] == [own, projected]
 
 
 def test_further_runs_go_on_with_the_generator(

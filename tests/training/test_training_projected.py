@@ -233,6 +233,18 @@ def test_gradients_reach_the_images_through_each_of_the_five(blank):
         assert float(gradient.abs().max()) > 0
 
 
+def test_pixels_of_less_contrast_say_less(blank):
+    """DCGAN's rule: no batch norm on what comes in, which would give faint differences the weight of strong ones."""
+    judge = ProjectedDiscriminator(blank, 64, width=2, side=64)
+    initialize(judge)
+    first = judge.pixels.blocks[:2]
+    nn.init.zeros_(first[0].bias)
+    images = torch.randn(4, 3, 64, 64)
+    with torch.no_grad():
+        judge.eval()  # spectral norm's weights stay between the two
+        assert torch.allclose(first(images / 8), first(images) / 8, atol=1e-6)
+
+
 def test_a_class_has_a_logit_of_its_own(blank):
     judge = ProjectedDiscriminator(blank, 64, width=2, side=64, classes=3).eval()
     image = torch.randn(1, 3, 64, 64).expand(3, -1, -1, -1)
