@@ -47,7 +47,7 @@ from training.game import (
     set_rates,
 )
 from training.graphs import Pass
-from training.judge import Judge, Sight
+from training.judge import Judge, Sight, given
 from training.projected import ProjectedDiscriminator
 from training.start import begin_with
 from training.terms import feature_matching, inception_features
@@ -208,7 +208,7 @@ class DCGANGame:
         batch_size = self.run.pace.batch
         latents = torch.randn(batch_size, self.run.network.latent_size, generator=draws)
         latents = latents[self.stage.share(batch_size)].to(self.stage.device)
-        fake: Tensor = self.generated(latents) if classes is None else self.generated(latents, classes)
+        fake: Tensor = self.generated(latents, *given(classes))
         return fake
 
     def _generated(self, *inputs: Tensor) -> Tensor:

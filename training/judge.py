@@ -75,7 +75,7 @@ class Judge:
         """
         options = self.options
         real, fake = self._seen(real, sight), self._seen(fake, sight)
-        real_logits, fake_logits = self.both(real, fake, *_given(classes))
+        real_logits, fake_logits = self.both(real, fake, *given(classes))
         as_real, as_fake = real_logits, fake_logits
         if options.label_noise:
             exchanged = sight.draws.uniform(len(real), *(1,) * (real_logits.ndim - 1)) < options.label_noise
@@ -107,7 +107,7 @@ class Judge:
         """
         weight = self.options.feature_matching
         fake = self._seen(fake, sight)
-        loss = self.loss.generator(fake=self.one(fake, *_given(classes)))
+        loss = self.loss.generator(fake=self.one(fake, *given(classes)))
         if not weight:
             return loss, None
         with self.stage.autocast():
@@ -158,9 +158,10 @@ class Critic:
     classes: Tensor | None
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images, *_given(self.classes))
+        logits: Tensor = self.network(images, *given(self.classes))
         return logits
 
 
-def _given(classes: Tensor | None) -> tuple[Tensor, ...]:
+def given(classes: Tensor | None) -> tuple[Tensor, ...]:
+    """The argument after images or latents that a network with classes takes, and one without does not."""
     return () if classes is None else (classes,)
