@@ -6,6 +6,7 @@
     Projection     DCGAN's first layer, a transposed convolution of one pixel, is a matrix product
     Overlap        a transposed convolution of few pixels with many channels, or to the 1 or 3 of an image: a matrix
                    product, whose patches are summed
+    sub_pixel      the one to an image in bfloat16, where sums of patches lose digits and time: a convolution
 
 Winograd's weights take four times the memory, and in bfloat16 its sums would lose too many digits.
 """
@@ -20,8 +21,7 @@ from models import use_sample_norms
 _TILE = 4  # pixels of the output that are computed together, along each side
 _WIDE = 64  # channels from which on the products outweigh the transforms
 _DEEP = 512  # channels from which on the product outweighs the sum of its patches
-_FEW = 4  # channels of the output up to which there is little to sum; in bfloat16 torch's own layer is faster then
-_TOGETHER = 8  # images in one product in bfloat16
+_FEW = 4  # channels of the output up to which there is little to sum
 _SEVERAL = 8  # rows from which on products sum in one order; 4 were enough on every processor that was tried
 
 _INPUT = torch.tensor(
@@ -97,29 +97,18 @@ class Projection(nn.Module):
 
 
 class Overlap(nn.Module):
-    """`nn.ConvTranspose2d` of 4 x 4 pixels with stride 2 and padding 1: [n, c, h, w] -> [n, c', 2 h, 2 w].
-
-    Args:
-        together: images in one matrix product, filled up where there are fewer; 0 for as many as come. On some
-            processors bfloat16 needs it: there, products of different sizes sum in different orders.
-    """
+    """`nn.ConvTranspose2d` of 4 x 4 pixels with stride 2 and padding 1: [n, c, h, w] -> [n, c', 2 h, 2 w]."""
 
     weight: torch.Tensor  # [c, 4 4 c']
     bias: torch.Tensor  # [c']
 
-    def __init__(self, conv: nn.ConvTranspose2d, together: int = 0) -> None:
+    def __init__(self, conv: nn.ConvTranspose2d) -> None:
         super().__init__()
-        self.channels, self.together = conv.out_channels, together
+        self.channels = conv.out_channels
         self.register_buffer("weight", _product_weight(conv))
         self.register_buffer("bias", _bias(conv))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if not self.together:
-            return self._product(images)
-        filled = nn.functional.pad(images, (0, 0, 0, 0, 0, 0, 0, -len(images) % self.together))
-        return torch.cat([self._product(part) for part in filled.split(self.together)])[: len(images)]
-
-    def _product(self, images: torch.Tensor) -> torch.Tensor:
         n, channels, height, width = images.shape
         patches = images.permute(0, 2, 3, 1).reshape(-1, channels) @ self.weight
         # of pixel (i, j), the value of row 2 a + p and column 2 b + q goes to row 2 (i + a) + p, column 2 (j + b) + q
@@ -129,6 +118,19 @@ class Overlap(nn.Module):
             sums[:, a : a + height, :, b : b + width] += patches[:, :, :, a, :, b].transpose(2, 3)
         pixels = sums.view(n, 2 * height + 2, 2 * width + 2, self.channels)[:, 1:-1, 1:-1] + self.bias
         return pixels.permute(0, 3, 1, 2)
+
+
+def sub_pixel(conv: nn.ConvTranspose2d) -> nn.Sequential:
+    """What `Overlap` computes, as a convolution whose 2 x 2 channels are pixels (Shi et al. 2016, arXiv:1609.07009).
+
+    Pixel 2 i + p of a line is the sum of the inputs i - 1, i, i + 1 times the kernel's entries p + 3, p + 1, p - 1, as
+    far as they are there: more than half of the convolution's weights are 0.
+    """
+    kernel = nn.functional.pad(conv.weight.detach(), (1, 1, 1, 1)).unflatten(3, (3, 2)).unflatten(2, (3, 2))
+    layer = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, 3, padding=1)
+    layer.weight.data = kernel.flip(2, 4).permute(1, 3, 5, 0, 2, 4).flatten(0, 2)  # [c' p q, c, 3, 3]
+    layer.bias.data = _bias(conv).repeat_interleave(4)  # type: ignore[union-attr]
+    return nn.Sequential(layer, nn.PixelShuffle(2))
 
 
 def _product_weight(conv: nn.ConvTranspose2d) -> torch.Tensor:
@@ -159,8 +161,10 @@ def _faster(layer: nn.Module, exact: bool) -> nn.Module:
         if shape == ((4, 4), (1, 1), (0, 0), (0, 0)):  # of DCGAN's, which sees one pixel; no other network has one
             return Projection(layer)
         doubles = shape == ((4, 4), (2, 2), (1, 1), (0, 0))
-        if doubles and (layer.in_channels >= _DEEP or (exact and layer.out_channels <= _FEW)):
-            return Overlap(layer, together=0 if exact else _TOGETHER)
+        if doubles and exact and (layer.in_channels >= _DEEP or layer.out_channels <= _FEW):
+            return Overlap(layer)
+        if doubles and not exact and layer.out_channels <= _FEW:
+            return sub_pixel(layer)
     if isinstance(layer, nn.Conv2d) and exact:
         shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         wide = min(layer.in_channels, layer.out_channels) >= _WIDE

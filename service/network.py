@@ -10,7 +10,6 @@ and on a CPU layers.py has some layers of its own. bfloat16 rounds weights and a
 benchmarks/serve_speed.py).
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, TypeVar
@@ -20,9 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import models
-from service.layers import Overlap, quicken
-
-_log = logging.getLogger("gan")
+from service.layers import quicken
 
 Precision = Literal["float32", "bfloat16"]
 Network = TypeVar("Network", models.Generator, models.Translator)
@@ -60,24 +57,7 @@ def _prepare(module: nn.Module, precision: Precision) -> nn.Module:
         quicken(module, exact=precision == "float32")
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module = Rounded(module) if precision == "bfloat16" else module
-    module.eval().requires_grad_(False)
-    unbind_sizes(module)
-    return module
-
-
-@torch.inference_mode()
-def unbind_sizes(module: nn.Module) -> None:
-    """Has products of as many images as come, not of a fixed number, where this processor sums all alike, in place.
-
-    In bfloat16 some do and some do not; the layer takes a fifth of the time for a lone image where they do.
-    """
-    noise = torch.Generator().manual_seed(0)
-    for layer in module.modules():
-        if isinstance(layer, Overlap) and layer.together:
-            images = torch.randn(16, len(layer.weight), 4, 4, generator=noise).to(layer.weight)
-            fixed, layer.together = layer.together, 0
-            if not same_in_any_batch(layer, images):
-                layer.together = fixed
+    return module.eval().requires_grad_(False)
 
 
 def fold_batch_norm(module: nn.Module) -> None:

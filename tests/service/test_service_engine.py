@@ -1,8 +1,11 @@
 """The engine without HTTP: the same pixels in any batch, prepared networks, tiles."""
 
 import asyncio
+import ctypes
 import dataclasses
 import itertools
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,9 @@ from torch import nn
 
 import models
 from models.errors import CheckpointError, InputError
+from service.core import hand_over_soon
 from service.engine import Engine, Latents, Sampler
-from service.layers import Overlap
-from service.network import fold_batch_norm, in_fixed_batches, prepare, same_in_any_batch, unbind_sizes
+from service.network import fold_batch_norm, in_fixed_batches, prepare, same_in_any_batch
 from service.settings import Settings
 from service.telemetry import Telemetry
 from service.tiles import OVERLAP, blend, boxes, starts
@@ -60,26 +63,33 @@ def test_a_network_that_differs_between_batch_sizes_is_found_and_run_in_fixed_ba
     assert set(calls) == {8}
 
 
-@torch.inference_mode()
-@pytest.mark.parametrize("one_order", [True, False])
-def test_products_in_bfloat16_take_any_size_where_that_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, one_order: bool
+@pytest.mark.skipif(sys.platform != "linux", reason="timer slack is Linux's")
+def test_threads_started_afterwards_wait_without_slack() -> None:
+    ask_for_slack = 30  # PR_GET_TIMERSLACK, in linux/prctl.h
+    slack, interval = Path("/proc/self/timerslack_ns"), sys.getswitchinterval()
+    before = slack.read_text()
+    found: list[int] = []
+    try:
+        hand_over_soon()
+        thread = threading.Thread(target=lambda: found.append(ctypes.CDLL(None).prctl(ask_for_slack, 0, 0, 0, 0)))
+        thread.start()
+        thread.join()
+        assert sys.getswitchinterval() < interval
+    finally:
+        slack.write_text(before)
+        sys.setswitchinterval(interval)
+    assert found == [1]
+
+
+def test_where_there_is_no_slack_to_set_the_service_starts_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    sizes: list[int] = []
-
-    def product(layer: Overlap, images: torch.Tensor) -> torch.Tensor:
-        """Of a processor that sums in one order, or in another for each number of images."""
-        sizes.append(len(images))
-        return images * (1 if one_order else 1 + len(images))
-
-    monkeypatch.setattr(Overlap, "_product", product)
-    layer = Overlap(nn.ConvTranspose2d(6, 6, 4, 2, 1), together=8).bfloat16()
-    unbind_sizes(layer)
-    images = torch.ones(3, 6, 4, 4).bfloat16()
-    sizes.clear()
-    assert layer(images).shape == images.shape
-    assert sizes == [3 if one_order else 8]
-    assert same_in_any_batch(layer, images)
+    interval = sys.getswitchinterval()
+    monkeypatch.setattr("service.core._TIMER_SLACK", tmp_path / "none" / "timerslack_ns")
+    try:
+        hand_over_soon()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_fully_connected_model_is_steady_too(tmp_path: Path) -> None:

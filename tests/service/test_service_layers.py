@@ -1,12 +1,14 @@
 """The faster layers against torch's own, in double precision where that tells rounding from a mistake."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
 import models
 from models.dcgan import ClassScale
-from service.layers import Overlap, Projection, Winograd, quicken
+from service.layers import Overlap, Projection, Winograd, quicken, sub_pixel
 
 
 def channels_last(*shape: int) -> torch.Tensor:
@@ -26,13 +28,15 @@ def test_winograd_is_the_convolution(size: tuple[int, int], bias: bool) -> None:
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("together", [0, 2, 8])
+@pytest.mark.parametrize("quick", [Overlap, sub_pixel])
 @pytest.mark.parametrize("bias", [True, False])
-def test_overlap_is_the_transposed_convolution(together: int, bias: bool) -> None:
+def test_both_forms_are_the_transposed_convolution(
+    quick: Callable[[nn.ConvTranspose2d], nn.Module], bias: bool
+) -> None:
     torch.manual_seed(0)
     conv = nn.ConvTranspose2d(5, 7, 4, 2, 1, bias=bias)
     images = channels_last(3, 5, 4, 6)
-    found = Overlap(conv, together)(images)
+    found = quick(conv)(images)
     torch.testing.assert_close(found.double(), conv.double()(images.double()).detach(), rtol=0, atol=1e-5)
 
 
@@ -96,7 +100,8 @@ def test_a_sampler_with_them_is_the_same_network(exact: bool, error: float, embe
     quicken(quick, exact=exact)
     kinds = [type(part) for part in quick.modules()]
     assert kinds.count(Projection) == 1
-    assert kinds.count(Overlap) == 1 + exact  # the second layer alone has 512 channels, the last alone gives 3
+    assert kinds.count(Overlap) == 2 * exact  # the second layer alone has 512 channels, the last alone gives 3
+    assert kinds.count(nn.PixelShuffle) == 1 - exact
     latents = models.draw(list(range(9)), 16)
     classes = torch.eye(3).repeat(3, 1)
     expected = plain(latents, classes)
