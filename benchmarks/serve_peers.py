@@ -1,11 +1,12 @@
 """The same generator behind other servers, as their documentation would have one write it.
 
 `python -m benchmarks.serve_peers fastapi|litserve PORT` serves one; `Batchable` is for `bentoml serve`. PEER_CHECKPOINT
-names the file. Each answers POST /sample {"seed": 1} with a PNG, compressed as ours are (BentoML's batchable endpoint:
-{"seeds": [1]} with a list of base64).
+names the file, PEER_PRECISION is float32 or bfloat16. Each answers POST /sample {"seed": 1} with a PNG, compressed as
+ours are (BentoML's batchable endpoint: {"seeds": [1]} with a list of base64).
 """
 
 import base64
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from starlette.responses import Response
 
 import models
+from service.network import Rounded
 
 
 def load(path: str) -> models.Generator:
@@ -23,6 +25,8 @@ def load(path: str) -> models.Generator:
     torch.set_num_threads(int(os.environ.get("GAN_THREADS", "1")))
     network = models.load(Path(path))
     assert isinstance(network, models.Generator)
+    if os.environ["PEER_PRECISION"] == "bfloat16":
+        return dataclasses.replace(network, module=Rounded(network.module))
     return network
 
 

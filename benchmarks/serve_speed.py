@@ -1,14 +1,14 @@
 """How fast the service answers, side by side with the same model behind other servers, in one run.
 
-    python -m benchmarks.serve_speed                    some 8 minutes on 2 cores; prints tables and one JSON line
-    python -m benchmarks.serve_speed --quick            3 minutes, for a look
+    python -m benchmarks.serve_speed                    some 10 minutes on 2 cores; prints tables and one JSON line
+    python -m benchmarks.serve_speed --quick            4 minutes, for a look
     python -m benchmarks.serve_speed --part translate   one part: sample, n16, translate or error
 
 Measured over HTTP, by a client that costs little (load.py): /v1/sample with n = 1 (DCGAN 64 px, width 64, PNG) for 1,
 16 and 32 clients; a lone client's latency before and right after a burst of 64; n = 16 against the raw forward pass
-plus encoding; /v1/translate at 256 px (ResNet, 9 blocks, width 64) against the raw engines, torch,
-ONNX Runtime and OpenVINO. Networks have random weights: speed does not depend on them. The pixel error is that of the
-shipped models.
+plus encoding; /v1/translate at 256 px (ResNet, 9 blocks, width 64) against the raw engines, torch, ONNX Runtime and
+OpenVINO. All of it in float32 and, where the processor has instructions for it, in bfloat16, the other servers too.
+Networks have random weights: speed does not depend on them. The pixel error is that of the shipped models.
 """
 
 import argparse
@@ -76,21 +76,17 @@ def make_checkpoints(folder: Path) -> None:
     models.save(folder / "horse.safetensors", networks, metadata)
 
 
-def servers(folder: Path) -> list[Server]:
-    peer = {"PEER_CHECKPOINT": str(folder / "dcgan.safetensors")}
+def servers(folder: Path, precision: Precision) -> list[Server]:
+    """Ours and the others, all of which compute in `precision`."""
+    ours = {"GAN_PRECISION": precision}
+    peer = {"PEER_CHECKPOINT": str(folder / "dcgan.safetensors"), "PEER_PRECISION": precision}
     peers = ("-m", "benchmarks.serve_peers")
     seed = lambda index: json.dumps({"seed": index}).encode()  # noqa: E731
     seeds = lambda index: json.dumps({"seeds": [index]}).encode()  # noqa: E731
     batchable = ("-m", "bentoml", "serve", "benchmarks.serve_peers:Batchable", "--port")
-    half = {"GAN_PRECISION": "bfloat16"}
-    rounded = [
-        Server("ours, bfloat16", OURS, half),
-        Server("ours, bfloat16 unbatched", OURS, {**half, "GAN_MAX_BATCH": "1"}),
-    ]
     return [
-        *(rounded if "bfloat16" in NATIVE else []),
-        Server("ours", OURS, {}),
-        Server("ours, unbatched", OURS, {"GAN_MAX_BATCH": "1"}),
+        Server("ours", OURS, ours),
+        Server("ours, unbatched", OURS, {**ours, "GAN_MAX_BATCH": "1"}),
         Server("FastAPI", (*peers, "fastapi"), peer, "/sample", "/docs", seed),
         Server("LitServe", (*peers, "litserve"), peer, "/sample", "/health", seed),
         Server("BentoML batchable", batchable, peer, "/sample", "/readyz", seeds),
@@ -141,11 +137,11 @@ def running(server: Server, folder: Path) -> Iterator[int]:
         process.wait()
 
 
-def sample_speed(folder: Path, seconds: float) -> dict[str, dict[str, Figures]]:
+def sample_speed(folder: Path, seconds: float, precision: Precision) -> dict[str, dict[str, Figures]]:
     """Figures by server, then by "1", "16", "32" clients and "after": one client right after a burst of 64."""
     table: dict[str, dict[str, Figures]] = {}
-    print(f"{'POST /v1/sample, n = 1':26s}  clients   images/s    p50 ms    p95 ms")
-    for server in servers(folder):
+    print(f"{f'/v1/sample, {precision}':26s}  clients   images/s    p50 ms    p95 ms")
+    for server in servers(folder, precision):
         with running(server, folder) as port:
             target = Target(port, server.path, "application/json", server.body)
             measure(target, 4, 2, most=200)
@@ -268,11 +264,9 @@ def verdicts(table: dict[str, dict[str, Figures]]) -> dict[str, float]:
     """The ratios that matter, each ours over theirs at 32 clients."""
     ours = table["ours"]
     busy = {name: rows["32"] for name, rows in table.items()}
-    half = [rows["32"].rate for name, rows in table.items() if name.startswith("ours, bfloat16")]
     return {
         "throughput / own unbatched": busy["ours"].rate / busy["ours, unbatched"].rate,
         "p95 / own unbatched": busy["ours"].p95_ms / busy["ours, unbatched"].p95_ms,
-        **({"bfloat16: throughput / own unbatched": half[0] / half[1]} if half else {}),
         "throughput / FastAPI": busy["ours"].rate / busy["FastAPI"].rate,
         "throughput / LitServe": busy["ours"].rate / busy["LitServe"].rate,
         "throughput / BentoML batchable": busy["ours"].rate / busy["BentoML batchable"].rate,
@@ -298,9 +292,12 @@ def main() -> None:
         folder = Path(name)
         make_checkpoints(folder)
         if "sample" in parts:
-            table = sample_speed(folder, seconds)
-            result["sample"] = {k: {c: vars(f) for c, f in v.items()} for k, v in table.items()}
-            result["ratios"] = verdicts(table)
+            tables = {precision: sample_speed(folder, seconds, precision) for precision in NATIVE}
+            result["sample"] = {
+                precision: {name: {clients: vars(f) for clients, f in rows.items()} for name, rows in table.items()}
+                for precision, table in tables.items()
+            }
+            result["ratios"] = {precision: verdicts(table) for precision, table in tables.items()}
         if "n16" in parts:
             result["n16"] = {precision: grid_speed(folder, seconds, precision) for precision in NATIVE}
         if "translate" in parts:

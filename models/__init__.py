@@ -51,6 +51,7 @@ from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, samp
 from models.loaded import Direction, Generator, Translator
 from models.metadata import Metadata
 from models.mlp import MaxoutConfig, MLPConfig
+from models.precision import faster_in_bfloat16
 
 __all__ = [
     "ACCEPTED",
@@ -90,6 +91,7 @@ __all__ = [
     "decode",
     "draw",
     "encode",
+    "faster_in_bfloat16",
     "grid",
     "import_checkpoint",
     "initialize",

@@ -63,6 +63,7 @@ class Catalogue(BaseModel):
     """The answer of GET /v1/models."""
 
     ready: bool
+    precision: Literal["float32", "bfloat16"] = Field(description="What the networks compute in.")
     models: list[ModelCard]
     refused: list[RefusedFile]
 
@@ -110,6 +111,7 @@ async def list_models(core: Core, _: Call) -> Response:
     texts = await asyncio.to_thread(lambda: [_text_of(one) for one in served])
     answer = Catalogue(
         ready=core.ready,
+        precision=core.settings.precision,
         models=[card(core, one, text) for one, text in zip(served, texts, strict=True)],
         refused=[
             RefusedFile(file=one.path.name, reason=one.reason, gate=_gate(one.verdict))

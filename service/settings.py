@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+import models
 
 _PREFIX = "GAN_"
 
@@ -30,6 +33,16 @@ def _pairs(value: object) -> object:
     if any(not separator for _, separator, _ in parts):
         raise ValueError("write it as name=value,name=value")
     return {name.strip(): target.strip() for name, _, target in parts}
+
+
+def _measured(value: object, info: ValidationInfo) -> object:
+    """`auto` -> what the device is faster in"""
+    if value == "auto":
+        device = torch.device(info.data.get("device", "cpu"))  # absent where it is wrong, which is said of it
+        return "bfloat16" if models.faster_in_bfloat16(device) else "float32"
+    if value not in ("float32", "bfloat16"):
+        raise ValueError("write float32, bfloat16 or auto")
+    return value
 
 
 Names = Annotated[tuple[str, ...], _split(",")]
@@ -58,12 +71,13 @@ class Settings(BaseModel):
     """What the gate and drift measure each model against: see model_references.py."""
 
     # Engine
-    device: str = "cpu"
+    device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$")
     threads: int = Field(default=max(1, (os.cpu_count() or 2) // 2), ge=1, le=1024)
     """Threads inside a generator's forward pass. Half the cores, because HTTP and the encoders need some too."""
     translate_threads: int = Field(default=int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1, ge=1)
     """The same for translators, whose forward passes are long enough to have all cores."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Annotated[Literal["float32", "bfloat16"], BeforeValidator(_measured)] = "float32"
+    """`auto` becomes the one that is faster here. Processors that differ in it give pixels that differ by a level."""
     translate_engine: Literal["torch", "openvino"] = "torch"
     """What runs translators on a CPU. OpenVINO (`pip install openvino`) is the faster one in bfloat16."""
     max_batch: int = Field(default=16, ge=1, le=1024)

@@ -32,6 +32,10 @@ class World:
         dist.all_reduce(flags, dist.ReduceOp.MAX)
         return bool(flags)
 
+    def all(self, flag: bool) -> bool:
+        """Whether the flag is up in every process."""
+        return not self.any(not flag)
+
     def mean(self, values: dict[str, float]) -> dict[str, float]:
         """Each value averaged over the processes."""
         if self.size == 1 or not values:

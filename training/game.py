@@ -13,14 +13,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from models import InputError, Metadata
+from models import InputError, Metadata, faster_in_bfloat16
 from models.images import Pixels
 from training.config import Machine, Optimizer, Pace
+from training.distributed import World
 from training.draws import Draws, generator_of
 from training.ema import Average
 from training.layers import replace_slow_layers
 from training.pool import ImagePool
-from training.precision import faster_in_bf16
 
 Scalars = dict[str, Tensor]
 
@@ -172,7 +172,9 @@ def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
         raise InputError(f"--graphs is for one process; this run has {world}.", where="graphs")
     if pace.batch % world:
         raise InputError(f"--batch {pace.batch} does not divide among {world} processes.", where="batch")
-    bf16 = machine.precision == "bf16" or (machine.precision == "auto" and faster_in_bf16(device))
+    bf16 = machine.precision == "bf16"
+    if machine.precision == "auto":
+        bf16 = World(rank, world).all(faster_in_bfloat16(device))
     return Stage(device, bf16, machine.channels_last, machine.compile, rank, world, machine.graphs)
 
 

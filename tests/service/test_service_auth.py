@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import requests
+import torch
 
+import models
 from service.auth import load_keys
 from service.errors import RateLimitError
 from service.limits import RateLimit
@@ -108,6 +110,8 @@ def test_the_logs_name_the_caller_who_is_limited(
         ({"GAN_PRECISION": "int8"}, "GAN_PRECISION"),
         ({"GAN_TRANSLATE_ENGINE": "onnx"}, "GAN_TRANSLATE_ENGINE"),
         ({"GAN_TRANSLATE_ENGINE": "openvino", "GAN_DEVICE": "cuda"}, "GAN_TRANSLATE_ENGINE: .* on the CPU"),
+        ({"GAN_PRECISION": "int8"}, "GAN_PRECISION: .* float32, bfloat16 or auto"),
+        ({"GAN_PRECISION": "auto", "GAN_DEVICE": "tpu"}, "GAN_DEVICE: .*cuda"),
     ],
 )
 def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:
@@ -119,6 +123,24 @@ def test_an_engine_that_is_not_installed_is_said_at_the_start(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ValueError, match=r"GAN_TRANSLATE_ENGINE: .* pip install openvino"):
         Settings.from_environment({"GAN_TRANSLATE_ENGINE": "openvino"})
+
+
+@pytest.mark.parametrize(("faster", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_the_precision_that_the_device_is_faster_in(
+    monkeypatch: pytest.MonkeyPatch, faster: bool, precision: str
+) -> None:
+    asked: list[torch.device] = []
+
+    def measure(device: torch.device) -> bool:
+        asked.append(device)
+        return faster
+
+    monkeypatch.setattr(models, "faster_in_bfloat16", measure)
+    environment = {"GAN_PRECISION": "auto", "GAN_DEVICE": "cuda:1"}
+    assert Settings.from_environment(environment).precision == precision
+    assert asked == [torch.device("cuda:1")]
+    assert Settings.from_environment({}).precision == "float32"
+    assert len(asked) == 1  # what nobody asked for is not measured
 
 
 def test_settings_from_the_environment() -> None:

@@ -10,6 +10,7 @@ import requests
 def test_the_catalogue_of_the_real_service(server: str) -> None:
     catalogue = requests.get(f"{server}/v1/models", timeout=300).json()
     assert catalogue["ready"] is True
+    assert catalogue["precision"] == "float32"
     assert catalogue["refused"] == []
     cards = {card["name"]: card for card in catalogue["models"]}
     assert list(cards) == ["classy", "horse", "tiny"]

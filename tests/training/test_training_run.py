@@ -339,6 +339,14 @@ def test_settings_that_the_machine_cannot_serve():
         stage(Machine(device="cpu"), Pace(batch=3), rank=0, world=2)
 
 
+@pytest.mark.parametrize("faster", [True, False])
+def test_the_precision_is_the_machines_or_the_chosen_one(monkeypatch, faster):
+    monkeypatch.setattr("training.game.faster_in_bfloat16", lambda device: faster)
+    assert stage(Machine(device="cpu"), Pace()).bf16 == faster
+    assert stage(Machine(device="cpu", precision="bf16"), Pace()).bf16
+    assert not stage(Machine(device="cpu", precision="fp32"), Pace()).bf16
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated")  # torch 2.11's own, at import
 def test_a_run_on_a_gpu_with_compile(translator):

@@ -1,32 +1,26 @@
-"""Whether a machine trains faster in bf16. On CPUs that cannot be read from their list of instructions.
+"""Whether a machine computes faster in bfloat16. On CPUs that cannot be read from their list of instructions.
 
-With AMX bf16 multiplies several times as fast as fp32, with avx512_bf16 up to twice as fast; but there are Xeons that
-list avx512_bf16 and take twice as long with it. So a convolution is timed.
+With AMX bfloat16 multiplies several times as fast as float32, with avx512_bf16 up to twice as fast; but there are Xeons
+that list avx512_bf16 and take twice as long with it. So a convolution is timed.
 """
 
 import time
 from functools import cache
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 _ROUNDS = 5
-_GAIN = 0.9  # bf16 has to be clearly faster, since it is less exact
+_GAIN = 0.9  # bfloat16 has to be clearly faster, since it is less exact
 
 
 @cache
-def faster_in_bf16(device: torch.device) -> bool:
-    """Whether `--precision auto` means bf16 on `device`; the same answer in all processes of a run."""
+def faster_in_bfloat16(device: torch.device) -> bool:
+    """Measured once in a process, within some 50 ms; on a GPU, asked of its driver."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    # elsewhere bf16 is emulated: slower than fp32 without a doubt
-    faster = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and _times_less()
-    if dist.is_initialized():
-        votes = torch.tensor(int(faster), device=device)
-        dist.all_reduce(votes, dist.ReduceOp.MIN)
-        faster = bool(votes)
-    return faster
+    # elsewhere bfloat16 is emulated: slower than float32 without a doubt
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() and _times_less()
 
 
 def _times_less() -> bool:
