@@ -128,8 +128,8 @@ def sub_pixel(conv: nn.ConvTranspose2d) -> nn.Sequential:
     """
     kernel = nn.functional.pad(conv.weight.detach(), (1, 1, 1, 1)).unflatten(3, (3, 2)).unflatten(2, (3, 2))
     layer = nn.Conv2d(conv.in_channels, 4 * conv.out_channels, 3, padding=1)
-    layer.weight.data = kernel.flip(2, 4).permute(1, 3, 5, 0, 2, 4).flatten(0, 2)  # [c' p q, c, 3, 3]
-    layer.bias.data = _bias(conv).repeat_interleave(4)  # type: ignore[union-attr]
+    layer.weight = nn.Parameter(kernel.flip(2, 4).permute(1, 3, 5, 0, 2, 4).flatten(0, 2))  # [c' p q, c, 3, 3]
+    layer.bias = nn.Parameter(_bias(conv).repeat_interleave(4))
     return nn.Sequential(layer, nn.PixelShuffle(2))
 
 
