@@ -1,13 +1,14 @@
 """The engine: networks behind batchers, in plain Python. It knows no HTTP, no files and no encodings.
 
-One thread per device runs everything: it warms a model up and serves it, so that whatever torch sets up per thread is
-set up where it is used. Pixels go in and come out as uint8 [h, w, c].
+Two threads run everything, one the generators and one the translators, so that a sample of milliseconds does not wait
+for a photo of seconds. Each warms its models up and serves them, so that whatever torch sets up per thread is set up
+where it is used. Pixels go in and come out as uint8 [h, w, c].
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -93,17 +94,19 @@ class Sampler:
 
 
 class Engine:
-    """Owns the device thread. `serve` puts a loaded checkpoint behind a batcher, warmed up and checked."""
+    """Owns the device's threads. `serve` puts a loaded checkpoint behind a batcher, warmed up and checked."""
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self._settings = settings
         self._telemetry = telemetry
         self._device = torch.device(settings.device)
-        self._executor = ThreadPoolExecutor(1, f"device-{settings.device}")
+        self._samplers = ThreadPoolExecutor(1, f"sample-{settings.device}")
+        self._translators = ThreadPoolExecutor(1, f"translate-{settings.device}")
 
     def close(self) -> None:
         """Finishes what runs; what waits is dropped."""
-        self._executor.shutdown(cancel_futures=True)
+        for executor in (self._samplers, self._translators):
+            executor.shutdown(cancel_futures=True)
 
     async def serve(self, name: str, network: models.Generator | models.Translator) -> Sampler | Translator:
         """Prepares the network, runs it in the thread that will serve it, and checks what it gives.
@@ -112,8 +115,8 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         if isinstance(network, models.Generator):
-            return await loop.run_in_executor(self._executor, self._sampler, name, network)
-        return await loop.run_in_executor(self._executor, self._translator, name, network)
+            return await loop.run_in_executor(self._samplers, self._sampler, name, network)
+        return await loop.run_in_executor(self._translators, self._translator, name, network)
 
     @torch.inference_mode()
     def _sampler(self, name: str, network: models.Generator) -> Sampler:
@@ -135,7 +138,7 @@ class Engine:
         _check_finite(forward(rows))
         steady = forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward)
         run = SamplerRun(steady, self._device, self._settings.threads)
-        return Sampler(network, self._batcher(name, run))
+        return Sampler(network, self._batcher(name, run, self._samplers))
 
     @torch.inference_mode()
     def _translator(self, name: str, network: models.Translator) -> Translator:
@@ -153,19 +156,19 @@ class Engine:
             _check_finite(one(images))
         stacked = not compiled and all(same_in_any_batch(one, images) for one in forward.values())
         run = TranslatorRun(network, forward, self._device, stacked, settings.translate_threads)
-        batcher = self._batcher(name, run)
+        batcher = self._batcher(name, run, self._translators)
         return Translator(network, batcher, settings.tile, settings.tile_above_pixels)
 
-    def _batcher(self, name: str, run: Run[Item, Result]) -> Batcher[Item, Result]:
+    def _batcher(self, name: str, run: Run[Item, Result], executor: Executor) -> Batcher[Item, Result]:
         def observe(report: BatchReport) -> None:
             self._telemetry.saw_batch(name, report, run.forward_time)
 
         settings = self._settings
-        return Batcher(run, self._executor, max_size=settings.max_batch, max_queue=settings.max_queue, observe=observe)
+        return Batcher(run, executor, max_size=settings.max_batch, max_queue=settings.max_queue, observe=observe)
 
 
 class SamplerRun:
-    """One batch of a generator, on the device's thread. `forward_time` is of the last batch."""
+    """One batch of a generator, on the generators' thread. `forward_time` is of the last batch."""
 
     def __init__(self, forward: Callable[[torch.Tensor], torch.Tensor], device: torch.device, threads: int) -> None:
         self._forward = forward

@@ -103,7 +103,7 @@ class Telemetry:
         return self._tracer.start_span(name, extract(headers), kind=trace.SpanKind.SERVER)
 
     def saw_batch(self, model: str, report: BatchReport, forward: ForwardTime) -> None:
-        """Called on the device's thread after every batch."""
+        """Called after every batch, on the thread that ran it."""
         self.batch_images.labels(model).observe(report.size)
         self.forward_seconds.labels(model).observe((forward.ended_ns - forward.started_ns) / 1e9)
         waited = self.queue_seconds.labels(model)
@@ -167,8 +167,8 @@ class JsonLines(logging.Formatter):
 class _Stdout(logging.StreamHandler[TextIO]):
     """Writes to whatever standard output is at that moment, and leaves the flushing to `flush_logs`.
 
-    A flush for every line would let go of the interpreter for every request, and wait up to 5 ms to have it back from
-    the device's thread.
+    A flush for every line would let go of the interpreter for every request, and wait to have it back from a thread
+    that runs a network.
     """
 
     def __init__(self) -> None:

@@ -90,7 +90,7 @@ def _blocks(work: Work) -> int:
 
 
 class TranslatorRun:
-    """One batch of a translator, on the device's thread. `forward_time` is of the last batch."""
+    """One batch of a translator, on the translators' thread. `forward_time` is of the last batch."""
 
     def __init__(
         self,

@@ -261,3 +261,47 @@ def test_translations_in_a_batch_are_those_alone(checkpoints: Path) -> None:
         device.close()
 
     asyncio.run(test())
+
+
+class Held(nn.Module):
+    """A network that, once `closed`, says that it has begun and waits until `opened`."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.closed = False
+        self.begun, self.opened = threading.Event(), threading.Event()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.closed:
+            self.begun.set()
+            assert self.opened.wait(60)
+        return self.inner(images)
+
+
+def test_a_sample_does_not_wait_for_a_translation(checkpoints: Path) -> None:
+    photo = np.zeros((64, 64, 3), np.uint8)
+    row = Latents(models.draw([0], 8), None)
+
+    async def test() -> None:
+        device = engine()
+        sampler = await device.serve("tiny", models.load(checkpoints / "tiny.safetensors"))
+        network = models.load(checkpoints / "horse.safetensors")
+        assert isinstance(network, models.Translator)
+        held = network.module["a_to_b"] = Held(network.module["a_to_b"])
+        translator = await device.serve("horse", network)
+        assert isinstance(sampler, Sampler)
+        assert isinstance(translator, Translator)
+        before = await sampler.images(row)
+        held.closed = True
+        translation = asyncio.create_task(translator.image(photo, "a_to_b"))
+        try:
+            assert await asyncio.to_thread(held.begun.wait, 60)
+            np.testing.assert_array_equal(await asyncio.wait_for(sampler.images(row), 30), before)
+            assert not translation.done()
+        finally:
+            held.opened.set()
+        assert (await translation).shape == photo.shape
+        device.close()
+
+    asyncio.run(test())
