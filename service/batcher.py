@@ -7,17 +7,23 @@ A lone caller waits for nobody, a burst shares forward passes. The queue is boun
 raised at once, with an estimate of when there will be room. Callers that left (cancelled, past their deadline) are
 skipped. Several batchers may share one executor; they take turns, one batch each.
 
+A request of many items does not hold up those behind it. Each item is due when it would be run if its request had the
+device to itself, told by a clock that counts what has been run; whatever is due first is next. So somebody who asks for
+one image waits for a batch or two of somebody's 256, and nobody for ever.
+
 Why not BentoML's own adaptive batching: one bad item fails its whole batch there, a burst slows the lone caller
 that follows it, and its queue has no bound (measured in benchmarks/serve_speed.py).
 """
 
 import asyncio
+import bisect
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Generic, TypeVar
 
 from models.errors import OverloadError
@@ -45,6 +51,7 @@ class _Entry(Generic[Item, Result]):
     item: Item
     size: int
     tag: object
+    due: int
     future: "asyncio.Future[Result]"
     loop: asyncio.AbstractEventLoop
     queued_ns: int = field(default_factory=time.time_ns)
@@ -77,8 +84,9 @@ class Batcher(Generic[Item, Result]):
         self._max_queue = max_queue
         self._observe = observe
         self._lock = threading.Lock()
-        self._queue: deque[_Entry[Item, Result]] = deque()
+        self._queue: deque[_Entry[Item, Result]] = deque()  # by due
         self._queued = 0
+        self._taken = 0  # into batches so far, in the items' unit: the clock
         self._active = False
         self._seconds_per_unit = 0.05  # a running mean, for Retry-After
 
@@ -122,10 +130,12 @@ class Batcher(Generic[Item, Result]):
                     f"{self._queued} images are waiting already, of at most {self._max_queue}; try again later.",
                     retry_after_s=self._queued * self._seconds_per_unit,
                 )
-            entries: list[_Entry[Item, Result]] = [
-                _Entry(key, item, size, tag, loop.create_future(), loop) for item, size in items
-            ]
-            self._queue.extend(entries)
+            entries: list[_Entry[Item, Result]] = []
+            due = self._taken
+            for item, size in items:
+                entries.append(_Entry(key, item, size, tag, due, loop.create_future(), loop))
+                bisect.insort(self._queue, entries[-1], key=attrgetter("due"))
+                due += size
             self._queued += total
             start = not self._active
             self._active = True
@@ -139,7 +149,7 @@ class Batcher(Generic[Item, Result]):
         self._queued = sum(entry.size for entry in self._queue)
 
     def _take(self) -> list[_Entry[Item, Result]]:
-        """The oldest entry and those behind it with its key, as far as they fit; the others keep their order."""
+        """What is due first and what follows it with its key, as far as it fits; the others keep their order."""
         batch: list[_Entry[Item, Result]] = []
         kept: list[_Entry[Item, Result]] = []
         size = 0
@@ -156,6 +166,7 @@ class Batcher(Generic[Item, Result]):
             if size >= self._max_size:
                 break
         self._queue.extendleft(reversed(kept))
+        self._taken += size
         return batch
 
     def _step(self) -> None:

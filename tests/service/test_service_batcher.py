@@ -101,6 +101,42 @@ def test_only_equal_keys_share_a_batch(device: Device, executor: ThreadPoolExecu
     assert device.batches == [[0], [1, 3, 5], [2, 4, 6]]
 
 
+def test_a_request_of_many_items_does_not_hold_up_those_behind_it(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        many = batcher.submit_all("k", [(item, 4) for item in range(1, 6)])
+        late = await queued(batcher, batcher.submit("k", 7), batcher.submit("k", 8))
+        device.free.set()
+        await asyncio.gather(first, *many, *late)
+
+    together(test())
+    assert device.batches == [[0], [1], [7, 8], [2], [3], [4], [5]]
+
+
+def test_those_who_come_later_do_not_hold_up_a_request_of_many_items(
+    device: Device, executor: ThreadPoolExecutor
+) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=1000)
+
+    async def again_and_again(item: int) -> None:
+        for _ in range(20):
+            await batcher.submit("k", item)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        others = [asyncio.create_task(again_and_again(item)) for item in range(11, 15)]
+        many = batcher.submit_all("k", [(item, 4) for item in range(1, 6)])
+        device.free.set()
+        await asyncio.gather(first, *many, *others)
+
+    together(test())
+    turns = [index for index, batch in enumerate(device.batches) if batch[0] in range(1, 6)]
+    assert len(turns) == 5
+    assert turns[-1] < 16  # though four callers, a whole batch, never cease to come
+
+
 def test_one_bad_item_fails_alone(device: Device, executor: ThreadPoolExecutor) -> None:
     batcher = Batcher(device.run, executor, max_size=8, max_queue=100)
 
