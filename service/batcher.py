@@ -1,6 +1,6 @@
 """Dynamic batching without a timer: a batch is whatever queued up while the last one ran.
 
-    submit() ──> queue ──> one worker thread per device: take items of one key, run, answer each
+    submit() ──> queue ──> one worker thread: take items of one key, run, answer each
                              └── the run failed: run its items one by one, so that only the bad one fails
 
 A lone caller waits for nobody, a burst shares forward passes. The queue is bounded: past it `OverloadError` is
