@@ -65,7 +65,7 @@ class Batcher(Generic[Item, Result]):
             larger than that goes alone).
         executor: a single-thread executor; the batcher never has more than one call in it.
         max_size: the most in one batch, in the items' own unit (images).
-        max_queue: the most that may wait, in the same unit.
+        max_queue: the most that may be waiting before an item, in the same unit.
         observe: told about every batch, on the executor's thread.
     """
 
@@ -115,21 +115,23 @@ class Batcher(Generic[Item, Result]):
     def submit_all(
         self, key: Hashable, items: Sequence[tuple[Item, int]], tag: object = None
     ) -> "list[asyncio.Future[Result]]":
-        """Queues all of the items or, where the queue is full, none (OverloadError).
+        """Queues all of the items or, where too much would be run before the last of them, none (OverloadError).
 
-        The last request let in may overshoot the bound, so that one larger than the whole queue is not turned away
-        for ever.
+        Their own number does not count, so that a request larger than the whole queue is not turned away for ever; nor
+        does what such a request still waits for count against a small one, which goes first.
         """
         loop = asyncio.get_running_loop()
         total = sum(size for _, size in items)
         with self._lock:
             if self._queued >= self._max_queue:
                 self._forget_who_left()
-            if self._queued >= self._max_queue:
-                raise OverloadError(
-                    f"{self._queued} images are waiting already, of at most {self._max_queue}; try again later.",
-                    retry_after_s=self._queued * self._seconds_per_unit,
-                )
+                last_due = self._taken + total - items[-1][1]
+                ahead = sum(entry.size for entry in self._queue if entry.due <= last_due)
+                if ahead >= self._max_queue:
+                    raise OverloadError(
+                        f"{ahead} images are waiting already, of at most {self._max_queue}; try again later.",
+                        retry_after_s=ahead * self._seconds_per_unit,
+                    )
             entries: list[_Entry[Item, Result]] = []
             due = self._taken
             for item, size in items:

@@ -84,7 +84,7 @@ class Settings(BaseModel):
     """Images in one forward pass of a generator; translators count blocks of 64 x 64 pixels. On a CPU, larger batches
     gain no more, and let the device wait for the answers to all of one; a GPU wants 64 or more."""
     max_queue: int = Field(default=1024, ge=1)
-    """Images (translators: blocks) that may wait for one model; past it requests are turned away at once."""
+    """Images (translators: blocks) that may wait for one model before a request; past it, it is turned away at once."""
     max_requests: int = Field(default=512, ge=1)
     """Requests inside at once, uploads included; past it they are turned away at once."""
     deadline_s: float = Field(default=30.0, gt=0, le=3600)

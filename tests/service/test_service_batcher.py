@@ -115,6 +115,25 @@ def test_a_request_of_many_items_does_not_hold_up_those_behind_it(device: Device
     assert device.batches == [[0], [1], [7, 8], [2], [3], [4], [5]]
 
 
+def test_a_request_larger_than_the_queue_does_not_turn_small_ones_away(
+    device: Device, executor: ThreadPoolExecutor
+) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=8)
+    many = [(item, 4) for item in range(1, 6)]
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        accepted = batcher.submit_all("k", many)
+        late = await queued(batcher, batcher.submit("k", 7), batcher.submit("k", 8, 3))
+        for items in (many, [(9, 1)]):  # all of the first request is before its like; 4 + 1 + 3 before one
+            with pytest.raises(OverloadError):
+                batcher.submit_all("k", items)
+        device.free.set()
+        assert await asyncio.gather(first, *late, *accepted) == [0, 14, 16, 2, 4, 6, 8, 10]
+
+    together(test())
+
+
 def test_those_who_come_later_do_not_hold_up_a_request_of_many_items(
     device: Device, executor: ThreadPoolExecutor
 ) -> None:
