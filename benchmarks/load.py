@@ -43,6 +43,12 @@ class Target:
         return head.encode() + body
 
 
+def upload(port: int, path: str, photo: bytes) -> Target:
+    """A form with one photo in it, the same for every request."""
+    form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + photo + b"\r\n--b--\r\n"
+    return Target(port, path, "multipart/form-data; boundary=b", lambda _: form)
+
+
 def measure(target: Target, clients: int, seconds: float, most: int | None = None) -> Figures:
     """Loads the target for `seconds` (or until `most` answers have come)."""
     return uvloop.run(_measure(target, clients, seconds, most))

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 import models
-from benchmarks.load import Figures, Target, measure
+from benchmarks.load import Figures, Target, measure, upload
 from benchmarks.serve_speed import OURS, ROOT, Server, running
 
 SECONDS = 4.0
@@ -32,9 +32,7 @@ def sample(port: int, n: int) -> Target:
 def translate(port: int, side: int) -> Target:
     """One photo, scaled to `side` x `side` pixels."""
     photo = Image.open(sorted(PHOTO.iterdir())[0]).convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
-    file = models.encode(models.as_pixels(photo), "jpeg")
-    form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + file + b"\r\n--b--\r\n"
-    return Target(port, "/v1/translate", "multipart/form-data; boundary=b", lambda _: form)
+    return upload(port, "/v1/translate", models.encode(models.as_pixels(photo), "jpeg"))
 
 
 def alone(port: int, way: str) -> None:

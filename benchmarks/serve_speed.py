@@ -1,7 +1,7 @@
 """How fast the service answers, side by side with the same model behind other servers, in one run.
 
     python -m benchmarks.serve_speed                    some 10 minutes on 2 cores; prints tables and one JSON line
-    python -m benchmarks.serve_speed --quick            4 minutes, for a look
+    python -m benchmarks.serve_speed --quick            some 5 minutes, for a look
     python -m benchmarks.serve_speed --part translate   one part: sample, n16, translate or error
 
 Measured over HTTP, by a client that costs little (load.py): /v1/sample with n = 1 (DCGAN 64 px, width 64, PNG) for 1,
@@ -34,7 +34,7 @@ from PIL import Image
 
 import metrics
 import models
-from benchmarks.load import Figures, Target, measure
+from benchmarks.load import Figures, Target, measure, upload
 from service import encoders
 from service.network import Precision, prepare
 
@@ -187,7 +187,6 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
     noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     photo = np.array(Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC))
     file = models.encode(photo, "jpeg")
-    form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + file + b"\r\n--b--\r\n"
     figures: dict[str, float] = {}
     for engine, precision in itertools.product(("torch", "openvino"), NATIVE):
         environment = {
@@ -196,7 +195,7 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
             "GAN_TRANSLATE_THREADS": str(cores),
         }
         with running(Server("ours", OURS, environment), folder) as port:
-            target = Target(port, "/v1/translate", "multipart/form-data; boundary=b", lambda _: form)
+            target = upload(port, "/v1/translate", file)
             measure(target, 1, 2)
             figures[f"served {engine} {precision}, 1 client"] = measure(target, 1, seconds).rate
             figures[f"served {engine} {precision}, 32 clients"] = measure(target, 32, 2 * seconds).rate

@@ -17,6 +17,7 @@ that follows it, and its queue has no bound (measured in benchmarks/serve_speed.
 
 import asyncio
 import bisect
+import itertools
 import threading
 import time
 from collections import deque
@@ -30,6 +31,8 @@ from models.errors import OverloadError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_DUE = attrgetter("due")
 
 
 @dataclass(frozen=True)
@@ -121,24 +124,23 @@ class Batcher(Generic[Item, Result]):
         does what such a request still waits for count against a small one, which goes first.
         """
         loop = asyncio.get_running_loop()
-        total = sum(size for _, size in items)
         with self._lock:
+            dues = list(itertools.accumulate((size for _, size in items[:-1]), initial=self._taken))
             if self._queued >= self._max_queue:
                 self._forget_who_left()
-                last_due = self._taken + total - items[-1][1]
-                ahead = sum(entry.size for entry in self._queue if entry.due <= last_due)
+                ahead = sum(entry.size for entry in self._queue if entry.due <= dues[-1])
                 if ahead >= self._max_queue:
                     raise OverloadError(
                         f"{ahead} images are waiting already, of at most {self._max_queue}; try again later.",
                         retry_after_s=ahead * self._seconds_per_unit,
                     )
-            entries: list[_Entry[Item, Result]] = []
-            due = self._taken
-            for item, size in items:
-                entries.append(_Entry(key, item, size, tag, due, loop.create_future(), loop))
-                bisect.insort(self._queue, entries[-1], key=attrgetter("due"))
-                due += size
-            self._queued += total
+            entries: list[_Entry[Item, Result]] = [
+                _Entry(key, item, size, tag, due, loop.create_future(), loop)
+                for (item, size), due in zip(items, dues, strict=True)
+            ]
+            for entry in entries:
+                bisect.insort(self._queue, entry, key=_DUE)
+                self._queued += entry.size
             start = not self._active
             self._active = True
         if start:

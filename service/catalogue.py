@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 import models
 from service.core import Core
 from service.gate import Verdict
+from service.network import Precision
 from service.operations import Call, Operation
 from service.versions import Served
 
@@ -63,7 +64,7 @@ class Catalogue(BaseModel):
     """The answer of GET /v1/models."""
 
     ready: bool
-    precision: Literal["float32", "bfloat16"] = Field(description="What the networks compute in.")
+    precision: Precision = Field(description="What the networks compute in.")
     models: list[ModelCard]
     refused: list[RefusedFile]
 

@@ -161,10 +161,10 @@ def _faster(layer: nn.Module, exact: bool) -> nn.Module:
         if shape == ((4, 4), (1, 1), (0, 0), (0, 0)):  # of DCGAN's, which sees one pixel; no other network has one
             return Projection(layer)
         doubles = shape == ((4, 4), (2, 2), (1, 1), (0, 0))
-        if doubles and exact and (layer.in_channels >= _DEEP or layer.out_channels <= _FEW):
+        if doubles and layer.out_channels <= _FEW:
+            return Overlap(layer) if exact else sub_pixel(layer)
+        if doubles and layer.in_channels >= _DEEP and exact:
             return Overlap(layer)
-        if doubles and not exact and layer.out_channels <= _FEW:
-            return sub_pixel(layer)
     if isinstance(layer, nn.Conv2d) and exact:
         shape = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         wide = min(layer.in_channels, layer.out_channels) >= _WIDE

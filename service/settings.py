@@ -8,12 +8,13 @@ import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 import models
+from service.network import Precision
 
 _PREFIX = "GAN_"
 
@@ -40,8 +41,8 @@ def _measured(value: object, info: ValidationInfo) -> object:
     if value == "auto":
         device = torch.device(info.data.get("device", "cpu"))  # absent where it is wrong, which is said of it
         return "bfloat16" if models.faster_in_bfloat16(device) else "float32"
-    if value not in ("float32", "bfloat16"):
-        raise ValueError("write float32, bfloat16 or auto")
+    if value not in get_args(Precision):
+        raise ValueError(f"write {', '.join(get_args(Precision))} or auto")
     return value
 
 
@@ -76,7 +77,7 @@ class Settings(BaseModel):
     """Threads inside a generator's forward pass. Half the cores, because HTTP and the encoders need some too."""
     translate_threads: int = Field(default=int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1, ge=1)
     """The same for translators, whose forward passes are long enough to have all cores."""
-    precision: Annotated[Literal["float32", "bfloat16"], BeforeValidator(_measured)] = "float32"
+    precision: Annotated[Precision, BeforeValidator(_measured)] = "float32"
     """`auto` becomes the one that is faster here. Processors that differ in it give pixels that differ by a level."""
     translate_engine: Literal["torch", "openvino"] = "torch"
     """What runs translators on a CPU. OpenVINO (`pip install openvino`) is the faster one in bfloat16."""

@@ -107,7 +107,6 @@ def test_the_logs_name_the_caller_who_is_limited(
         ({"GAN_MAX_BATCH": "0"}, "GAN_MAX_BATCH"),
         ({"GAN_MAX_BATHC": "8"}, "GAN_MAX_BATHC"),
         ({"GAN_ALIASES": "a"}, "name=value"),
-        ({"GAN_PRECISION": "int8"}, "GAN_PRECISION"),
         ({"GAN_TRANSLATE_ENGINE": "onnx"}, "GAN_TRANSLATE_ENGINE"),
         ({"GAN_TRANSLATE_ENGINE": "openvino", "GAN_DEVICE": "cuda"}, "GAN_TRANSLATE_ENGINE: .* on the CPU"),
         ({"GAN_PRECISION": "int8"}, "GAN_PRECISION: .* float32, bfloat16 or auto"),
