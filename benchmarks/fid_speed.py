@@ -28,8 +28,9 @@ import scipy.linalg
 import torch
 from PIL import Image
 
-from metrics import foreign_weights, frechet_distance, weights
-from metrics.featuresets import of_features
+from metrics import frechet_distance
+from metrics.network import foreign_weights, weights
+from metrics.sets.featuresets import of_features
 
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "horse2zebra"

@@ -1,4 +1,4 @@
-"""Makes `metrics/int8.safetensors`: what 8-bit integers need to know of the Inception's layers (`metrics/int8.py`).
+"""Makes `metrics/network/int8.safetensors`: 8-bit integers for Inception's layers (`metrics/network/int8.py`).
 
     python -m benchmarks.int8_table HORSES ZEBRAS CIFAR10      folders or archives of pictures
 
@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from metrics import PROTOCOLS, int8, open_images
-from metrics.inception import build
-from metrics.weights import load
+from metrics import PROTOCOLS, open_images
+from metrics.network import int8
+from metrics.network.inception import build
+from metrics.network.weights import load
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import torch
 from starlette.responses import Response
 
 import models
-from service.network import Rounded
+from service.engine.prepare import Rounded
 
 
 def load(path: str) -> models.Generator:

@@ -35,8 +35,9 @@ from PIL import Image
 import metrics
 import models
 from benchmarks.load import Figures, Target, measure, upload
-from service import encoders
-from service.network import Precision, prepare
+from models.precision import Precision
+from service.encoding import pictures
+from service.engine.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -170,7 +171,7 @@ def grid_speed(folder: Path, seconds: float, precision: Precision) -> dict[str, 
     def raw() -> None:
         pixels = models.to_uint8(network(models.draw(list(range(16)), network.latent_size)))
         for one in pixels:
-            encoders.encode(one, "png")
+            pictures.encode(one, "png")
 
     return {
         "served_1_client": 16 * lone.rate,

@@ -82,10 +82,10 @@ def measure(game: str, side: str, steps: int, threads: int) -> dict[str, float]:
 
 def ours(game: str) -> Callable[[], None]:
     """A step of `python -m training`, with its defaults."""
-    from training.build import build
-    from training.config import RUNS
-    from training.flags import from_dict, merged
-    from training.game import Moment, stage
+    from training.engine.stage import Moment
+    from training.games.kinds import RUNS
+    from training.options.flags import from_dict, merged
+    from training.run.build import build, stage
 
     size = {"dcgan": 64, "cyclegan": 128}[game]
     options = {"data": {"data": "fake", "image_size": size}, "output": {"out": "nowhere"}}

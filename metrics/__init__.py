@@ -4,20 +4,20 @@ result = metrics.score("generated/", "real/", metrics=("fid", "kid"))
 result["fid"]["value"], result["fid"]["interval"], result["fid"]["verdict"]
 """
 
-from metrics.extraction import Extractor, Features, InceptionExtractor, Progress, extractor, stream_features
-from metrics.featuresets import FEATURE_LIMIT, FeatureSet
-from metrics.frechet import frechet_distance
-from metrics.inception_score import inception_score
-from metrics.infinity import fid_infinity
-from metrics.kernel import kid
-from metrics.moments import Accumulator, Statistics
-from metrics.neighbours import prdc
-from metrics.openvino_backend import compile_network as compile_openvino
-from metrics.protocols import PROTOCOLS
+from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress, extractor, stream_features
+from metrics.extraction.protocols import PROTOCOLS
+from metrics.extraction.sources import Images, Loader, Samples, open_images
+from metrics.network.openvino_backend import compile_network as compile_openvino
+from metrics.network.weights import cache_folder, cached_weights
+from metrics.network.wheels import Wheel
+from metrics.scores.frechet import frechet_distance
+from metrics.scores.inception_score import inception_score
+from metrics.scores.infinity import fid_infinity
+from metrics.scores.kernel import kid
+from metrics.scores.neighbours import prdc
 from metrics.scoring import METRICS, features, score, statistics
-from metrics.sources import Images, Loader, Samples, open_images
-from metrics.weights import cache_folder, cached_weights
-from metrics.wheels import Wheel
+from metrics.sets.featuresets import FEATURE_LIMIT, FeatureSet
+from metrics.sets.moments import Accumulator, Features, Statistics
 
 __all__ = [
     "FEATURE_LIMIT",

@@ -19,10 +19,12 @@ from typing import Any, get_args
 
 from tqdm import tqdm
 
-from metrics import parallel, scoring, weights
-from metrics.extraction import Backend, InceptionExtractor, Precision, Progress, extractor
-from metrics.protocols import PROTOCOLS
-from metrics.sources import Samples
+from metrics import scoring
+from metrics.extraction import parallel
+from metrics.extraction.extractor import Backend, InceptionExtractor, Precision, Progress, extractor
+from metrics.extraction.protocols import PROTOCOLS
+from metrics.extraction.sources import Samples
+from metrics.network import weights
 from models import GanError, InputError
 
 _FEATURES = "features"  # a folder inside the cache

@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from metrics import featuresets, parallel, trust
-from metrics.extraction import Extractor, InceptionExtractor, Progress
-from metrics.extraction import extractor as make_extractor
-from metrics.featuresets import FEATURE_LIMIT, FeatureSet
-from metrics.frechet import check_comparable, frechet_distance
-from metrics.inception_score import inception_score
-from metrics.infinity import fid_infinity
-from metrics.kernel import kid
-from metrics.moments import Origin, Statistics
-from metrics.neighbours import prdc
-from metrics.protocols import protocol_named
-from metrics.resampling import Counts, resample_counts
-from metrics.sources import Images, open_images
+from metrics.extraction import one_pass, parallel
+from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress
+from metrics.extraction.extractor import extractor as make_extractor
+from metrics.extraction.protocols import protocol_named
+from metrics.extraction.sources import Images, open_images
+from metrics.scores import trust
+from metrics.scores.frechet import check_comparable, frechet_distance
+from metrics.scores.inception_score import inception_score
+from metrics.scores.infinity import fid_infinity
+from metrics.scores.kernel import kid
+from metrics.scores.neighbours import prdc
+from metrics.scores.resampling import Counts, resample_counts
+from metrics.sets.featuresets import FEATURE_LIMIT, FeatureSet
+from metrics.sets.moments import Origin, Statistics
 from models import InputError, LimitError, check_seed
 
 METRICS = ("fid", "kid", "prdc", "is", "fid_infinity")
@@ -61,7 +62,7 @@ def features(
         return FeatureSet.load(source)
     rules, images = protocol_named(protocol), open_images(source)
     network = extractor or _inception()
-    return featuresets.extract(
+    return one_pass.extract(
         images, network, rules, keep=keep, workers=workers, progress=progress, cache=Path(cache) if cache else None
     )
 

@@ -4,18 +4,10 @@ model = models.load("models/pretrained/NAME.safetensors")
 images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     # [16, c, s, s] in [-1, 1]
 """
 
-from models.architectures import (
-    DiscriminatorConfig,
-    GeneratorConfig,
-    SamplerConfig,
-    build_discriminator,
-    build_generator,
-    initialize,
-    kind_of,
-)
-from models.checkpoint import load, read_metadata, save, with_metadata
-from models.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
-from models.dcgan import DCGANConfig, DCGANDiscriminatorConfig
+from models.checkpoints.checkpoint import load, read_metadata, save, with_metadata
+from models.checkpoints.foreign import import_checkpoint
+from models.checkpoints.loaded import Direction, Generator, Translator
+from models.checkpoints.metadata import Metadata
 from models.errors import (
     BrokenImageError,
     CheckpointError,
@@ -29,7 +21,6 @@ from models.errors import (
     WeightsUnavailable,
 )
 from models.files import atomic_path, sha256_of
-from models.foreign import import_checkpoint
 from models.images import (
     ACCEPTED,
     MAX_PIXELS,
@@ -48,9 +39,18 @@ from models.images import (
     upright,
 )
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
-from models.loaded import Direction, Generator, Translator
-from models.metadata import Metadata
-from models.mlp import MaxoutConfig, MLPConfig
+from models.networks.architectures import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    SamplerConfig,
+    build_discriminator,
+    build_generator,
+    initialize,
+    kind_of,
+)
+from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
+from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
+from models.networks.mlp import MaxoutConfig, MLPConfig
 from models.precision import faster_in_bfloat16
 
 __all__ = [

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from models.checkpoint import load
+from models.checkpoints.checkpoint import load
+from models.checkpoints.foreign import import_checkpoint
 from models.errors import GanError
-from models.foreign import import_checkpoint
 
 
 def main(argv: Sequence[str] | None = None) -> int:

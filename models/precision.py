@@ -6,9 +6,13 @@ that list avx512_bf16 and take twice as long with it. So a convolution is timed.
 
 import time
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import nn
+
+Precision = Literal["float32", "bfloat16"]
+
 
 _ROUNDS = 5
 _GAIN = 0.9  # bfloat16 has to be clearly faster, since it is less exact

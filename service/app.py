@@ -6,18 +6,19 @@ Endpoints are thin: `operations.run` reads, calls and answers. POSTs are BentoML
 import bentoml
 from starlette.responses import Response
 
-from service.bento import Incoming, api
-from service.core import Core
-from service.generations import GENERATIONS
-from service.inspection import INSPECT
-from service.interpolation import INTERPOLATE
-from service.middleware import Edge
-from service.reference_routes import CREATE_REFERENCE
-from service.routes import INTERPOLATE_JOB, REFERENCE_JOB, SAMPLE_JOB, SCORE_JOB, TRANSLATE_JOB, mounted
-from service.sampling import SAMPLE
-from service.scores import SCORE
+from service.endpoints.inspect import INSPECT
+from service.endpoints.interpolate import INTERPOLATE
+from service.endpoints.openai import GENERATIONS
+from service.endpoints.references import CREATE_REFERENCE
+from service.endpoints.sample import SAMPLE
+from service.endpoints.score import SCORE
+from service.endpoints.table import INTERPOLATE_JOB, REFERENCE_JOB, SAMPLE_JOB, SCORE_JOB, TRANSLATE_JOB
+from service.endpoints.translate import TRANSLATE
+from service.http.bento import Incoming, api
+from service.http.edge import Edge
+from service.routes import mounted
+from service.runtime import Core
 from service.settings import Settings
-from service.translation import TRANSLATE
 
 CORE = Core(Settings.from_environment())
 

@@ -22,59 +22,14 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from service.catalogue import MODELS
-from service.core import Core
-from service.errors import error_response
-from service.generations import GENERATIONS
-from service.inspection import INSPECT
-from service.interpolation import INTERPOLATE
-from service.job_routes import DELETE_JOB, GET_JOB, GET_RESULT, job_of, runner
-from service.middleware import Edge
-from service.openapi import document
-from service.operations import Operation, run
-from service.page import page_routes
-from service.reference_routes import (
-    CREATE_REFERENCE,
-    DELETE_REFERENCE,
-    DOWNLOAD_REFERENCE,
-    GET_REFERENCE,
-    LIST_REFERENCES,
-)
-from service.sampling import SAMPLE
-from service.schemas import SampleJob
-from service.schemas_images import InterpolateJob
-from service.scores import SCORE
-from service.translation import TRANSLATE
-
-# What also runs as a job, with the operation that submits it.
-SAMPLE_JOB, SCORE_JOB, REFERENCE_JOB = job_of(SAMPLE, SampleJob), job_of(SCORE), job_of(CREATE_REFERENCE)
-INTERPOLATE_JOB, TRANSLATE_JOB = job_of(INTERPOLATE, InterpolateJob), job_of(TRANSLATE)
-JOBS = (
-    (SAMPLE, SAMPLE_JOB),
-    (INTERPOLATE, INTERPOLATE_JOB),
-    (TRANSLATE, TRANSLATE_JOB),
-    (SCORE, SCORE_JOB),
-    (CREATE_REFERENCE, REFERENCE_JOB),
-)
-
-OPERATIONS: tuple[Operation, ...] = (
-    SAMPLE,
-    INTERPOLATE,
-    TRANSLATE,
-    GENERATIONS,
-    SCORE,
-    CREATE_REFERENCE,
-    LIST_REFERENCES,
-    GET_REFERENCE,
-    DOWNLOAD_REFERENCE,
-    DELETE_REFERENCE,
-    *(job for _, job in JOBS),
-    GET_JOB,
-    GET_RESULT,
-    DELETE_JOB,
-    INSPECT,
-    MODELS,
-)
+from service.endpoints.jobs import runner
+from service.endpoints.table import JOBS, OPERATIONS
+from service.http.answers import error_response
+from service.http.edge import Edge
+from service.http.openapi import document
+from service.http.operation import Operation, run
+from service.http.page import page_routes
+from service.runtime import Core
 
 
 def is_bento_api(operation: Operation) -> bool:

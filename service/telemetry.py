@@ -11,17 +11,10 @@
 Spans are exported where OTEL_EXPORTER_OTLP_ENDPOINT is set, and cost nothing elsewhere.
 """
 
-import asyncio
-import contextlib
 import contextvars
-import json
-import logging
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TextIO
 
 from opentelemetry import trace
 from opentelemetry.propagate import extract
@@ -30,9 +23,20 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from service.batcher import BatchReport
 
-request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+@dataclass(frozen=True)
+class BatchReport:
+    """What one batch did; times are of `time.time_ns()`."""
+
+    size: int
+    items: int
+    started_ns: int
+    ended_ns: int
+    still_queued: int
+    queued_ns: tuple[int, ...]
+    tags: tuple[object, ...]
+
+
 current_span: contextvars.ContextVar[trace.Span | None] = contextvars.ContextVar("current_span", default=None)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -146,68 +150,3 @@ def _provider_from_environment() -> TracerProvider | None:
     provider = TracerProvider(resource=Resource.create({"service.name": "gan-service"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return provider
-
-
-class JsonLines(logging.Formatter):
-    """One JSON object a line; whatever is in a record's `fields` is added."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **({"request_id": request_id.get()} if request_id.get() else {}),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
-class _Stdout(logging.StreamHandler[TextIO]):
-    """Writes to whatever standard output is at that moment, and leaves the flushing to `flush_logs`.
-
-    A flush for every line would let go of the interpreter for every request, and wait to have it back from a thread
-    that runs a network.
-    """
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stdout
-
-    def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
-        if record.levelno >= logging.WARNING:
-            _flush()
-
-    def flush(self) -> None:
-        """Called after every line by the base class."""
-
-
-def _flush() -> None:
-    """Lines that standard output cannot take (a broken pipe, a full disk) are lost, and the service goes on."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-
-
-async def flush_logs(every_s: float = 0.2) -> None:
-    """Brings the log lines out, until cancelled."""
-    try:
-        while True:
-            await asyncio.sleep(every_s)
-            _flush()
-    finally:
-        _flush()
-
-
-def set_up_logging(as_json: bool) -> None:
-    """Our loggers write to standard output, whatever BentoML does with its own."""
-    handler = _Stdout()
-    handler.setFormatter(JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log = logging.getLogger("gan")
-    log.handlers = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False

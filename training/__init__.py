@@ -5,8 +5,9 @@
 or, from Python, `training.train(training.DCGANRun(...))`.
 """
 
-from training.alarms import Diverged
-from training.config import CycleGANRun, DCGANRun
-from training.loop import Outcome, train
+from training.games.cyclegan_options import CycleGANRun
+from training.games.dcgan_options import DCGANRun
+from training.run.alarms import Diverged
+from training.run.loop import Outcome, train
 
 __all__ = ["CycleGANRun", "DCGANRun", "Diverged", "Outcome", "train"]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models import GanError, InputError
-from training import export, laboratory, pretrained
-from training.config import RUNS, Run
-from training.flags import add_flags, from_dict, given, merged, read_json
+from training.games.kinds import RUNS, Run
+from training.options.flags import add_flags, from_dict, given, merged, read_json
+from training.ring import command as laboratory
+from training.shipping import export, pretrained
 
 ABOUT = {
     "dcgan": "Train a sampler: DCGAN, or the fully connected GAN, on a folder of images.",
@@ -28,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return TOOLS[typed.command].run(typed)
         run, resume = configuration(typed)
         if typed.dry_run:
-            from training.preview import preview
+            from training.run.dry_run import preview
 
             print(preview(run, resume=resume))
             return 0
-        from training.loop import train
+        from training.run.loop import train
 
         outcome = train(run, resume=resume)
         if outcome.first:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import metrics
-from metrics import foreign_weights, weights, wheels
+from metrics.network import foreign_weights, weights, wheels
 from models import WeightsUnavailable, sha256_of
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"

@@ -26,8 +26,8 @@ from PIL import Image
 
 import models
 from metrics import Extractor, Features, cached_weights
-from service.core import Core
 from service.routes import standalone
+from service.runtime import Core
 from service.settings import Settings
 from tests.service.browser import driver, page  # noqa: F401  fixtures
 

@@ -18,11 +18,13 @@ from PIL import Image
 from pydantic import BaseModel
 
 from client import Client, Picture, ServiceError, options
-from metrics.featuresets import of_features
+from metrics.sets.featuresets import of_features
 from models.images import read_text
-from service.schemas import SampleRequest
-from service.schemas_images import InterpolateRequest, TranslateRequest
-from service.schemas_score import ReferenceRequest, ScoreRequest
+from service.endpoints.interpolate import InterpolateRequest
+from service.endpoints.references import ReferenceRequest
+from service.endpoints.sample import SampleRequest
+from service.endpoints.score import ScoreRequest
+from service.endpoints.translate import TranslateRequest
 
 HORSE = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))[0]
 

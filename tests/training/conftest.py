@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from training import CycleGANRun, DCGANRun
-from training.build import build
-from training.flags import from_dict, merged
-from training.game import Moment, stage
+from training.engine.stage import Moment
+from training.options.flags import from_dict, merged
+from training.run.build import build, stage
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 

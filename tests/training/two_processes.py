@@ -12,15 +12,14 @@ from typing import Any
 
 import torch.distributed as dist
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from conftest import SmallExtractor  # noqa: E402
-
-from training import train  # noqa: E402
-from training.config import RUNS  # noqa: E402
-from training.distributed import joined  # noqa: E402
-from training.flags import from_dict  # noqa: E402
-from training.meter import Meter  # noqa: E402
+from tests.training.conftest import SmallExtractor
+from training import train
+from training.engine.distributed import joined
+from training.games.kinds import RUNS
+from training.options.flags import from_dict
+from training.run.meter import Meter
 
 original = Meter.add
 

@@ -1,0 +1,1 @@
+"""The Inception network: its layers, weights and engines."""

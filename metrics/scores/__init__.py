@@ -1,0 +1,1 @@
+"""The scores, as functions of features and statistics."""

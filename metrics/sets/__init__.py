@@ -1,0 +1,1 @@
+"""A set as its features and moments, in memory and in files."""

@@ -1,0 +1,70 @@
+"""An uploaded photo becomes pixels: sRGB, upright, its alpha apart."""
+
+import functools
+import io
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageCms
+from starlette.datastructures import UploadFile
+
+import models
+from models.images import Pixels
+from service.settings import Settings
+
+# What a profile's colour space can be said of.
+_MODES = {"RGB": ("RGB", "RGBA", "P", "PA"), "GRAY": ("1", "L", "LA", "I;16", "I;16B"), "CMYK": ("CMYK",)}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded upload.
+
+    Attributes:
+        pixels: uint8 [h, w, 3] (or 1, for a grey model), upright, in sRGB.
+        alpha: uint8 [h, w], or None.
+        profiled: it came with a colour profile, so the answer carries sRGB's.
+    """
+
+    name: str
+    pixels: Pixels
+    alpha: Pixels | None
+    profiled: bool
+
+
+def read_photo(upload: UploadFile, index: int, settings: Settings, channels: int) -> Photo:
+    """Decodes an upload. Raises what `models.decode` does, naming the file."""
+    name = (upload.filename or f"image {index}")[:100]
+    image = models.decode(upload.file.read(), name=name, max_pixels=settings.translate_pixels)
+    profile = image.info.get("icc_profile")
+    image = models.upright(image)
+    rgb, alpha = models.split_alpha(image)
+    rgb = _to_srgb(image, rgb, profile)
+    pixels = np.asarray(rgb) if channels == 3 else np.asarray(rgb.convert("L"))[..., None]
+    return Photo(name, pixels, None if alpha is None else np.asarray(alpha), bool(profile))
+
+
+def _to_srgb(image: Image.Image, rgb: Image.Image, profile: bytes | None) -> Image.Image:
+    """Networks saw sRGB, so what a profile says of an image's colour, grey or ink is converted.
+
+    A profile that cannot be read, or is of another kind than the pixels, is as good as none.
+    """
+    if not profile:
+        return rgb
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = source.profile.xcolor_space.strip()
+        if image.mode not in _MODES.get(space, ()):
+            return rgb
+        pixels = {"RGB": rgb, "GRAY": rgb.convert("L"), "CMYK": image}[space]
+        return ImageCms.profileToProfile(pixels, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or rgb
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return rgb
+
+
+@functools.cache
+def _srgb() -> bytes:
+    """An sRGB profile without its time of making (bytes 24 to 36), so that equal requests give equal bytes."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]

@@ -1,0 +1,34 @@
+"""What clients send: bounds live in the types, so that the OpenAPI document and the checks cannot differ.
+
+Bounds are ge/le and lengths only. JSON is read strictly ("3" is not 3); form fields and queries are text, so they
+are not.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+from models import SEED_LIMIT
+
+Protocol = Literal["pytorch-fid", "clean-fid"]
+
+ReferenceName = Annotated[
+    str, Field(min_length=1, max_length=64, description="1 to 64 letters, digits, dots, dashes and underscores.")
+]
+
+
+MAX_IMAGES = 256
+
+Seed = Annotated[int, Field(ge=0, le=SEED_LIMIT - 1)]
+Latent = Annotated[list[FiniteFloat], Field(min_length=1, max_length=4096)]
+ModelName = Annotated[str, Field(min_length=1, max_length=200, description="A name, alias or NAME@VERSION.")]
+Quality = Annotated[int, Field(ge=1, le=100, description="Of JPEG and WebP.")]
+Truncation = Annotated[
+    float, Field(ge=0.1, le=10.0, description="Latent components beyond it are drawn again: less varied, more typical.")
+]
+
+
+class Body(BaseModel):
+    """The base of every request: unknown fields are errors, because a misspelt one would be ignored otherwise."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)

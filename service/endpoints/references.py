@@ -1,0 +1,153 @@
+"""References over HTTP: kept, listed, downloaded, removed."""
+
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+import metrics
+from metrics import FeatureSet, Images
+from models.errors import InputError
+from service.endpoints.fields import Body, Protocol, ReferenceName
+from service.http.body import FileField
+from service.http.operation import Call, Operation
+from service.runtime import Core
+from service.scoring import sets
+from service.scoring.references import Reference
+from service.scoring.worker import Report
+
+
+class ReferenceRequest(Body):
+    """A set to keep; the images go into the form field `images`."""
+
+    name: ReferenceName
+    protocol: Protocol = "pytorch-fid"
+
+
+class ReferenceView(BaseModel):
+    """A kept reference."""
+
+    name: str
+    n: int | None = Field(description="Images; null for uploaded statistics that do not say.")
+    features: bool = Field(description="False for uploaded statistics without features: they serve for FID only.")
+    protocol: str | None
+    extractor: str | None
+    source: str
+    created_at: datetime
+    digest: str = Field(description="SHA-256 of mu and sigma, as float64.")
+
+
+class ReferenceList(BaseModel):
+    """All references, by name."""
+
+    references: list[ReferenceView]
+
+
+def view(reference: Reference) -> ReferenceView:
+    """As clients see it."""
+    created = datetime.fromtimestamp(reference.created_at, UTC)
+    return ReferenceView(**{**asdict(reference), "created_at": created})
+
+
+async def create(core: Core, call: Call) -> Response:
+    """A set to statistics, kept under a name."""
+    request: ReferenceRequest = call.body
+    await core.references.check_free(request.name)
+    source = await sets.uploaded(call.files["images"], "images", core.settings)
+    if isinstance(source, Images):
+        kept = await _extracted(core, call, source, request.protocol)
+    else:
+        kept = _checked(source, request.protocol)
+    reference = await core.references.add(request.name, kept, source.name)
+    headers = {"Location": f"/v1/references/{reference.name}"}
+    return JSONResponse(view(reference).model_dump(mode="json"), 201, headers)
+
+
+async def _extracted(core: Core, call: Call, images: Images, protocol: str) -> FeatureSet:
+    def work(report: Report) -> FeatureSet:
+        return metrics.features(images, protocol=protocol, extractor=core.extractor(), progress=report)
+
+    patience_s = core.settings.deadline_s if call.progress is None else None
+    return await core.scorer.run(work, call.progress, patience_s=patience_s)
+
+
+def _checked(kept: FeatureSet, protocol: str) -> FeatureSet:
+    """Statistics under the protocol; pytorch-fid's files do not say theirs, and are taken at the caller's word."""
+    if kept.statistics.protocol not in (None, protocol):
+        raise InputError(
+            f"These statistics say that they were made with the protocol {kept.statistics.protocol}, not {protocol}.",
+            where="protocol",
+        )
+    return replace(kept, statistics=replace(kept.statistics, protocol=protocol))
+
+
+async def list_all(core: Core, _: Call) -> Response:
+    """Every reference, by name."""
+    answer = ReferenceList(references=[view(one) for one in await core.references.all()])
+    return JSONResponse(answer.model_dump(mode="json"))
+
+
+async def get(core: Core, call: Call) -> Response:
+    reference = await core.references.get(call.request.path_params["name"])
+    return JSONResponse(view(reference).model_dump(mode="json"))
+
+
+async def download(core: Core, call: Call) -> Response:
+    """The numbers, as pytorch-fid reads them."""
+    reference = await core.references.get(call.request.path_params["name"])
+    data = await core.references.statistics(reference.name)
+    headers = {"Content-Disposition": f'attachment; filename="{reference.name}.npz"', "ETag": f'"{reference.digest}"'}
+    return Response(data, media_type="application/x-npz", headers=headers)
+
+
+async def delete(core: Core, call: Call) -> Response:
+    """Removes it and answers what it was."""
+    reference = await core.references.delete(call.request.path_params["name"])
+    return JSONResponse(view(reference).model_dump(mode="json"))
+
+
+_VIEW = {"application/json": ReferenceView}
+_PATH = "/v1/references/{name}"
+
+CREATE_REFERENCE = Operation(
+    "POST",
+    "/v1/references",
+    "reference",
+    "Keep a set's statistics",
+    create,
+    "references",
+    description="A large set takes longer than a request may: send it to POST /v1/jobs/reference.",
+    body=ReferenceRequest,
+    files=(FileField("images", "Images, or one zip or tar of them, or one .npz of statistics.", most=sets.MOST_FILES),),
+    status=201,
+    answers=_VIEW,
+    headers={"Location": "The reference's address."},
+    errors=(409, 413, 415, 422, 503, 504),
+)
+LIST_REFERENCES = Operation(
+    "GET",
+    "/v1/references",
+    "references",
+    "List the references",
+    list_all,
+    "references",
+    answers={"application/json": ReferenceList},
+)
+GET_REFERENCE = Operation(
+    "GET", _PATH, "get_reference", "Look at a reference", get, "references", answers=_VIEW, errors=(404,)
+)
+DOWNLOAD_REFERENCE = Operation(
+    "GET",
+    f"{_PATH}/npz",
+    "download_reference",
+    "Download a reference",
+    download,
+    "references",
+    description="An .npz with mu and sigma, as pytorch-fid reads it.",
+    answers={"application/x-npz": None},
+    errors=(404,),
+)
+DELETE_REFERENCE = Operation(
+    "DELETE", _PATH, "delete_reference", "Remove a reference", delete, "references", answers=_VIEW, errors=(404,)
+)

@@ -1,0 +1,221 @@
+"""POST /v1/translate: photos to the other domain, the same size and way up."""
+
+import asyncio
+import functools
+from dataclasses import dataclass
+from typing import Annotated, Literal, cast
+
+import numpy as np
+from pydantic import BaseModel, Field
+from starlette.responses import JSONResponse, Response
+
+import models
+from models.errors import InputError
+from models.images import Pixels
+from service.encoding import pictures
+from service.encoding.photos import Photo, _srgb, read_photo
+from service.encoding.pictures import ImageFormat
+from service.endpoints.fields import Body, ModelName, Quality
+from service.engine import patience
+from service.engine.translator import Translator
+from service.http import accept as accept_module
+from service.http.body import FileField
+from service.http.operation import Call, Operation
+from service.runtime import Core
+
+
+class TranslateRequest(Body):
+    """The fields beside the images."""
+
+    model: ModelName | None = None
+    direction: Annotated[str, Field(min_length=1, max_length=200)] = Field(
+        "a_to_b", description="a_to_b, b_to_a, or the domain to translate to, such as zebra."
+    )
+    output: Literal["image", "zip", "json"] | None = Field(
+        None, description="By default what Accept asks for; failing that, an image for one and a zip for more."
+    )
+    format: ImageFormat | None = Field(None, description="By default what Accept asks for; failing that, png.")
+    quality: Quality = 90
+    cycle: bool = Field(
+        False,
+        description="Also translate back, and report the mean absolute difference to the input, 0 (the same) to 1.",
+    )
+
+
+class TranslatedImage(BaseModel):
+    """One image of a JSON answer."""
+
+    name: str
+    width: int
+    height: int
+    tiles: int = Field(description="1 for an image translated in one piece.")
+    cycle_l1: float | None
+    data: str = Field(description="The image file, base64.")
+
+
+class TranslateAnswer(BaseModel):
+    """The answer of /v1/translate as JSON."""
+
+    model: str
+    digest: str
+    direction: Literal["a_to_b", "b_to_a"]
+    format: ImageFormat
+    images: list[TranslatedImage]
+
+
+MOST_FILES = 32
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A translation; `cycle_l1` is the mean absolute difference of the round trip, 0..1."""
+
+    photo: Photo
+    pixels: Pixels
+    cycle_l1: float | None
+
+
+async def translate(core: Core, call: Call) -> Response:
+    """All images at once; those of one size share forward passes, with other requests' too."""
+    request: TranslateRequest = call.body
+    served = core.registry.get(request.model, Translator)
+    unit = cast(Translator, served.unit)
+    direction = direction_of(unit.network, request.direction)
+    uploads = call.files["images"]
+    accept = call.request.headers.get("accept", "")
+    choice = accept_module.choose(accept, request.output, request.format, len(uploads), ("image", "zip", "json"))
+    if request.cycle and len(unit.network.directions) < 2:
+        raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
+    channels = unit.network.config.channels
+    photos = [await core.encode(read_photo, one, index, core.settings, channels) for index, one in enumerate(uploads)]
+    for photo in photos:
+        if photo.alpha is not None and choice.format == "jpeg":
+            raise InputError(f"{photo.name} is transparent, and JPEG is not: ask for png or webp.", where="format")
+    done = await translate_all(unit, photos, direction, request.cycle, call)
+    translations = [one.pixels for one in done]
+    core.served("translate", served.source.name, translations, drift=f"{served.source.name}:{direction}")
+    files = await core.encode(_encode_all, done, choice.format, request.quality, served.id, served.digest)
+    headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
+    if request.cycle:
+        headers["X-Cycle-L1"] = ",".join(f"{one.cycle_l1:.6f}" for one in done)
+    if choice.output == "image":
+        return Response(files[0], media_type=pictures.MEDIA[choice.format], headers=headers)
+    if choice.output == "zip":
+        names = [f"{index:03d}_{_stem(one.photo.name)}.{choice.format}" for index, one in enumerate(done)]
+        packed = await core.encode(pictures.zip_of, dict(zip(names, files, strict=True)))
+        return Response(packed, media_type=pictures.MEDIA["zip"], headers=headers)
+    answer = TranslateAnswer(
+        model=served.id,
+        digest=served.digest,
+        direction=direction,
+        format=choice.format,
+        images=[_described(unit, one, file) for one, file in zip(done, files, strict=True)],
+    )
+    return JSONResponse(answer.model_dump(), headers=headers)
+
+
+def direction_of(network: models.Translator, wanted: str) -> models.Direction:
+    """From a_to_b, b_to_a or the name of the domain to translate to; raises InputError."""
+    first, second = network.domains
+    named: dict[str, models.Direction] = {"a_to_b": "a_to_b", "b_to_a": "b_to_a", first: "b_to_a", second: "a_to_b"}
+    if wanted not in named or named[wanted] not in network.directions:
+        raise InputError(
+            f"This model has {first} (a) and {second} (b), and goes {' and '.join(network.directions)}; "
+            f"direction is one of these, or the domain to translate to.",
+            where="direction",
+        )
+    return named[wanted]
+
+
+async def translate_all(
+    unit: Translator, photos: list[Photo], direction: models.Direction, cycle: bool, call: Call
+) -> list[Translated]:
+    """At once, so that images of one size meet in batches; for a job one by one, with patience for a full queue."""
+    finished = 0
+
+    async def image(pixels: Pixels, way: models.Direction) -> Pixels:
+        make = functools.partial(unit.image, pixels, way)
+        return await (make() if call.progress is None else patience.patiently(make))
+
+    async def one(photo: Photo) -> Translated:
+        nonlocal finished
+        pixels = await image(photo.pixels, direction)
+        error = None
+        if cycle:
+            back: models.Direction = "b_to_a" if direction == "a_to_b" else "a_to_b"
+            again = await image(pixels, back)
+            error = float(np.abs(again.astype(np.int16) - photo.pixels).mean()) / 255
+        finished += 1
+        if call.progress is not None:
+            call.progress(finished, len(photos))
+        return Translated(photo, pixels, error)
+
+    if call.progress is not None:
+        call.progress(0, len(photos))
+        return [await one(photo) for photo in photos]
+    tasks = [asyncio.create_task(one(photo)) for photo in photos]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:  # the first failure takes the others back
+            task.cancel()
+
+
+def _encode_all(done: list[Translated], kind: ImageFormat, quality: int, model: str, digest: str) -> list[bytes]:
+    text = {"gan.model": model, "gan.digest": digest}
+    srgb = _srgb()
+    files = []
+    for one in done:
+        pixels = one.pixels
+        if one.photo.alpha is not None:
+            colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+            pixels = np.concatenate([colour, one.photo.alpha[..., None]], axis=2)
+        icc = srgb if one.photo.profiled and pixels.shape[2] > 1 else None
+        files.append(pictures.encode(pixels, kind, quality, text, icc))
+    return files
+
+
+def _described(unit: Translator, one: Translated, file: bytes) -> TranslatedImage:
+    height, width = one.pixels.shape[:2]
+    return TranslatedImage(
+        name=one.photo.name,
+        width=width,
+        height=height,
+        tiles=unit.tiles(height, width),
+        cycle_l1=one.cycle_l1,
+        data=pictures.base64_of(file),
+    )
+
+
+def _stem(name: str) -> str:
+    """A file name's stem without anything that means something in a path."""
+    stem = name.replace("\\", "/").rpartition("/")[2].rpartition(".")[0] or name
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in stem)[:60] or "image"
+
+
+TRANSLATE = Operation(
+    "POST",
+    "/v1/translate",
+    "translate",
+    "Translate photos",
+    translate,
+    "generate",
+    description=(
+        "Any size from 1 x 1 to the service's limit in pixels; the answer has the same size and is upright. Large "
+        "images go in overlapping tiles. Of an animation, the first frame is taken. Alpha is kept, colours become sRGB."
+    ),
+    body=TranslateRequest,
+    files=(FileField("images", "Photos: PNG, JPEG, WebP, GIF, BMP, TIFF or PPM.", most=MOST_FILES),),
+    answers={
+        **{media: None for name, media in pictures.MEDIA.items() if name not in ("json", "npz")},
+        "application/json": TranslateAnswer,
+    },
+    headers={
+        "X-Model": "Name and version.",
+        "X-Digest": "SHA-256 of the checkpoint.",
+        "X-Direction": "a_to_b or b_to_a.",
+        "X-Cycle-L1": "With cycle: of each image, separated by commas.",
+    },
+    errors=(404, 406, 422),
+    examples={"zebra": {"direction": "a_to_b"}},
+)

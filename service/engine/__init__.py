@@ -1,0 +1,1 @@
+"""Networks behind batchers. These files know no HTTP and no files."""

@@ -1,0 +1,115 @@
+"""The engine: networks behind batchers, in plain Python. It knows no HTTP, no files and no encodings.
+
+Two threads run everything, one the generators and one the translators, so that a sample of milliseconds does not wait
+for a photo of seconds. Each warms its models up and serves them, so that whatever torch sets up per thread is set up
+where it is used. Pixels go in and come out as uint8 [h, w, c].
+"""
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+import torch
+
+import metrics
+import models
+from models.errors import CheckpointError
+from service.engine.batcher import Batcher
+from service.engine.prepare import in_fixed_batches, prepare, same_in_any_batch
+from service.engine.sampler import Sampler, SamplerRun
+from service.engine.translator import Forward, Translator, TranslatorRun
+from service.settings import Settings
+from service.telemetry import BatchReport, ForwardTime, Telemetry
+
+Item = TypeVar("Item", contravariant=True)
+Result = TypeVar("Result", covariant=True)
+
+_CHECK_IMAGES = 16  # rows that `same_in_any_batch` looks at
+
+
+class Run(Protocol[Item, Result]):
+    """What a batcher calls: items in, one result each; `forward_time` is of the last batch."""
+
+    forward_time: ForwardTime
+
+    def __call__(self, key: Hashable, items: Sequence[Item], /) -> Sequence[Result]: ...
+
+
+class Engine:
+    """Owns the device's threads. `serve` puts a loaded checkpoint behind a batcher, warmed up and checked."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._telemetry = telemetry
+        self._device = torch.device(settings.device)
+        self._samplers = ThreadPoolExecutor(1, f"sample-{settings.device}")
+        self._translators = ThreadPoolExecutor(1, f"translate-{settings.device}")
+
+    def close(self) -> None:
+        """Finishes what runs; what waits is dropped."""
+        for executor in (self._samplers, self._translators):
+            executor.shutdown(cancel_futures=True)
+
+    async def serve(self, name: str, network: models.Generator | models.Translator) -> Sampler | Translator:
+        """Prepares the network, runs it in the thread that will serve it, and checks what it gives.
+
+        Raises CheckpointError where that is anything but finite numbers.
+        """
+        loop = asyncio.get_running_loop()
+        if isinstance(network, models.Generator):
+            return await loop.run_in_executor(self._samplers, self._sampler, name, network)
+        return await loop.run_in_executor(self._translators, self._translator, name, network)
+
+    @torch.inference_mode()
+    def _sampler(self, name: str, network: models.Generator) -> Sampler:
+        torch.set_num_threads(self._settings.threads)
+        network = prepare(network, self._settings.precision)
+        count = min(_CHECK_IMAGES, self._settings.max_batch)
+        rows = models.draw(list(range(count)), network.latent_size).to(self._device)
+        classes = len(network.classes)
+
+        def forward(latents: torch.Tensor) -> torch.Tensor:
+            """Latents with the class weights beside them, so that padding and splitting treat both alike."""
+            if not classes:
+                return network.module(latents, None)
+            return network.module(latents[:, :-classes], latents[:, -classes:].contiguous())
+
+        if classes:
+            weights = torch.eye(classes, device=self._device)[torch.arange(count) % classes]
+            rows = torch.cat([rows, weights], dim=1)
+        _check_finite(forward(rows))
+        steady = forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward)
+        run = SamplerRun(steady, self._device, self._settings.threads)
+        return Sampler(network, self._batcher(name, run, self._samplers))
+
+    @torch.inference_mode()
+    def _translator(self, name: str, network: models.Translator) -> Translator:
+        settings = self._settings
+        torch.set_num_threads(settings.translate_threads)
+        noise = torch.Generator().manual_seed(0)
+        images = torch.rand(3, network.config.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
+        compiled: dict[str, Forward] = {}
+        if settings.translate_engine == "openvino":  # before `prepare`, which changes the layers for torch
+            for direction, module in network.module.items():
+                compiled[direction] = metrics.compile_openvino(module, images[:1], settings.precision, any_size=True)
+        network = prepare(network, settings.precision)
+        forward = compiled or dict(network.module.items())
+        for one in forward.values():
+            _check_finite(one(images))
+        stacked = not compiled and all(same_in_any_batch(one, images) for one in forward.values())
+        run = TranslatorRun(network, forward, self._device, stacked, settings.translate_threads)
+        batcher = self._batcher(name, run, self._translators)
+        return Translator(network, batcher, settings.tile, settings.tile_above_pixels)
+
+    def _batcher(self, name: str, run: Run[Item, Result], executor: Executor) -> Batcher[Item, Result]:
+        def observe(report: BatchReport) -> None:
+            self._telemetry.saw_batch(name, report, run.forward_time)
+
+        settings = self._settings
+        return Batcher(run, executor, max_size=settings.max_batch, max_queue=settings.max_queue, observe=observe)
+
+
+def _check_finite(images: torch.Tensor) -> None:
+    if not bool(torch.isfinite(images).all()):
+        raise CheckpointError("The network's output is not finite: its weights are broken.")

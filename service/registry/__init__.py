@@ -1,0 +1,1 @@
+"""Which models serve, under which names, and why a new version waits."""

@@ -1,0 +1,1 @@
+"""Sets of pictures, their statistics, and the threads that measure them."""

@@ -1,0 +1,113 @@
+"""Sets of images to score: uploaded files or one archive, or what a served model draws.
+
+Each becomes the `Images` of metrics/, whose loaders decode one image at a time in worker threads, so that a set is
+never in memory as pixels. Errors name the file at fault.
+"""
+
+import asyncio
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import UploadFile
+
+import models
+from metrics import FeatureSet, Images, Loader
+from models.errors import InputError, LimitError
+from models.images import Pixels
+from service.engine.classes import class_weights, default_classes
+from service.engine.patience import patiently
+from service.engine.sampler import Latents, Sampler
+from service.scoring import archives
+from service.scoring.references import from_npz
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+
+def stream(
+    unit: Sampler, name: str, count: int, seed: int, truncation: float | None, loop: asyncio.AbstractEventLoop
+) -> Images:
+    """What a generator draws for seeds seed, seed + 1, ..., for metrics/ to read on another thread.
+
+    They are the pixels that POST /v1/sample answers, as RGB; so the classes of a conditional model take turns.
+
+    Args:
+        loop: the event loop that the batcher lives on.
+    """
+    network, step = unit.network, unit.batcher.max_size
+    seeds = models.sample_seeds(seed, count)
+
+    def loaders() -> Iterator[Loader]:
+        for start in range(0, count, step):
+            few = seeds[start : start + step]
+            classes = class_weights(network, default_classes(network, few), len(few))
+            rows = Latents(models.draw(few, network.latent_size, truncation=truncation), classes)
+            pixels = asyncio.run_coroutine_threadsafe(patiently(partial(unit.images, rows)), loop).result()
+            for picture in pixels:
+                yield partial(_as_rgb, picture)
+
+    return Images(f"{name}, {count} samples from seed {seed}", count, loaders)
+
+
+def _as_rgb(picture: Pixels) -> Pixels:
+    return picture.repeat(3, axis=2) if picture.shape[2] == 1 else picture
+
+
+MOST_FILES = 1000  # in one form field; a larger set comes as an archive
+_NPZ_BYTES = 160 * 2**20  # two float64 arrays of 2048 x 2048, and room for a reference's features
+
+
+async def uploaded(files: Sequence[UploadFile], field: str, settings: "Settings") -> Images | FeatureSet:
+    """The files of one form field: images, or one zip or tar of images, or one .npz of statistics.
+
+    Raises:
+        InputError: no image among them, or an archive that archives.py refuses.  LimitError: too many or too large.
+        Images themselves are decoded later; a broken one is told then, by name.
+    """
+    named = [(file.filename or f"{field} {index}", await file.read()) for index, file in enumerate(files)]
+    return await asyncio.to_thread(_open, named, field, settings)
+
+
+def _open(named: Sequence[tuple[str, bytes]], field: str, settings: "Settings") -> Images | FeatureSet:
+    if len(named) == 1 and archives.kind_of(named[0][1]) is not None:
+        name, data = named[0]
+        if archives.kind_of(data) == "zip" and _is_npz(data):
+            return _statistics(data, name, field)
+        limits = archives.Limits(files=settings.set_files, expanded_bytes=settings.archive_mb * 2**20)
+        members = archives.names(data, limits, field)
+        if not members:
+            kinds = ", ".join(sorted(suffix[1:] for suffix in archives.SUFFIXES))
+            raise InputError(f"There is no image in {field} (looked for {kinds}).", where=field)
+        return Images(name, len(members), lambda: _loaders(archives.images(data, limits, field), settings.image_pixels))
+    if len(named) > settings.set_files:
+        raise LimitError(f"{field} has {len(named):,} files; at most {settings.set_files:,} are accepted.", where=field)
+    if archive := next((name for name, data in named if archives.kind_of(data) is not None), None):
+        raise InputError(f"{archive} is an archive: send it alone, or images alone.", where=field)
+    return Images(f"{len(named)} files", len(named), lambda: _loaders(iter(named), settings.image_pixels))
+
+
+def _loaders(named: Iterator[tuple[str, bytes]], max_pixels: int) -> Iterator[Loader]:
+    for name, data in named:
+        yield partial(_decode, data, name, max_pixels)
+
+
+def _decode(data: bytes, name: str, max_pixels: int) -> Pixels:
+    return models.as_pixels(models.decode(data, name=name, max_pixels=max_pixels))
+
+
+def _is_npz(data: bytes) -> bool:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
+    except (zipfile.BadZipFile, ValueError, OSError):
+        return False  # archives.py says what is wrong with it
+
+
+def _statistics(data: bytes, name: str, field: str) -> FeatureSet:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if sum(info.file_size for info in archive.infolist()) > _NPZ_BYTES:
+            raise LimitError(f"{name} unpacks to more than statistics need.", where=field)
+    return from_npz(data, name)

@@ -1,0 +1,117 @@
+"""The command line in processes of its own: alone, and split by torchrun over two."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import metrics
+
+ROOT = Path(metrics.__file__).parents[1]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+WITHIN_S = 400  # against hanging, not a measure
+
+SMALL = f"""
+import sys
+sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parents[1])!r}]
+import conftest, json
+from metrics import command
+from metrics.extraction import parallel
+command.extractor = lambda *_args, **_named: conftest.SmallExtractor()
+with parallel.process_group():
+    sys.exit(max(command.main(arguments) for arguments in json.loads(sys.argv[1])))
+"""
+
+
+@pytest.fixture
+def small_program(tmp_path: Path) -> str:
+    """`python -m metrics` over the small extractor, as a file to run; its argument is a JSON list of command lines."""
+    (tmp_path / "small.py").write_text(SMALL)
+    return str(tmp_path / "small.py")
+
+
+@pytest.fixture
+def folder(horses: Path, tmp_path: Path) -> Path:
+    """Seven images: an odd number, so that the parts of two processes differ."""
+    (tmp_path / "set").mkdir()
+    for file in sorted(horses.iterdir())[:7]:
+        (tmp_path / "set" / file.name).write_bytes(file.read_bytes())
+    return tmp_path / "set"
+
+
+def run(command: Sequence[str | Path], cache: Path) -> subprocess.CompletedProcess[str]:
+    """The command in a clean environment: one thread, its own cache, nobody else's process group."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    done = subprocess.run(
+        [str(part) for part in command], env=kept | {"OMP_NUM_THREADS": "1", "GAN_CACHE": str(cache)}, cwd=ROOT,
+        capture_output=True, text=True, timeout=WITHIN_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def rounded(text: str) -> object:
+    """JSON with six digits of every number: another count of threads may sum in another order."""
+    return json.loads(text, parse_float=lambda digits: f"{float(digits):.6g}")
+
+
+def test_score_prints_json_on_stdout_and_progress_on_stderr(
+    small_program: str, horses: Path, zebras: Path, small: metrics.Extractor, tmp_path: Path
+) -> None:
+    arguments = ["score", str(horses), str(zebras), "--metrics", "fid, kid", "--seed", "3"]
+    done = run([sys.executable, small_program, json.dumps([arguments])], tmp_path / "cache")
+    expected = metrics.score(horses, zebras, metrics=("fid", "kid"), extractor=small, seed=3)
+    assert rounded(done.stdout) == rounded(json.dumps(expected))
+    assert "32/32" in done.stderr
+    assert "images/s" in done.stderr
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 2
+
+
+def test_torchrun_gives_what_one_process_gives(
+    small_program: str, folder: Path, small: metrics.Extractor, tmp_path: Path
+) -> None:
+    """With features bit for bit, without them to the rounding of their moments; one process speaks for all."""
+    kept, merged = tmp_path / "kept.npz", tmp_path / "merged.npz"
+    stats = ["stats", str(folder)]
+    commands = [[*stats, str(kept), "--features"], [*stats, str(merged)]]
+    done = run([*TORCHRUN, small_program, json.dumps(commands)], tmp_path / "cache")
+    assert done.stdout.count('"n": 7') == 2, "once for each command, from the first process"
+    assert "4/4" in done.stderr, "the first process has every second of seven images"
+    alone = metrics.features(folder, extractor=small)
+    found = metrics.FeatureSet.load(kept)
+    assert np.array_equal(found.features, alone.features)
+    assert np.array_equal(found.statistics.sigma, alone.statistics.sigma)
+    moments = metrics.Statistics.load(merged)
+    assert moments.n == 7
+    np.testing.assert_allclose(moments.mu, alone.statistics.mu, rtol=1e-12)
+    np.testing.assert_allclose(moments.sigma, alone.statistics.sigma, rtol=1e-10, atol=1e-12)
+
+
+def test_torchrun_splits_the_real_network(
+    published_file: Path, inception: metrics.InceptionExtractor, folder: Path, tmp_path: Path
+) -> None:
+    """The command as the guide gives it. Batches differ from those of one process, so features round differently."""
+    command = ["-m", "metrics", "stats", folder, tmp_path / "out.npz", "--weights", published_file, "--device", "cpu"]
+    run([*TORCHRUN, *command], tmp_path / "cache")
+    found, alone = metrics.Statistics.load(tmp_path / "out.npz"), metrics.statistics(folder, extractor=inception)
+    assert (found.n, found.extractor, found.protocol) == (7, alone.extractor, alone.protocol)
+    np.testing.assert_allclose(found.mu, alone.mu, atol=1e-5)
+    np.testing.assert_allclose(found.sigma, alone.sigma, atol=1e-5)
+    assert metrics.frechet_distance(found, alone) < 1e-4
+
+
+def test_progress_under_torchrun_ends_at_the_process_own_part(
+    small_program: str, folder: Path, zebras: Path, tmp_path: Path
+) -> None:
+    """Of 7 and 16 images the first of two processes has 4 and 8."""
+    arguments = ["score", str(folder), str(zebras), "--no-cache"]
+    done = run([*TORCHRUN, small_program, json.dumps([arguments])], tmp_path / "cache")
+    assert "12/12" in done.stderr
+    assert json.loads(done.stdout)["a"]["n"] == 7

@@ -1,0 +1,255 @@
+"""The batcher, with a device thread that the test holds and lets go."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from models.errors import InputError, OverloadError
+from service.engine.batcher import Batcher
+
+
+class Device:
+    """Doubles numbers, keeps the batches it saw, and waits where a test says so."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.free = threading.Event()
+        self.free.set()
+        self.busy = threading.Event()
+
+    def run(self, key: Hashable, items: Sequence[int]) -> list[int]:
+        self.batches.append(list(items))
+        self.busy.set()
+        assert self.free.wait(300)
+        if any(item < 0 for item in items):
+            raise InputError("negative")
+        return [2 * item for item in items]
+
+
+@pytest.fixture
+def device() -> Device:
+    return Device()
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as one:
+        yield one
+
+
+def together(test: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(test, 500))
+
+
+async def hold(device: Device, batcher: Batcher[int, int]) -> "asyncio.Task[int]":
+    """Keeps the device busy with the item 0, so that what comes next has to queue."""
+    device.free.clear()
+    device.busy.clear()
+    first = asyncio.create_task(batcher.submit("k", 0))
+    await asyncio.to_thread(device.busy.wait, 300)
+    return first
+
+
+async def queued(batcher: Batcher[int, int], *coroutines: Coroutine[Any, Any, int]) -> "list[asyncio.Task[int]]":
+    """Starts them, and returns when all are in the queue."""
+    tasks = [asyncio.create_task(one) for one in coroutines]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def test_what_queues_while_a_batch_runs_shares_the_next_one(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=8, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        tasks = await queued(batcher, *(batcher.submit("k", item) for item in range(1, 6)))
+        device.free.set()
+        assert await asyncio.gather(first, *tasks) == [0, 2, 4, 6, 8, 10]
+
+    together(test())
+    assert device.batches == [[0], [1, 2, 3, 4, 5]]
+
+
+def test_a_batch_holds_at_most_max_size_and_keeps_the_order(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        sizes = (2, 1, 2, 9, 1)
+        tasks = await queued(batcher, *(batcher.submit("k", i + 1, size) for i, size in enumerate(sizes)))
+        device.free.set()
+        assert await asyncio.gather(first, *tasks) == [0, 2, 4, 6, 8, 10]
+
+    together(test())
+    assert device.batches == [[0], [1, 2, 5], [3], [4]]  # 9 is more than a batch, and goes alone
+
+
+def test_only_equal_keys_share_a_batch(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=8, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        tasks = await queued(batcher, *(batcher.submit(item % 2, item) for item in range(1, 7)))
+        device.free.set()
+        await asyncio.gather(first, *tasks)
+
+    together(test())
+    assert device.batches == [[0], [1, 3, 5], [2, 4, 6]]
+
+
+def test_a_request_of_many_items_does_not_hold_up_those_behind_it(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        many = batcher.submit_all("k", [(item, 4) for item in range(1, 6)])
+        late = await queued(batcher, batcher.submit("k", 7), batcher.submit("k", 8))
+        device.free.set()
+        await asyncio.gather(first, *many, *late)
+
+    together(test())
+    assert device.batches == [[0], [1], [7, 8], [2], [3], [4], [5]]
+
+
+def test_a_request_larger_than_the_queue_does_not_turn_small_ones_away(
+    device: Device, executor: ThreadPoolExecutor
+) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=8)
+    many = [(item, 4) for item in range(1, 6)]
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        accepted = batcher.submit_all("k", many)
+        late = await queued(batcher, batcher.submit("k", 7), batcher.submit("k", 8, 3))
+        for items in (many, [(9, 1)]):  # all of the first request is before its like; 4 + 1 + 3 before one
+            with pytest.raises(OverloadError):
+                batcher.submit_all("k", items)
+        device.free.set()
+        assert await asyncio.gather(first, *late, *accepted) == [0, 14, 16, 2, 4, 6, 8, 10]
+
+    together(test())
+
+
+def test_those_who_come_later_do_not_hold_up_a_request_of_many_items(
+    device: Device, executor: ThreadPoolExecutor
+) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=1000)
+
+    async def again_and_again(item: int) -> None:
+        for _ in range(20):
+            await batcher.submit("k", item)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        others = [asyncio.create_task(again_and_again(item)) for item in range(11, 15)]
+        many = batcher.submit_all("k", [(item, 4) for item in range(1, 6)])
+        device.free.set()
+        await asyncio.gather(first, *many, *others)
+
+    together(test())
+    turns = [index for index, batch in enumerate(device.batches) if batch[0] in range(1, 6)]
+    assert len(turns) == 5
+    assert turns[-1] < 16  # though four callers, a whole batch, never cease to come
+
+
+def test_one_bad_item_fails_alone(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=8, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        tasks = await queued(batcher, *(batcher.submit("k", item) for item in (1, -2, 3)))
+        device.free.set()
+        await first
+        good, bad, also_good = await asyncio.gather(*tasks, return_exceptions=True)
+        assert (good, also_good) == (2, 6)
+        assert isinstance(bad, InputError)
+
+    together(test())
+
+
+def test_a_full_queue_turns_away_at_once_and_says_when_to_return(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=2, max_queue=3)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        tasks = await queued(batcher, *(batcher.submit("k", item) for item in (1, 2, 3)))
+        with pytest.raises(OverloadError) as caught:
+            await batcher.submit("k", 4)
+        assert caught.value.retry_after_s > 0
+        assert not device.free.is_set()  # it did not wait for the device
+        device.free.set()
+        assert await asyncio.gather(first, *tasks) == [0, 2, 4, 6]
+
+    together(test())
+
+
+def test_callers_that_left_are_skipped(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=8, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        tasks = await queued(batcher, *(batcher.submit("k", item) for item in (1, 2, 3)))
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        device.free.set()
+        assert await asyncio.gather(first, tasks[0], tasks[2]) == [0, 2, 6]
+        assert batcher.queued == 0
+
+    together(test())
+    assert device.batches == [[0], [1, 3]]
+
+
+def test_work_of_callers_that_left_turns_nobody_away(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=8, max_queue=3)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        gone = await queued(batcher, *(batcher.submit("k", item) for item in (1, 2)))
+        stays = await queued(batcher, batcher.submit("k", 3))
+        for task in gone:
+            task.cancel()
+        await asyncio.sleep(0)
+        later = await queued(batcher, batcher.submit("k", 4))
+        assert batcher.queued == 2
+        device.free.set()
+        assert await asyncio.gather(first, *stays, *later) == [0, 6, 8]
+
+    together(test())
+    assert device.batches == [[0], [3, 4]]
+
+
+def test_batchers_on_one_device_take_turns(device: Device, executor: ThreadPoolExecutor) -> None:
+    here = Batcher(device.run, executor, max_size=1, max_queue=100)
+    there = Batcher(device.run, executor, max_size=1, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, here)
+        some = await queued(here, here.submit("k", 1), here.submit("k", 2))
+        others = await queued(there, there.submit("k", 11), there.submit("k", 12))
+        device.free.set()
+        await asyncio.gather(first, *some, *others)
+
+    together(test())
+    assert sorted(device.batches[1:3]) == [[1], [11]]
+    assert sorted(device.batches[3:5]) == [[2], [12]]
+
+
+def test_the_observer_sees_every_batch(device: Device, executor: ThreadPoolExecutor) -> None:
+    reports: list[Any] = []
+    batcher = Batcher(device.run, executor, max_size=8, max_queue=100, observe=reports.append)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        tasks = await queued(batcher, batcher.submit("k", 1, 3, "a"), batcher.submit("k", 2, 2, "b"))
+        device.free.set()
+        await asyncio.gather(first, *tasks)
+
+    together(test())
+    executor.shutdown()
+    assert [(one.size, one.items, one.tags) for one in reports] == [(1, 1, (None,)), (5, 2, ("a", "b"))]
+    assert all(one.started_ns <= one.ended_ns for one in reports)
+    assert all(queued_ns <= reports[1].started_ns for queued_ns in reports[1].queued_ns)

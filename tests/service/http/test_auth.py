@@ -1,0 +1,148 @@
+"""API keys and rate limits."""
+
+import hashlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import torch
+
+import models
+from service.errors import RateLimitError
+from service.http.auth import load_keys
+from service.http.limits import RateLimit
+from service.settings import Settings
+
+KEY = "an example key"
+DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
+
+
+def test_with_keys_an_endpoint_asks_for_one(serve: Callable[..., Any]) -> None:
+    url = serve(api_keys=(f"ann:{DIGEST}",)).url
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"X-API-Key": DIGEST}, {"Authorization": "Basic x"}):
+        refused = requests.get(f"{url}/v1/models", headers=headers, timeout=300)
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
+        assert refused.json()["error"]["code"] == "unauthorized"
+    for headers in ({"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}):
+        assert requests.get(f"{url}/v1/models", headers=headers, timeout=300).status_code == 200
+    for path in ("/metrics", "/docs.json", "/"):
+        assert requests.get(f"{url}{path}", timeout=300).status_code == 200
+
+
+def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# two of them\n\nann:{DIGEST}\n{'0' * 64}\n")
+    keys = load_keys(Settings(api_keys_file=file))
+    assert [(key.name, key.digest.hex()) for key in keys] == [("ann", DIGEST), ("key-2", "0" * 64)]
+
+
+@pytest.mark.parametrize("content", ["", "# nobody\n", f"{KEY}\n", "ann:abc\n"])
+def test_a_file_without_digests_stops_the_start(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(content)
+    with pytest.raises(ValueError, match="key"):
+        load_keys(Settings(api_keys_file=file))
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """The fields of every request's log line."""
+    found: list[dict[str, Any]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: found.append(record.fields)  # type: ignore[attr-defined,method-assign]
+    logging.getLogger("gan.access").addHandler(handler)
+    yield found
+    logging.getLogger("gan.access").removeHandler(handler)
+
+
+def test_a_bucket_empties_and_fills_again() -> None:
+    now = 0.0
+    limit = RateLimit(6, clock=lambda: now)
+    for _ in range(6):
+        limit.take("ann")
+    with pytest.raises(RateLimitError) as caught:
+        limit.take("ann")
+    assert caught.value.retry_after_s == 10
+    limit.take("bob")
+    now = 10.0
+    limit.take("ann")
+    with pytest.raises(RateLimitError):
+        limit.take("ann")
+
+
+def test_past_the_rate_the_answer_is_429_with_retry_after(serve: Callable[..., Any]) -> None:
+    url = serve(rate_per_minute=2).url
+    codes = [requests.get(f"{url}/v1/models", timeout=300).status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+    refused = requests.get(f"{url}/v1/models", timeout=300)
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert refused.json()["error"]["code"] == "rate_limited"
+    assert requests.get(f"{url}/docs.json", timeout=300).status_code == 200
+
+
+def test_the_logs_name_the_caller_who_is_limited(
+    serve: Callable[..., Any], lines: list[dict[str, Any]], wait_until: Callable[..., None]
+) -> None:
+    entry = f"alice:{hashlib.sha256(b'open sesame').hexdigest()}"
+    url = serve(rate_per_minute=1, api_keys=(entry,)).url
+    for key in ("open sesame", "open sesame", "guessed"):
+        requests.get(f"{url}/v1/models", headers={"X-API-Key": key}, timeout=300)
+    wait_until(
+        lambda: (
+            sorted((line["status"], line["caller"]) for line in lines)
+            == [(200, "alice"), (401, "127.0.0.1"), (429, "alice")]
+        ),
+        "three lines",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"GAN_MAX_BATCH": "0"}, "GAN_MAX_BATCH"),
+        ({"GAN_MAX_BATHC": "8"}, "GAN_MAX_BATHC"),
+        ({"GAN_ALIASES": "a"}, "name=value"),
+        ({"GAN_TRANSLATE_ENGINE": "onnx"}, "GAN_TRANSLATE_ENGINE"),
+        ({"GAN_TRANSLATE_ENGINE": "openvino", "GAN_DEVICE": "cuda"}, "GAN_TRANSLATE_ENGINE: .* on the CPU"),
+        ({"GAN_PRECISION": "int8"}, "GAN_PRECISION: .* float32, bfloat16 or auto"),
+        ({"GAN_PRECISION": "auto", "GAN_DEVICE": "tpu"}, "GAN_DEVICE: .*cuda"),
+    ],
+)
+def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings.from_environment(environment)
+
+
+def test_an_engine_that_is_not_installed_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ValueError, match=r"GAN_TRANSLATE_ENGINE: .* pip install openvino"):
+        Settings.from_environment({"GAN_TRANSLATE_ENGINE": "openvino"})
+
+
+@pytest.mark.parametrize(("faster", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_the_precision_that_the_device_is_faster_in(
+    monkeypatch: pytest.MonkeyPatch, faster: bool, precision: str
+) -> None:
+    asked: list[torch.device] = []
+
+    def measure(device: torch.device) -> bool:
+        asked.append(device)
+        return faster
+
+    monkeypatch.setattr(models, "faster_in_bfloat16", measure)
+    environment = {"GAN_PRECISION": "auto", "GAN_DEVICE": "cuda:1"}
+    assert Settings.from_environment(environment).precision == precision
+    assert asked == [torch.device("cuda:1")]
+    assert Settings.from_environment({}).precision == "float32"
+    assert len(asked) == 1  # what nobody asked for is not measured
+
+
+def test_settings_from_the_environment() -> None:
+    settings = Settings.from_environment({"GAN_MODELS": "/a:/b", "GAN_ALIASES": "x=y, z=w", "OTHER": "1"})
+    assert settings.models == (Path("/a"), Path("/b"))
+    assert settings.aliases == {"x": "y", "z": "w"}

@@ -1,0 +1,239 @@
+"""Versions, aliases, hot reload. `refresh` is what the watcher calls; the tests call it themselves."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models.errors import InputError, NotFoundError, OverloadError
+from service.engine.engine import Engine
+from service.engine.sampler import Latents, Sampler
+from service.engine.translator import Translator
+from service.registry.checkpoints import Served
+from service.registry.registry import Registry
+from service.registry.verdicts import Verdict
+from service.settings import Settings
+from service.telemetry import Telemetry
+
+Save = Callable[..., Path]
+
+
+@asynccontextmanager
+async def registry(folder: Path, gate: Any = None, **settings: Any) -> AsyncIterator[Registry]:
+    telemetry = Telemetry()
+    made = Settings(models=(folder,), **settings)
+    engine = Engine(made, telemetry)
+    yield Registry(made, engine, telemetry, gate)
+    engine.close()
+
+
+def run(test: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 500))  # type: ignore[arg-type]
+
+
+def put(folder: Path, name: str, save: Save, **options: Any) -> Path:
+    """Saves beside, then renames: as `models.save` does, and with a new stamp whatever the clock's grain."""
+    path = save(folder / name, **options)
+    put.count = getattr(put, "count", 0) + 1  # type: ignore[attr-defined]
+    os.utime(path, ns=(put.count, put.count))  # type: ignore[attr-defined]
+    return path
+
+
+def test_names_versions_and_natural_order(tmp_path: Path, save_sampler: Save) -> None:
+    for version, seed in (("9", 1), ("10", 2), ("beta", 3)):
+        put(tmp_path, f"cats@{version}.safetensors", save_sampler, seed=seed)
+    plain = put(tmp_path, "cats.safetensors", save_sampler, seed=4)
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            await one.refresh()
+            digest = next(served for served in one.served() if served.source.path == plain).digest
+            assert [served.id for served in one.served()] == [
+                f"cats@{digest[:12]}",
+                "cats@beta",
+                "cats@9",
+                "cats@10",
+            ]
+            assert one.get("cats", Sampler).version == "10"
+            assert one.get("cats@9", Sampler).version == "9"
+            assert one.get(None, Sampler).id == "cats@10"
+
+    run(test)
+
+
+def test_aliases_from_a_file_and_from_settings(tmp_path: Path, save_sampler: Save) -> None:
+    put(tmp_path, "cats@1.safetensors", save_sampler)
+    put(tmp_path, "cats@2.safetensors", save_sampler, seed=2)
+    (tmp_path / "aliases.json").write_text('{"stable": "cats@1", "newest": "cats"}')
+
+    async def test() -> None:
+        async with registry(tmp_path, aliases={"default": "cats@2"}) as one:
+            await one.refresh()
+            assert one.get("stable", Sampler).version == "1"
+            assert one.get("newest", Sampler).version == "2"
+            assert one.names_of(one.get("default", Sampler)) == ["cats@2", "cats", "default", "newest"]
+            (tmp_path / "aliases.json").write_text("[]")
+            await one.refresh()
+            assert "aliases.json" in str(one.refusals[0].path)
+
+    run(test)
+
+
+def test_a_replaced_file_is_swapped_in_and_the_old_one_finishes(tmp_path: Path, save_sampler: Save) -> None:
+    path = put(tmp_path, "cats.safetensors", save_sampler, seed=1)
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            await one.refresh()
+            old = one.get("cats", Sampler)
+            put(tmp_path, "cats.safetensors", save_sampler, seed=2)
+            await one.refresh()
+            new = one.get("cats", Sampler)
+            assert new.digest != old.digest
+            rows = Latents(torch.ones(1, 8), None)
+            assert isinstance(old.unit, Sampler)
+            assert isinstance(new.unit, Sampler)
+            assert (await old.unit.images(rows) != await new.unit.images(rows)).any()
+            path.unlink()
+            await one.refresh()
+            with pytest.raises(NotFoundError):
+                one.get("cats", Sampler)
+
+    run(test)
+
+
+def test_a_broken_file_is_refused_and_the_old_one_serves_on(tmp_path: Path, save_sampler: Save) -> None:
+    path = put(tmp_path, "cats.safetensors", save_sampler)
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            await one.refresh()
+            old = one.get("cats", Sampler)
+            path.write_bytes(path.read_bytes()[:1000])
+            await one.refresh()
+            assert one.get("cats", Sampler) is old
+            assert one.ready
+            assert "not a whole safetensors file" in one.refusals[0].reason
+            put(tmp_path, "cats.safetensors", save_sampler, seed=5)
+            await one.refresh()
+            assert one.get("cats", Sampler) is not old
+            assert not one.refusals
+
+    run(test)
+
+
+def test_ready_means_that_every_configured_model_is_loaded(tmp_path: Path, save_sampler: Save) -> None:
+    put(tmp_path, "cats.safetensors", save_sampler)
+    broken = tmp_path / "dogs.safetensors"
+    broken.write_bytes(b"no")
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            assert not one.ready
+            with pytest.raises(OverloadError, match="being loaded"):
+                one.get("cats", Sampler)
+            await one.refresh()
+            assert not one.ready
+            assert one.get("cats", Sampler)
+            broken.unlink()
+            await one.refresh()
+            assert one.ready
+        async with registry(tmp_path / "absent") as other:
+            await other.refresh()
+            assert not other.ready
+            assert "no such folder" in other.refusals[0].reason
+
+    run(test)
+
+
+class Lenient:
+    """A gate that lets everything through, and notes whether the service was ready when it was asked."""
+
+    def __init__(self) -> None:
+        self.registry: Registry | None = None
+        self.ready: list[bool] = []
+
+    async def ask(self, new: Served, old: Served) -> Verdict:
+        assert self.registry is not None
+        self.ready.append(self.registry.ready)
+        return Verdict("passed", new.id, new.digest, old.id, 0.0, "fine.")
+
+    def drop_all_but(self, pairs: set[tuple[str, str, str]]) -> None:
+        assert len(pairs) == 1
+
+
+def test_the_service_is_not_ready_before_names_lead_to_versions(tmp_path: Path, save_sampler: Save) -> None:
+    put(tmp_path, "cats@1.safetensors", save_sampler)
+    put(tmp_path, "cats@2.safetensors", save_sampler, seed=2)
+    gate = Lenient()
+
+    async def test() -> None:
+        async with registry(tmp_path, gate) as one:
+            gate.registry = one
+            await one.refresh()
+            assert gate.ready == [False]
+            assert one.ready
+            assert one.get("cats", Sampler).version == "2"
+
+    run(test)
+
+
+def test_what_is_asked_for_and_not_there(tmp_path: Path, save_sampler: Save, save_translator: Save) -> None:
+    put(tmp_path, "cats.safetensors", save_sampler)
+    put(tmp_path, "horse.safetensors", save_translator)
+    put(tmp_path, "bad name.safetensors", save_sampler)
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            await one.refresh()
+            with pytest.raises(NotFoundError, match="there are: cats"):
+                one.get("../cats", Sampler)
+            with pytest.raises(InputError, match="these can: horse"):
+                one.get("cats", Translator)
+            assert "letters" in one.refusals[0].reason
+
+    run(test)
+
+
+@pytest.fixture
+def bento_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """BentoML's own model store, in a folder of this test's: elsewhere BENTOML_HOME says where, once a process."""
+    monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from bentoml._internal.models import ModelStore
+
+    folder = tmp_path / "store"
+    folder.mkdir()
+    BentoMLContainer.model_store.set(ModelStore(folder))
+    yield folder
+    BentoMLContainer.model_store.reset()
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # BentoML imports it
+def test_bentomls_model_store_is_a_source(tmp_path: Path, save_sampler: Save, bento_store: Path) -> None:
+    import bentoml
+
+    for version, files in (("v3", ("x",)), ("v4", ("x", "y"))):
+        with bentoml.models.create(f"cats:{version}") as model:
+            for name in files:
+                save_sampler(Path(model.path_of(f"{name}.safetensors")))
+    (tmp_path / "empty").mkdir()
+
+    async def test() -> None:
+        async with registry(tmp_path / "empty", bento_models=("cats:v3", "cats:v4", "dogs:v1")) as one:
+            await one.refresh()
+            served = one.get("cats", Sampler)
+            assert (served.id, served.source.origin) == ("cats@v3", "bentoml")
+            assert served.source.path.is_relative_to(bento_store.resolve())
+            reasons = {refusal.path.name: refusal.reason for refusal in one.refusals}
+            assert reasons.keys() == {"cats:v4", "dogs:v1"}
+            assert "2 .safetensors files" in reasons["cats:v4"]
+            assert "dogs:v1" in reasons["dogs:v1"]
+            assert not one.ready
+
+    run(test)

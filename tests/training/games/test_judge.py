@@ -1,0 +1,189 @@
+"""The discriminator's side of both games: every loss and trick by its flag, and what each of them is."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import softplus
+
+from training.engine.draws import Draws
+from training.engine.stage import Moment
+from training.games.judge import Judge, Sight
+from training.objective.losses import LOSSES
+from training.run.build import build, stage
+
+TRICKS = [
+    {"label_smoothing": 0.1},
+    {"label_noise": 0.4},
+    {"instance_noise": 0.1},
+    {"r1": 1.0},
+    {"feature_matching": 1.0},
+    {"augment": "color,translation,cutout"},
+    {"d_steps": 3},
+    {"g_steps": 2},
+]
+FP32 = {"precision": "fp32"}
+
+
+def made(run):
+    return build(run, stage(run.machine, run.pace))[0]
+
+
+def sight(noise=0.0, seed=0):
+    return Sight(Draws(torch.Generator().manual_seed(seed)), noise)
+
+
+@pytest.fixture
+def either(request):
+    """The maker of a tiny run of either kind, by its name."""
+    return lambda kind: request.getfixturevalue(kind)
+
+
+# --- flags ---
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_a_dcgan(sampler, stepped, loss):
+    """By that one flag: what else a loss needs is set by it."""
+    game, results = stepped(sampler(game={"loss": loss}))
+    assert all(math.isfinite(value) for result in results for value in result.values())
+    assert results[0]["g_gradient_norm"] > 0
+    if clip := LOSSES[loss].weight_clip:
+        assert max(float(p.detach().abs().max()) for p in game.discriminator.parameters()) <= clip
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_a_cyclegan(translator, stepped, loss):
+    game, results = stepped(translator(game={"loss": loss}), steps=1)
+    assert all(math.isfinite(value) for value in results[0].values())
+    if clip := LOSSES[loss].weight_clip:
+        assert max(float(p.detach().abs().max()) for p in game.discriminators.parameters()) <= clip
+
+
+@pytest.mark.parametrize("kind", ["sampler", "translator"])
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: next(iter(trick)))
+def test_each_trick_changes_the_run_and_keeps_it_finite(either, stepped, kind, trick):
+    plain, _ = stepped(either(kind)())
+    game, results = stepped(either(kind)(game=trick))
+    assert all(math.isfinite(value) for result in results for value in result.values())
+    assert any(
+        not torch.equal(a, b)
+        for name, network in plain.weights().items()
+        for a, b in zip(network.parameters(), game.weights()[name].parameters(), strict=True)
+    )
+    steps = trick.get("d_steps", 1) if kind == "sampler" else max(trick.get("d_steps", 1), trick.get("g_steps", 1))
+    assert game.images_per_step == plain.images_per_step * steps
+
+
+@pytest.mark.parametrize("trick", [{"d_steps": 3}, {"g_steps": 2}], ids=["d_steps", "g_steps"])
+@pytest.mark.parametrize("kind", ["sampler", "translator"])
+def test_every_further_step_sees_fresh_images(either, kind, trick, monkeypatch):
+    """No real image is dealt twice in an iteration of several discriminator steps, and none is left out of the next."""
+    game = made(either(kind)(game=trick, data={"flips": False}))
+    shown = []
+    original = Judge.discriminator_loss
+
+    def spy(self, *, real, **others):
+        if self.network in (game.players.networks.get("discriminator"), game.players.networks.get("judge_a")):
+            shown.extend(image.clone() for image in real)
+        return original(self, real=real, **others)
+
+    monkeypatch.setattr(Judge, "discriminator_loss", spy)
+    game.step(Moment(0, 0, 1000))
+    assert len(shown) == trick.get("d_steps", 1) * game.run.pace.batch
+    assert len({image.numpy().tobytes() for image in shown}) == len(shown)
+
+
+# --- what they are ---
+
+
+def test_one_pass_for_real_and_fake_equals_two(sampler):
+    """Without batch norm the discriminator's joined pass is the two passes, to rounding."""
+    game = made(sampler(network={"discriminator_norm": "none"}, machine=FP32))
+    real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    verdict = game.judge.discriminator_loss(real=real, fake=fake, sight=sight())
+    expected = softplus(-game.discriminator(real)).mean() + softplus(game.discriminator(fake)).mean()
+    torch.testing.assert_close(verdict.total, expected)
+
+
+def test_label_noise_exchanges_the_labels_of_whole_images(translator):
+    """Each of the eight ways to exchange three pairs gives one loss; label noise gives one of them, by its draws."""
+    game = made(translator(game={"label_noise": 0.4}, machine=FP32))
+    real, fake = torch.randn(3, 3, 32, 32), torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        at_real, at_fake = game.critic_a(real), game.critic_a(fake)
+        assert at_real[0].numel() > 1, "logits are a map"
+        seen = set()
+        for seed in range(20):
+            total = float(game.judge_a.discriminator_loss(real=real, fake=fake, sight=sight(seed=seed)).total)
+            exchanged = torch.rand(3, 1, 1, 1, generator=torch.Generator().manual_seed(seed)) < 0.4
+            ones, zeros = torch.where(exchanged, at_fake, at_real), torch.where(exchanged, at_real, at_fake)
+            assert total == pytest.approx(float(0.5 * ((ones - 1) ** 2 + zeros**2).mean()), rel=1e-4)
+            seen.add(tuple(exchanged.flatten().tolist()))
+    assert len(seen) > 3
+
+
+@pytest.mark.parametrize("kind", ["sampler", "translator"])
+def test_r1_is_on_the_gradient_of_an_images_mean_logit(either, kind):
+    game = made(
+        either(kind)(game={"r1": 7.0, "loss": "lsgan"}, network={"discriminator_norm": "spectral"}, machine=FP32)
+    )
+    judge = game.judge if kind == "sampler" else game.judge_a
+    judge.network.eval()  # spectral norm's power iteration stands still
+    side = game.run.data.image_size
+    real, fake = torch.randn(2, 3, side, side), torch.randn(2, 3, side, side)
+    verdict = judge.discriminator_loss(real=real, fake=fake, sight=sight())
+    slopes = []
+    for image in real:
+        image = image[None].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(judge.network(image).mean(), image)
+        slopes.append(slope.square().sum())
+    expected = 7.0 / 2 * torch.stack(slopes).mean()
+    assert (verdict.total.detach() - verdict.loss).item() == pytest.approx(float(expected), rel=1e-3)
+    assert float(expected) > 1e-4
+
+
+def test_gradient_penalty_of_a_patch_discriminator(translator):
+    """Its weight is 10, and where real and fake are one image, so is the point on the line between them."""
+    game = made(translator(game={"loss": "wgan-gp"}, machine=FP32))
+    image = torch.randn(1, 3, 32, 32)
+    verdict = game.judge_a.discriminator_loss(real=image, fake=image.clone(), sight=sight())
+    image = image.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(game.critic_a(image).mean(), image)
+    assert (verdict.total.detach() - verdict.loss).item() == pytest.approx(
+        10 * (float(slope.norm()) - 1) ** 2, rel=1e-3
+    )
+
+
+def test_feature_matching_of_patches_is_over_all_of_them(translator):
+    """To a patch discriminator each patch is a sample: where they lie in the image does not count."""
+    game = made(translator(game={"feature_matching": 3.0}, machine=FP32))
+    real, fake = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32)
+    _, matched = game.judge_a.generator_loss(fake=fake, real=real, sight=sight())
+    wanted, shown = (game.critic_a.features(images)[-1].mean(dim=(0, 2, 3)) for images in (real, fake))
+    assert matched.item() == pytest.approx(3 * (wanted - shown).square().mean().item(), rel=1e-3)
+
+
+def test_instance_noise_falls_to_nothing_over_the_run(sampler):
+    judge = made(sampler(game={"instance_noise": 0.4})).judge
+    assert [judge.sight(0, Moment(0, images, 100)).noise for images in (0, 50, 100)] == pytest.approx([0.4, 0.2, 0.0])
+    images = torch.zeros(64, 3, 16, 16)
+    assert judge._seen(images, sight(noise=0.2)).std().item() == pytest.approx(0.2, rel=0.02)
+    assert judge._seen(images, sight(noise=0.0)) is images
+
+
+def test_cyclegan_generators_minimise_the_papers_objective(translator):
+    """The joined passes give the gradients of equation 3 with identity loss, written plainly."""
+    run = translator(machine={"precision": "fp32"}, optimizer={"g_lr": 1e-9, "d_lr": 1e-9})
+    game = made(run)
+    a, b = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    game._generator_step(a, b, sight())
+    ours = [p.grad.clone() for p in game.generators.parameters()]
+    game.generators.zero_grad()
+    fake_a, fake_b = game.b_to_a(b), game.a_to_b(a)
+    loss = ((game.critic_a(fake_a) - 1) ** 2).mean() + ((game.critic_b(fake_b) - 1) ** 2).mean()
+    loss = loss + 10 * ((game.b_to_a(fake_b) - a).abs().mean() + (game.a_to_b(fake_a) - b).abs().mean())
+    loss = loss + 5 * ((game.b_to_a(a) - a).abs().mean() + (game.a_to_b(b) - b).abs().mean())
+    loss.backward()
+    for mine, parameter in zip(ours, game.generators.parameters(), strict=True):
+        torch.testing.assert_close(mine, parameter.grad, rtol=1e-3, atol=5e-5)

@@ -1,0 +1,1 @@
+"""From folders, archives and data sets to batches of pixels."""

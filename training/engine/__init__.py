@@ -1,0 +1,1 @@
+"""What any training step needs: devices, random numbers, averages, processes, CUDA graphs."""

@@ -1,0 +1,1 @@
+"""The games: a paper's players, their steps and their options."""

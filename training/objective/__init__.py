@@ -1,0 +1,1 @@
+"""Losses, penalties and augmentations: pure functions of tensors."""

@@ -1,0 +1,1 @@
+"""Options of a run: how they are written, read and checked."""

@@ -1,0 +1,163 @@
+"""The snapshot: everything a run needs to go on exactly, in one `state.pt` of plain tensors, numbers and strings.
+
+    format      1
+    kind        "dcgan" or "cyclegan"
+    config      the run's configuration, as JSON
+    dataset     the digest of the training images
+    world       number of processes
+    progress    step, images, seconds, best, alarms: plain numbers
+    networks, averages, optimizers      name -> state dictionary
+    pools       one {name: [k, c, h, w]} for each process
+
+It is read with `weights_only=True`, so a snapshot from a stranger runs no code; and written to a temporary file,
+synced, then renamed, so that a kill at any moment leaves the old snapshot or the new one. There is no random state
+in it because every draw is a function of (seed, step). The service never reads this file.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models import CheckpointError, ConflictError, atomic_path
+from training.engine.distributed import World
+from training.games.game import Players
+from training.games.kinds import RUNS
+from training.options.flags import defaults, differences, merged
+from training.options.shared import CHANGEABLE, SCHEDULE
+
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """How far a run has come, and what it must remember of the way. Changed by the loop alone.
+
+    best: {"metric", "value", "images"} of the best snapshot so far, or empty.
+    reference_gradient: the largest generator gradient norm of a tick so far; alarms compare with it.
+    """
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    best: dict[str, Any] = field(default_factory=dict)
+    reference_gradient: float = 0.0
+
+
+@dataclass(frozen=True)
+class About:
+    """Which run a snapshot is of: its kind, its whole configuration, the digest of its training images."""
+
+    kind: str
+    config: dict[str, Any]
+    dataset: str
+
+
+def save(path: Path, about: About, players: Players, progress: Progress, world: World) -> None:
+    """Writes a snapshot; every process takes part, the first one writes.
+
+    Raises:
+        OSError: the disk is full or read-only; the snapshot that was there is still whole.
+    """
+    pools = world.gather({name: pool.stored for name, pool in players.pools.items()})
+    if world.first:
+        state = {
+            "format": FORMAT,
+            "kind": about.kind,
+            "config": json.dumps(about.config),
+            "dataset": about.dataset,
+            "world": world.size,
+            "progress": asdict(progress),
+            "networks": {name: network.state_dict() for name, network in players.networks.items()},
+            "averages": {name: average.module.state_dict() for name, average in players.averages.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in players.optimizers.items()},
+            "pools": pools,
+        }
+        # through a Python file, so that a full disk is an OSError and not torch's internal assertion
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # raised while torch closes its archive, over what was wrong
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+    world.wait()
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A snapshot's content.
+
+    Raises:
+        CheckpointError: the file is not a snapshot of ours, or damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch raises nearly anything over a damaged or hostile file
+        raise CheckpointError(f"{path} is not a whole snapshot of a training run: {error}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a snapshot of format {FORMAT}.")
+    return state
+
+
+def restore(state: dict[str, Any], about: About, players: Players, world: World) -> Progress:
+    """Puts a snapshot's content into freshly built players, and returns how far its run had come.
+
+    Raises:
+        ConflictError: the snapshot is of another configuration, data or number of processes; all are listed.
+        CheckpointError: its tensors are not those of the players.
+    """
+    if changes := _changes(state, about, world):
+        raise ConflictError(
+            "The run cannot go on under a changed configuration:\n  "
+            + "\n  ".join(changes)
+            + "\nResume it as it was, or start a new run in another folder."
+        )
+    device = next(next(iter(players.networks.values())).parameters()).device
+    try:
+        for name, network in players.networks.items():
+            network.load_state_dict(state["networks"][name])
+        for name, average in players.averages.items():
+            average.module.load_state_dict(state["averages"][name])
+        for name, optimizer in players.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+            _lay_out(optimizer)
+        for name, pool in players.pools.items():
+            pool.stored = state["pools"][world.rank][name].to(device)
+        return Progress(**state["progress"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The snapshot does not fit this run's networks: {error}") from error
+
+
+def _lay_out(optimizer: torch.optim.Adam) -> None:
+    """Puts Adam's moments into the memory layout of their parameters, which may be another than the snapshot's.
+
+    Fused Adam walks through memory without a look at strides: it would give an element its neighbour's moments.
+    """
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(moment)
+
+
+def _changes(state: dict[str, Any], about: About, world: World) -> list[str]:
+    """One line for each thing that may not differ from the snapshot and does."""
+    # an option that is newer than the snapshot had its default then
+    before = merged(defaults(RUNS[about.kind]), json.loads(state["config"]))
+    falling = any(_falling(config, state["progress"]["images"]) for config in (before, about.config))
+    lines = []
+    for name, (old, new) in differences(before, about.config).items():
+        if name in SCHEDULE and falling:
+            lines.append(f"{name}: {old!r} in the snapshot, {new!r} now, while the learning rate is falling")
+        elif not name.startswith((*CHANGEABLE, *SCHEDULE)):
+            lines.append(f"{name}: {old!r} in the snapshot, {new!r} now")
+    for name, now in {"kind": about.kind, "dataset": about.dataset, "world": world.size}.items():
+        if state[name] != now:
+            lines.append(f"{name}: {state[name]!r} in the snapshot, {now!r} now")
+    return lines
+
+
+def _falling(config: dict[str, Any], images: int) -> bool:
+    decay = config["optimizer"]["decay_kimg"] * 1000
+    return decay > 0 and images > config["pace"]["kimg"] * 1000 - decay

@@ -1,0 +1,1 @@
+"""What happens to a trained model: measured, described, exported, shipped."""

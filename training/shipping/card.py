@@ -1,0 +1,230 @@
+"""The model card: one page for each shipped checkpoint, written from its metadata and measurements, never by hand.
+
+`NAME.md` and its pictures, `NAME.SHEET.webp`, stand beside `NAME.safetensors`. Pictures are not chosen: samples are
+the seeds from 0 on, translations the first test photos, and failures are picked by a measure (see `measure.py`).
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import metrics
+from models import Generator, InputError, Metadata, Translator, atomic_path, draw, encode, grid, load, slerp, to_uint8
+from models.images import Pixels
+from training.shipping.measure import (
+    Plan,
+    SamplerPlan,
+    TranslatorPlan,
+    least_consistent,
+    least_real,
+    parameters,
+    translate,
+)
+
+SAMPLES = 64
+FAILURES = 8
+FIRST = 8  # test photos that are shown translated
+STEPS = 8  # pictures from one end of an interpolation to the other
+
+LICENCES = {
+    "cifar10": "CIFAR-10 (Krizhevsky 2009) is given out for research; its photographs belong to their authors.",
+    "mnist": "MNIST (LeCun, Cortes, Burges 1998) is given out under CC BY-SA 3.0.",
+    "horse2zebra": "horse2zebra (Zhu et al. 2017) was collected from ImageNet, for research that is not commercial; "
+    "its photographs belong to their authors.",
+}
+
+
+def write_card(
+    checkpoint: Path,
+    plan: Plan,
+    command: str,
+    curves: Path | None = None,
+    extractor: metrics.Extractor | None = None,
+) -> Path:
+    """Draws the pictures and writes `NAME.md` beside the checkpoint; its `metrics` must have been measured before.
+
+    Args:
+        command: the one that trains this checkpoint again.
+        curves: a picture of the run's curves, copied.
+        extractor: what finds the failures; by default the Inception.
+    Returns:
+        The card's path.
+    """
+    model = load(checkpoint)
+    if isinstance(model, Translator) and isinstance(plan, TranslatorPlan):
+        pictures = _translator(model, plan)
+    elif isinstance(model, Generator) and isinstance(plan, SamplerPlan):
+        pictures = _sampler(checkpoint, model, plan, extractor)
+    else:
+        raise InputError(f"The plan is not one for {checkpoint.name}, which is of kind {model.metadata.kind}.")
+    lines = []
+    for name, title, sheet in pictures:
+        picture = checkpoint.with_suffix(f".{name}.webp")
+        with atomic_path(picture) as temporary:
+            temporary.write_bytes(encode(sheet, "webp"))  # a tenth of a PNG's size, for sheets of photos
+        lines += [f"## {title}", "", f"![{title}]({picture.name})", ""]
+    if curves is not None and curves.exists():
+        picture = checkpoint.with_suffix(".curves.png")
+        shutil.copyfile(curves, picture)
+        lines += ["## Training curves", "", f"![Training curves]({picture.name})", ""]
+    page = "\n".join(_head(checkpoint, model, command) + lines)
+    card = checkpoint.with_suffix(".md")
+    with atomic_path(card) as temporary:
+        temporary.write_text(page)
+    return card
+
+
+def _sampler(
+    checkpoint: Path, model: Generator, plan: SamplerPlan, extractor: metrics.Extractor | None
+) -> list[tuple[str, str, Pixels]]:
+    samples = f"Samples: seeds 0 to {SAMPLES - 1}, not chosen"
+    if model.classes:
+        samples += f"; classes in turn: {', '.join(model.classes)}"
+    seeds = least_real(checkpoint, plan.unseen, plan.feature_images, 2 * FAILURES, extractor)
+    failures = f"Known failures: of {plan.feature_images:,} samples, the {len(seeds)} least like any real image"
+    return [
+        ("samples", samples, grid(_draw(model, range(SAMPLES)), 8)),
+        ("interpolations", "Interpolations: from seed 2k to seed 2k + 1 along the sphere", _interpolations(model)),
+        ("failures", f"{failures} (seeds {', '.join(map(str, seeds))})", grid(_draw(model, seeds), 8)),
+    ]
+
+
+def _draw(model: Generator, seeds: "range | list[int]") -> Pixels:
+    return _pixels(model, draw(list(seeds), model.latent_size), list(seeds))
+
+
+def _pixels(model: Generator, latents: torch.Tensor, seeds: list[int]) -> Pixels:
+    classes = torch.tensor([seed % len(model.classes) for seed in seeds]) if model.classes else None
+    return to_uint8(model(latents, classes))
+
+
+def _interpolations(model: Generator) -> Pixels:
+    rows = []
+    for row in range(4):
+        start, end = draw([2 * row, 2 * row + 1], model.latent_size)
+        path = slerp(start, end, torch.linspace(0, 1, STEPS)[:, None])
+        rows.append(_pixels(model, path, [2 * row] * STEPS))
+    return grid(np.concatenate(rows), STEPS)
+
+
+def _translator(model: Translator, plan: TranslatorPlan) -> list[tuple[str, str, Pixels]]:
+    sheets = []
+    for direction in model.directions:
+        source, target = model.domains if direction == "a_to_b" else model.domains[::-1]
+        photos = _photos(plan.data / f"test{direction[0].upper()}")
+        pairs = _pairs(model, photos[:FIRST], direction)
+        sheets.append((direction, f"{source} to {target}: the first {FIRST} test photos, not chosen", pairs))
+        worst = least_consistent(model, photos, direction, FAILURES)
+        title = f"Known failures, {source} to {target}: the test photos that a round trip changes most"
+        sheets.append((f"failures_{direction}", title, _pairs(model, photos[worst], direction)))
+    return sheets
+
+
+def _photos(folder: Path) -> Pixels:
+    return np.stack([loader() for loader in metrics.open_images(folder).loaders()])
+
+
+def _pairs(model: Translator, photos: Pixels, direction: str) -> Pixels:
+    """Photos in the upper row, their translations below."""
+    return grid(np.concatenate([photos, translate(model, photos, direction)]), len(photos))
+
+
+def _head(checkpoint: Path, model: Generator | Translator, command: str) -> list[str]:
+    metadata = model.metadata
+    training = metadata.training
+    megabytes = checkpoint.stat().st_size / 1e6
+    if isinstance(model, Translator):
+        what = f"CycleGAN ({model.config.blocks} residual blocks, width {model.config.width}): translates "
+        what += f"{' and '.join(_ways(model))}; photos of any size."
+    else:
+        colour = {1: "grey", 3: "colour"}[model.channels]
+        what = f"{metadata.kind.upper()} of {model.image_size} px, {colour}, latents of "
+        what += f"{model.latent_size}" + (f", {len(model.classes)} classes." if model.classes else ".")
+    return [
+        f"# {checkpoint.stem}",
+        "",
+        what,
+        "",
+        *_table(
+            {
+                "File": f"`{checkpoint.name}`, {megabytes:.1f} MB, {parameters(model):,} weights in each network",
+                "SHA-256": f"`{model.digest}`",
+                "Data": f"{training['dataset']}, {_count(training)} images, digest `{training['dataset_digest'][:16]}`",
+                "Licence of the data": LICENCES.get(training["dataset"].lower(), "see the data"),
+                "Loss": training["loss"],
+                **_discriminator(training["config"]["network"]),
+                "Length": f"{training['images']:,} images in {training['steps']:,} steps",
+                **_beginning(training.get("start")),
+                "Time and machine": f"{training['seconds'] / 60:.0f} minutes on {training['device']}",
+                "Code": f"`{training['code']}`, seed {training['seed']}",
+                "Again with": f"`{command}`",
+            }
+        ),
+        "",
+        *_scores(metadata),
+        "<details><summary>Configuration of the run</summary>",
+        "",
+        "```json",
+        json.dumps(training["config"], indent=2),
+        "```",
+        "",
+        "</details>",
+        "",
+    ]
+
+
+def _discriminator(network: dict[str, Any]) -> dict[str, str]:
+    """A line on a discriminator that knew more than the data; older runs had no choice of one."""
+    if network.get("discriminator") != "projected":
+        return {}
+    return {
+        "Discriminator": "projected (Sauer et al. 2021): it saw images through EfficientNet-Lite0, which learned "
+        "ImageNet with labels. So did the Inception of the scores below, and they flatter such models "
+        "(Kynkäänniemi et al. 2023): look at the pictures too"
+    }
+
+
+def _ways(model: Translator) -> list[str]:
+    a, b = model.domains
+    names = {"a_to_b": f"{a} to {b}", "b_to_a": f"{b} to {a}"}
+    return [names[direction] for direction in model.directions]
+
+
+def _beginning(start: dict[str, Any] | None) -> dict[str, str]:
+    """A line on the checkpoint that a run began with, where there was one."""
+    if start is None:
+        return {}
+    return {"Began as": f"{start['name']}, digest `{start['digest'][:16]}`, trained on {start['images']:,} images"}
+
+
+def _count(training: dict[str, Any]) -> str:
+    images = training["dataset_images"]
+    return " + ".join(f"{count:,}" for count in (images if isinstance(images, list) else [images]))
+
+
+def _table(rows: dict[str, str]) -> list[str]:
+    return ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())]
+
+
+def _scores(metadata: Metadata) -> list[str]:
+    if not metadata.metrics:
+        return []
+    lines = ["## Scores", "", "| score | value | 95% interval | images | against | protocol |"]
+    lines.append("| --- | --- | --- | --- | --- | --- |")
+    verdicts = []
+    for name, entry in metadata.metrics.items():
+        low, high = entry["interval"] or (None, None)
+        interval = "" if low is None else f"{low:.4g} to {high:.4g}"
+        count = f"{entry['reference_images']:,} " if entry["reference_images"] else ""
+        row = [name.replace("_", " "), f"{entry['value']:.4g}", interval, f"{entry['images']:,}"]
+        reduced = entry.get("precision", "float32")
+        protocol = entry["protocol"] + ("" if reduced == "float32" else f", {reduced} arithmetic")
+        row += [f"{count}({entry['reference']})", protocol]
+        lines.append("| " + " | ".join(row) + " |")
+        if entry.get("verdict") and not entry.get("reliable") and entry["verdict"] not in verdicts:
+            verdicts.append(entry["verdict"])
+    return [*lines, "", *verdicts, *([""] if verdicts else [])]

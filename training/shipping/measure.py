@@ -1,0 +1,190 @@
+"""What a model card measures: the scores of a shipped checkpoint, through the function that the service calls.
+
+Samplers are compared with the training images (FID's convention) and, where features of both sides are needed (KID,
+precision, recall), with real images that they never saw. Translators are compared with the other domain's test
+photos, beside what the untouched photos score: a translation has to beat "did nothing".
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import metrics
+from metrics import Samples
+from models import Direction, Generator, InputError, Translator, load, to_float, to_uint8
+from models.images import Pixels
+from training.data.images import load_images
+from training.data.layouts import Split
+from training.games.dcgan_options import DCGANRun
+
+FEATURE_METRICS = ("kid", "prdc")
+
+
+@dataclass(frozen=True)
+class SamplerPlan:
+    """What to measure a sampler with. Nothing is read before it is needed.
+
+    reference: the training images, or their statistics `.npz`, for FID.
+    unseen: real images that were not trained on, for KID, precision and recall, and to find the failures.
+    images: generated images for FID.
+    feature_images: generated images for KID, precision and recall, against as many of the unseen.
+    """
+
+    reference: metrics.Images | Path
+    unseen: metrics.Images
+    images: int = 10_000
+    feature_images: int = 2_000
+
+
+@dataclass(frozen=True)
+class TranslatorPlan:
+    """What to measure a translator with: `data`, a folder with testA and testB."""
+
+    data: Path
+
+
+Plan = SamplerPlan | TranslatorPlan
+Progress = Callable[[str], None]
+
+
+def measure(
+    checkpoint: Path, plan: Plan, progress: Progress, extractor: metrics.Extractor | None = None
+) -> dict[str, Any]:
+    """The `metrics` of a checkpoint's metadata: name -> value, interval, counts, protocol, reference.
+
+    Args:
+        extractor: by default the Inception.
+
+    Raises:
+        InputError: the plan does not fit the model.  WeightsUnavailable.
+    """
+    model = load(checkpoint)
+    if isinstance(model, Translator) and isinstance(plan, TranslatorPlan):
+        return measure_translator(model, plan, progress, extractor)
+    if isinstance(model, Generator) and isinstance(plan, SamplerPlan):
+        return measure_sampler(checkpoint, plan, progress, extractor)
+    raise InputError(f"The plan is not one for {checkpoint.name}, which is of kind {model.metadata.kind}.")
+
+
+def measure_sampler(
+    checkpoint: Path, plan: SamplerPlan, progress: Progress, extractor: metrics.Extractor | None = None
+) -> dict[str, Any]:
+    """FID against the training images; KID, precision and recall against unseen ones."""
+    progress(f"features of {plan.images:,} generated images")
+    generated = metrics.features(Samples(checkpoint, plan.images), extractor=extractor)
+    progress("features of the training images")
+    result = metrics.score(generated, plan.reference, metrics=("fid",), extractor=extractor)
+    found = {"fid": _entry(result, "fid", plan.reference.name)}
+    progress(f"features of {plan.feature_images:,} unseen images")
+    few = generated.first(plan.feature_images)
+    result = metrics.score(few, evenly(plan.unseen, plan.feature_images), metrics=FEATURE_METRICS, extractor=extractor)
+    for name in ("kid", "precision", "recall"):
+        found[name] = _entry(result, name, plan.unseen.name)
+    return found
+
+
+def measure_translator(
+    model: Translator, plan: TranslatorPlan, progress: Progress, extractor: metrics.Extractor | None = None
+) -> dict[str, Any]:
+    """FID and KID of every direction on the test photos, and of the untouched photos beside them."""
+    photos = {side: metrics.open_images(plan.data / f"test{side.upper()}") for side in "ab"}
+    real = {}
+    for side in "ab":
+        progress(f"features of test{side.upper()}")
+        real[side] = metrics.features(photos[side], extractor=extractor)
+    found = {}
+    for direction in model.directions:
+        source, target = direction[0], direction[-1]
+        progress(f"translations {direction}")
+        translated = metrics.features(translations(model, photos[source], direction), extractor=extractor)
+        about = f"test{target.upper()}"
+        result = metrics.score(translated, real[target], metrics=("fid", "kid"))
+        untouched = metrics.score(real[source], real[target], metrics=("fid", "kid"))
+        for name in ("fid", "kid"):
+            found[f"{name}_{direction}"] = _entry(result, name, about)
+            found[f"{name}_{direction}_untouched"] = _entry(untouched, name, about)
+    return found
+
+
+def split_of(run: DCGANRun, split: Split) -> metrics.Images:
+    """A split of a run's data set, every image as the run reads it; read when its images are first asked for."""
+
+    @cache
+    def pixels() -> Pixels:
+        data, found = run.data, load_images(run.data.data, run.data.image_size, run.data.channels, split=split)
+        return found.pixels.numpy().repeat(3 // data.channels, axis=3)
+
+    name = f"{Path(run.data.data).name} {split}"
+    return metrics.Images(name, None, lambda: (partial(pixels().__getitem__, index) for index in range(len(pixels()))))
+
+
+def evenly(images: metrics.Images, count: int) -> metrics.Images:
+    """`count` images of a set, evenly spaced over all of it, so that every class is among them; at most all."""
+
+    def chosen() -> Iterator[Callable[[], Pixels]]:
+        loaders = list(images.loaders())
+        wanted = min(count, len(loaders))
+        return (loaders[index * len(loaders) // wanted] for index in range(wanted))
+
+    return metrics.Images(images.name, None, chosen)
+
+
+def translations(model: Translator, photos: metrics.Images, direction: str) -> Iterator[Pixels]:
+    """Every photo translated at its own size, as the service would: uint8 [1, h, w, 3] each."""
+    for loader in photos.loaders():
+        yield translate(model, loader()[None], direction)
+
+
+def translate(model: Translator, pixels: Pixels, direction: str) -> Pixels:
+    """uint8 [n, h, w, 3] -> the same of the other domain; sides must be multiples of the stride."""
+    way: Direction = "a_to_b" if direction == "a_to_b" else "b_to_a"
+    return to_uint8(model(to_float(pixels.copy()), way))  # decoded photos are read-only, which torch warns of
+
+
+def least_real(
+    checkpoint: Path, unseen: metrics.Images, count: int, worst: int, extractor: metrics.Extractor | None = None
+) -> list[int]:
+    """Seeds of the samples farthest from any real image, the farthest first: what the model does badly.
+
+    Farthest is by Inception features, of `count` samples from seed 0, to the nearest of the `unseen`.
+    """
+    sources = (Samples(checkpoint, count), evenly(unseen, count))
+    found = [metrics.features(source, extractor=extractor).features for source in sources]
+    fakes, real = (torch.from_numpy(features) for features in found if features is not None)
+    nearest = torch.cdist(fakes, real).min(dim=1).values
+    return [int(index) for index in nearest.argsort(descending=True)[:worst]]
+
+
+def least_consistent(model: Translator, photos: Pixels, direction: str, worst: int) -> list[int]:
+    """Indices of the photos that change most on a round trip (mean absolute difference), the worst first."""
+    back = "b_to_a" if direction == "a_to_b" else "a_to_b"
+    if back not in model.directions:
+        return list(range(min(worst, len(photos))))
+    lost = []
+    for photo in photos:
+        round_trip = translate(model, translate(model, photo[None], direction), back)[0]
+        lost.append(np.abs(round_trip.astype(np.int16) - photo).mean())
+    return [int(index) for index in np.argsort(lost)[::-1][:worst]]
+
+
+def parameters(model: Generator | Translator) -> int:
+    """Weights of one network: of a translator, one direction."""
+    total = sum(parameter.numel() for parameter in model.module.parameters())
+    return total // len(model.directions) if isinstance(model, Translator) else total
+
+
+def _entry(result: dict[str, Any], name: str, reference: str) -> dict[str, Any]:
+    kept = {key: result[name][key] for key in ("value", "interval", "reliable", "verdict") if key in result[name]}
+    return kept | {
+        "images": result["a"]["n"],
+        "reference": reference,
+        "reference_images": result["b"]["n"],
+        "protocol": result["protocol"],
+        "extractor": result["extractor"],
+        "precision": result["a"]["precision"],
+    }
