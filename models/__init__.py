@@ -51,7 +51,7 @@ from models.networks.architectures import (
 from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.networks.mlp import MaxoutConfig, MLPConfig
-from models.precision import faster_in_bfloat16
+from models.precision import Precision, faster_in_bfloat16
 
 __all__ = [
     "ACCEPTED",
@@ -77,6 +77,7 @@ __all__ = [
     "OverloadError",
     "PatchGANConfig",
     "Pixels",
+    "Precision",
     "ResNetConfig",
     "SampleNorm",
     "SamplerConfig",

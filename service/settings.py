@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 import models
-from models.precision import Precision
+from models import Precision
 
 _PREFIX = "GAN_"
 

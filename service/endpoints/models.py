@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
 import models
-from models.precision import Precision
+from models import Precision
 from service.http.operation import Call, Operation
 from service.registry.checkpoints import Served
 from service.registry.verdicts import Verdict

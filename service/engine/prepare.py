@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import models
-from models.precision import Precision
+from models import Precision
 from service.engine.layers import quicken
 
 Network = TypeVar("Network", models.Generator, models.Translator)

@@ -16,7 +16,7 @@ import pytest
 import metrics
 import models
 from metrics import command
-from metrics.sets import featuresets
+from metrics.extraction import one_pass
 from metrics.sets.featuresets import of_features
 from models import WeightsUnavailable
 
@@ -104,9 +104,9 @@ def test_an_archive_scores_as_its_folder_with_any_workers(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked, stream = [], featuresets.stream_features
+    asked, stream = [], one_pass.stream_features
     monkeypatch.setattr(
-        featuresets, "stream_features", lambda *args, **named: asked.append(named["workers"]) or stream(*args, **named)
+        one_pass, "stream_features", lambda *args, **named: asked.append(named["workers"]) or stream(*args, **named)
     )
     packed = shutil.make_archive(str(small_command / "set"), packing, zebras)
     results = []

@@ -16,6 +16,7 @@ import torch
 
 import metrics
 from metrics import scoring
+from metrics.extraction import one_pass
 from models import InputError, LimitError, NotFoundError, WeightsUnavailable
 
 ALL = ("fid", "kid", "prdc", "is", "fid_infinity")
@@ -101,9 +102,9 @@ def test_folders_archives_arrays_statistics_and_features_agree(
 
 def test_without_intervals_no_features_are_kept(small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
-    whole = scoring.featuresets.extract
+    whole = one_pass.extract
     monkeypatch.setattr(
-        scoring.featuresets, "extract", lambda *args, **named: kept.append(found := whole(*args, **named)) or found
+        one_pass, "extract", lambda *args, **named: kept.append(found := whole(*args, **named)) or found
     )
     result = metrics.score(pictures(40), pictures(40, 1), extractor=small, bootstrap=0)
     assert result["fid"]["interval"] is None
@@ -114,7 +115,7 @@ def test_past_the_feature_limit_fid_goes_on_and_the_others_say_so(
     small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = metrics.score(pictures(60), pictures(60, 1), extractor=small)["fid"]
-    monkeypatch.setattr("metrics.sets.featuresets.FEATURE_LIMIT", 30)
+    monkeypatch.setattr("metrics.extraction.one_pass.FEATURE_LIMIT", 30)
     monkeypatch.setattr("metrics.scoring.FEATURE_LIMIT", 30)
     found = metrics.score(pictures(60), pictures(60, 1), extractor=small)["fid"]
     assert found["value"] == pytest.approx(expected["value"], rel=1e-9)

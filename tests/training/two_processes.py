@@ -1,4 +1,4 @@
-"""What test_training_ddp runs under torchrun, in two processes: the runs named on the command line, one after another.
+"""What engine/test_distributed.py runs under torchrun, in two processes: the runs named on the command line, in turn.
 
 Usage: torchrun ... two_processes.py JOBS.json with [{"kind", "config", "resume", "stop_after"}, ...]
 """
@@ -12,14 +12,15 @@ from typing import Any
 
 import torch.distributed as dist
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent)]
 
-from tests.training.conftest import SmallExtractor
-from training import train
-from training.engine.distributed import joined
-from training.games.kinds import RUNS
-from training.options.flags import from_dict
-from training.run.meter import Meter
+from conftest import SmallExtractor  # noqa: E402
+
+from training import train  # noqa: E402
+from training.engine.distributed import joined  # noqa: E402
+from training.games.kinds import RUNS  # noqa: E402
+from training.options.flags import from_dict  # noqa: E402
+from training.run.meter import Meter  # noqa: E402
 
 original = Meter.add
 

@@ -185,7 +185,7 @@ import sys, threading
 from dataclasses import dataclass
 from pathlib import Path
 import torch, uvicorn
-from service.core import Core
+from service.runtime import Core
 from service.routes import standalone
 from service.settings import Settings
 

@@ -52,7 +52,7 @@ def blank(monkeypatch):
         torch.manual_seed(0)
         network = EfficientNetLite0()
     for game in ("dcgan", "cyclegan"):
-        monkeypatch.setattr(f"training.{game}.backbone", lambda: network)
+        monkeypatch.setattr(f"training.games.{game}.backbone", lambda: network)
     return network
 
 

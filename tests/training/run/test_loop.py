@@ -344,7 +344,7 @@ def test_settings_that_the_machine_cannot_serve():
 
 @pytest.mark.parametrize("faster", [True, False])
 def test_the_precision_is_the_machines_or_the_chosen_one(monkeypatch, faster):
-    monkeypatch.setattr("training.games.game.faster_in_bfloat16", lambda device: faster)
+    monkeypatch.setattr("training.run.build.faster_in_bfloat16", lambda device: faster)
     assert stage(Machine(device="cpu"), Pace()).bf16 == faster
     assert stage(Machine(device="cpu", precision="bf16"), Pace()).bf16
     assert not stage(Machine(device="cpu", precision="fp32"), Pace()).bf16
