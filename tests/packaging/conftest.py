@@ -17,6 +17,9 @@ import requests
 
 Serve = Callable[[Sequence[str], Path, Mapping[str, str]], AbstractContextManager[str]]
 
+# What a person's shell holds: without what a `make test` around these tests says to the makes that they start.
+SHELL = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+
 READY_WITHIN_S = 120  # a limit against hanging, generous: a busy machine starts slowly
 
 
@@ -37,7 +40,7 @@ def serving(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> Iterat
         process = subprocess.Popen(
             words,
             cwd=cwd,
-            env={**os.environ, **env},
+            env={**SHELL, **env},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.packaging.conftest import SHELL
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("models", "metrics", "training", "service")
 SHIPPED = ("models", "metrics", "service")  # in the container and in the bento
@@ -103,7 +105,7 @@ def test_the_layering_rule_of_the_linter_names_every_room() -> None:
 
 
 def test_make_lists_its_targets() -> None:
-    shown = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    shown = subprocess.run(["make", "help"], cwd=ROOT, env=SHELL, check=True, capture_output=True, text=True).stdout
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split())
     assert set(re.findall(r"^  make (\S+)", shown, re.MULTILINE)) == targets

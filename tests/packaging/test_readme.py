@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from PIL import Image
 
 import metrics
 from service.endpoints.table import OPERATIONS
-from tests.packaging.conftest import Serve
+from tests.packaging.conftest import SHELL, Serve
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "http://localhost:3000"
@@ -62,7 +61,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def url(workspace: Path, serve: Serve) -> Iterator[str]:
     """`make serve`, as the README says, on a free port, and with time for scores on a machine that has other work."""
-    command = ["make", "--no-print-directory", *SERVE.text.split()[1:], "PORT={port}"]
+    command = [*SERVE.text.split(), "PORT={port}"]
     with serve(command, workspace, {"GAN_DEADLINE_S": "300"}) as address:
         yield address
 
@@ -73,8 +72,15 @@ def test_the_two_commands_stand_at_the_top() -> None:
 
 
 def test_make_test_runs_pytest() -> None:
-    plan = subprocess.run(["make", "-n", "test"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert plan.splitlines()[-1].split()[1:3] == ["-m", "pytest"]
+    """Typed in a shell, and so too where these tests are themselves run by `make test`."""
+    plan = subprocess.run(["make", "-n", "test"], cwd=ROOT, env=SHELL, check=True, capture_output=True, text=True)
+    assert plan.stdout.splitlines()[-1].split()[1:3] == ["-m", "pytest"]
+
+
+def test_ci_runs_the_same_command_in_an_empty_shell() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert script.splitlines()[-1] == f"newcomer {TEST.text}".strip()
+    assert 'newcomer() { env -i PATH="$PATH" HOME="$HOME" LANG=C.UTF-8 "$@"; }' in script
 
 
 @pytest.mark.parametrize("block", COMMANDS[2:], ids=str)
@@ -87,7 +93,7 @@ def test_block_runs_as_written(block: Block, url: str, workspace: Path) -> None:
     else:
         # Other targets of make would train for hours or build an image: what they would run must be known.
         command = ["bash", "-c", STRICT + re.sub(r"^make ", "make --dry-run ", text, flags=re.MULTILINE)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**SHELL, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=workspace, env=environment, capture_output=True, text=True, timeout=580)
     assert done.returncode == 0, f"{block}\n{text}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     for name in re.findall(r"(?<= -o )\S+|(?<=open\(\")[^\"]+(?=\", \"wb\")", text):

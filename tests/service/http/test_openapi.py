@@ -105,6 +105,6 @@ def test_schemathesis_finds_nothing(local: Any, scoring: Any, operation: Any, mo
     try:
         ask()
     except Unsatisfiable:
-        pytest.skip("there is nothing wrong to send here")
+        pass  # whatever is sent here is right, so there is nothing to refuse
     except BaseExceptionGroup as error:  # its own traceback runs through generated code, and is no help
         pytest.fail("\n".join(str(one) for one in error.exceptions)[:3000], pytrace=False)
