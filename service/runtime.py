@@ -62,10 +62,16 @@ class Core:
         self.keys = load_keys(settings)
         self.rate = RateLimit(settings.rate_per_minute)
         self.engine = Engine(settings, self.telemetry)
-        self.encoders = ThreadPoolExecutor(2, "encode")
+        self.encoders = ThreadPoolExecutor(settings.encode_threads, "encode")
         self.store = FolderStore(settings.store)
         self.references = References(self.store, settings.references)
-        self.jobs = Jobs(self.store, max_waiting=settings.job_queue, keep_s=settings.job_keep_h * 3600)
+        self.jobs = Jobs(
+            self.store,
+            max_waiting=settings.job_queue,
+            attempts=settings.job_attempts,
+            keep_s=settings.job_keep_h * 3600,
+            keep=settings.job_keep,
+        )
         self.scorer = Scorer(settings.score_queue, settings.threads)
         self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
         self._model_references = ModelReferences(self.references, settings.model_references)

@@ -2,6 +2,7 @@
 
 `GAN_MAX_BATCH=8 bentoml serve service.app:GanService` sets `max_batch`. Lists are separated by commas (folders by
 the system's path separator, `:`); an unknown `GAN_` name or a value out of bounds stops the start with a sentence.
+`python -m service.settings` prints all of them, as docs/api/operating.md has them.
 """
 
 import importlib.util
@@ -12,6 +13,7 @@ from typing import Annotated, Literal, get_args
 
 import torch
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 
 import models
 from models import Precision
@@ -46,100 +48,123 @@ def _measured(value: object, info: ValidationInfo) -> object:
     return value
 
 
+def _half_the_cores() -> int:
+    return max(1, (os.cpu_count() or 2) // 2)
+
+
+def _all_cores() -> int:
+    """`OMP_NUM_THREADS` where it is set: "4,2" has 4 at the outermost level, as OpenMP reads it."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked and not (asked.isdecimal() and 1 <= int(asked) <= 1024):
+        raise ValueError(f"OMP_NUM_THREADS is {asked[:20]!r}; write a whole number from 1 to 1024, or unset it.")
+    return int(asked or os.cpu_count() or 1)
+
+
 Names = Annotated[tuple[str, ...], _split(",")]
 Folders = Annotated[tuple[Path, ...], _split(os.pathsep)]
 
 
 class Settings(BaseModel):
-    """Defaults suit a small CPU machine. Sizes are in the unit that the name ends with."""
+    """Defaults suit a small CPU machine. Sizes are in the unit that the name ends with.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The text under a setting is its `description`: `table()` prints it, for docs/api/operating.md.
+    """
 
-    # Models
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
     models: Folders = (Path("models/pretrained"),)
-    """Folders searched for `NAME.safetensors` and `NAME@VERSION.safetensors`."""
+    """Folders searched for `NAME.safetensors` and `NAME@VERSION.safetensors`, separated by `:`."""
     bento_models: Names = ()
     """Tags in BentoML's model store, such as `dcgan:latest`, whose folder holds one .safetensors file."""
     aliases: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
-    """`alias=model` pairs; an `aliases.json` in a model folder adds to them."""
+    """Other names of models, as `alias=model` pairs; an `aliases.json` in a model folder adds to them."""
     reload_s: float = Field(default=2.0, ge=0)
     """Seconds between looks at the model folders; 0 looks once, at the start."""
     gate_fid_margin: float | None = Field(default=None, ge=0)
-    """With a value, a new version goes into service only if its FID is at most the old one's plus this: see gate.py."""
+    """With a value, a new version goes into service only if its FID is at most the old one's plus this."""
     gate_images: int = Field(default=1000, ge=16, le=50_000)
-    """Images that the gate has each of the two versions draw."""
+    """Images that this gate has each of the two versions draw."""
     model_references: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
-    """What the gate and drift measure each model against: see model_references.py."""
+    """What the gate and drift measure each model against, as `model=reference` pairs."""
 
-    # Engine
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$")
-    threads: int = Field(default=max(1, (os.cpu_count() or 2) // 2), ge=1, le=1024)
+    """`cpu`, `cuda` or `cuda:N`."""
+    threads: int = Field(default_factory=_half_the_cores, ge=1, le=1024)
     """Threads inside a generator's forward pass. Half the cores, because HTTP and the encoders need some too."""
-    translate_threads: int = Field(default=int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1, ge=1)
+    translate_threads: int = Field(default_factory=_all_cores, ge=1, le=1024)
     """The same for translators, whose forward passes are long enough to have all cores."""
+    encode_threads: int = Field(default=2, ge=1, le=1024)
+    """Threads that decode and encode pictures beside the event loop."""
     precision: Annotated[Precision, BeforeValidator(_measured)] = "float32"
-    """`auto` becomes the one that is faster here. Processors that differ in it give pixels that differ by a level."""
+    """`float32`, or `bfloat16`: a few levels of 255 off, faster on GPUs, with AMX and on AMD's avx512_bf16, slower on
+    other CPUs. `auto` times both at the start and takes the faster one, which `/v1/models` tells."""
     translate_engine: Literal["torch", "openvino"] = "torch"
-    """What runs translators on a CPU. OpenVINO (`pip install openvino`) is the faster one in bfloat16."""
+    """What runs translators on a CPU: `torch` or `openvino`, which is the faster one in bfloat16."""
     max_batch: int = Field(default=16, ge=1, le=1024)
     """Images in one forward pass of a generator; translators count blocks of 64 x 64 pixels. On a CPU, larger batches
     gain no more, and let the device wait for the answers to all of one; a GPU wants 64 or more."""
     max_queue: int = Field(default=1024, ge=1)
-    """Images (translators: blocks) that may wait for one model before a request; past it, it is turned away at once."""
-    max_requests: int = Field(default=512, ge=1)
-    """Requests inside at once, uploads included; past it they are turned away at once."""
-    deadline_s: float = Field(default=30.0, gt=0, le=3600)
-    """Seconds a request may take, before 504; what takes longer is a job."""
+    """Images (translators: blocks) that may wait for one model before a request; past it 503, at once."""
 
-    # Limits
+    max_requests: int = Field(default=512, ge=1)
+    """Requests inside at once, uploads included; past it 503, at once."""
+    deadline_s: float = Field(default=30.0, gt=0, le=3600)
+    """Seconds that a request may take, upload included; then 408 or 504. What takes longer is a job."""
     body_mb: int = Field(default=96, ge=1)
-    """A form with files: room for two uncompressed statistics of 34 MB each."""
+    """Size of a form with files, past which 413: room for two uncompressed statistics of 34 MB each."""
     json_mb: int = Field(default=16, ge=1)
-    """Any other body."""
+    """Size of any other body, past which 413."""
     image_pixels: int = Field(default=50_000_000, ge=1)
+    """Pixels of one image that is looked at; past it 413."""
     translate_pixels: int = Field(default=4_194_304, ge=1)
-    """Pixels of one image to translate, about 2048 x 2048; above it, 413."""
+    """Pixels of one image to translate, about 2048 x 2048; past it 413."""
     tile: int = Field(default=512, ge=256, multiple_of=4)
-    """Side of a tile, in pixels."""
+    """Side, in pixels, of the overlapping tiles in which large images are translated."""
     tile_above_pixels: int = Field(default=1_048_576, ge=1)
-    """Larger images are translated in overlapping tiles; up to it in one piece."""
+    """Pixels up to which an image is translated in one piece; larger ones go in tiles."""
     set_files: int = Field(default=10_000, ge=2)
-    """Images in one set to score."""
+    """Images in one set to score; past it 413."""
     archive_mb: int = Field(default=512, ge=1)
-    """An archive's size once unpacked."""
+    """Size of an archive once unpacked; past it 413."""
+    archive_others: int = Field(default=1000, ge=0)
+    """Entries of an archive that need not be images, such as folders and labels; past it 413."""
     score_queue: int = Field(default=2, ge=0)
-    """Requests that may wait while another set is scored."""
+    """Requests that may wait while another set is scored; past it 503."""
     references: int = Field(default=50, ge=0)
-    """Named references kept; each takes 34 MB, and 8 KB more for each image."""
+    """Named references kept; each takes 34 MB, and 8 KB more for each image. Past it 413."""
     job_queue: int = Field(default=32, ge=1)
-    """Jobs that may wait or run."""
+    """Jobs that may wait or run; past it 503."""
     job_images: int = Field(default=50_000, ge=1)
-    """Images that one job may draw."""
+    """Images of one set that a score job may have a model draw; past it 413. A request has at most `GAN_SET_FILES`."""
+    job_attempts: int = Field(default=3, ge=1)
+    """Times that a job is begun, where the service goes down while running it, before it counts as interrupted."""
     job_keep_h: float = Field(default=24.0, gt=0)
     """Hours that a finished job and its result are kept."""
+    job_keep: int = Field(default=200, ge=1)
+    """Finished jobs kept; the oldest go first."""
 
-    # Access
     api_keys: Names = ()
-    """SHA-256 of each accepted key, as hexadecimal digits (`NAME:HEX` names it in the logs). Empty: no keys asked."""
+    """SHA-256 of each accepted key, as hexadecimal digits, separated by commas; `NAME:DIGEST` gives the caller a name
+    in logs and limits. Empty: no key is asked for."""
     api_keys_file: Path | None = None
     """A file with one such entry a line."""
     rate_per_minute: int = Field(default=0, ge=0)
-    """Requests a minute for each key (each address where no keys are asked); 0 is no limit."""
+    """Requests a minute of each key, or of each address where no keys are asked for; past it 429. 0 is no limit."""
 
-    # Seen from outside
-    log_json: bool = True
     store: Path = Path("data/store")
     """Folder for references and jobs."""
-    inception_weights: Path | None = None
-    """The FID weights, where they are not in the cache folder: see docs/metrics.md."""
     cache: Path | None = None
-    """The cache folder, read by metrics/."""
+    """Folder for the FID weights, once fetched; unset, the user's cache folder."""
+    inception_weights: Path | None = None
+    """The file of FID weights, where it is not in the cache folder: docs/metrics.md says which files will do."""
+    log_json: bool = True
+    """Log lines as JSON, or plain."""
     drift: Literal["off", "fid", "kid"] = "off"
-    """Measure what is served against each model's reference: see drift.py."""
+    """Measure what is served against each model's reference, by `fid` or `kid`."""
     drift_per_minute: float = Field(default=60.0, gt=0, le=6000)
-    """Served images looked at; each takes about 0.1 s of one core."""
+    """Served images that drift looks at; each takes about 0.1 s of one core."""
     drift_window: int = Field(default=1024, ge=16, le=50_000)
-    """Images in one value."""
+    """Images in one value of drift."""
 
     @field_validator("translate_engine")
     @classmethod
@@ -163,3 +188,51 @@ class Settings(BaseModel):
         except ValidationError as error:
             lines = [f"{_PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}." for e in error.errors()]
             raise ValueError("The settings in the environment are wrong. " + " ".join(lines)) from None
+
+
+# The first setting of each part of the table.
+_PARTS = {
+    "models": "Models",
+    "device": "Engine",
+    "max_requests": "Limits",
+    "api_keys": "Callers",
+    "store": "Files, logs and drift",
+}
+
+
+def table() -> str:
+    """Every setting in Markdown: variable, description, default and bounds."""
+    lines = []
+    for name, field in Settings.model_fields.items():
+        if name in _PARTS:
+            lines += ["", f"### {_PARTS[name]}", "", "| | | default | bounds |", "| --- | --- | --- | --- |"]
+        description = " ".join((field.description or "").split())
+        cells = (f"`{_PREFIX}{name.upper()}`", description, _default(field), _bounds(field))
+        lines.append("".join(f"| {cell} " if cell else "| " for cell in cells) + "|")
+    return "\n".join(lines[1:]) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return field.default_factory.__name__.strip("_").replace("_", " ")
+    match field.default:
+        case None | () | {}:
+            return ""
+        case bool(value):
+            return f"`{str(value).lower()}`"
+        case int(value) | float(value):
+            return f"{value:,}".removesuffix(".0")
+        case tuple(values):
+            return f"`{os.pathsep.join(map(str, values))}`"
+        case value:
+            return f"`{value}`"
+
+
+def _bounds(field: FieldInfo) -> str:
+    words = {"ge": "from", "gt": "above", "le": "to", "multiple_of": "in steps of"}
+    found = ((word, getattr(one, kind, None)) for kind, word in words.items() for one in field.metadata)
+    return " ".join(f"{word} {bound:,}" for word, bound in found if bound is not None)
+
+
+if __name__ == "__main__":
+    print(table(), end="")

@@ -2,7 +2,7 @@
 
     submit ──> queued ──> running ──> done | failed
                   │          ├──────> cancelled      by the client
-                  └──────────┴──────> interrupted    the service went down while running it, three times
+                  └──────────┴──────> interrupted    the service went down while running it, too often
 
 One job of a kind runs at a time, in the order of submission; the number that wait is bounded. What was asked is kept
 in the store until the job is over, so a job survives a restart: it is simply begun again. A job belongs to the
@@ -44,7 +44,6 @@ _SECTION = "jobs"
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _SUFFIXES = ("request", "cancel", "result", "json")  # the record last: without it the others would be orphans
-_ATTEMPTS = 3
 
 
 @dataclass
@@ -61,6 +60,7 @@ class Jobs:
 
     Args:
         max_waiting: how many jobs may be queued or running in this process.
+        attempts: how often one is begun, where the service goes down while running it.
         keep_s: seconds that a finished job and its result are kept.  keep: the most finished jobs kept.
         sign_s: seconds between signatures; a job that was not signed for three times that is taken over.
     """
@@ -70,6 +70,7 @@ class Jobs:
         store: Store,
         *,
         max_waiting: int = 32,
+        attempts: int = 3,
         keep_s: float = 86_400.0,
         keep: int = 200,
         sign_s: float = 10.0,
@@ -77,6 +78,7 @@ class Jobs:
         self._store = store
         self._runners: dict[str, Runner] = {}
         self._max_waiting = max_waiting
+        self._attempts = attempts
         self._keep_s = keep_s
         self._keep = keep
         self._sign_s = sign_s
@@ -276,7 +278,7 @@ class Jobs:
     async def _take_over(self, record: Record) -> None:
         if await self._cancel_asked(record.id):
             await self._finish(_Live(record), "cancelled")
-        elif record.attempts >= _ATTEMPTS or record.kind not in self._runners:
+        elif record.attempts >= self._attempts or record.kind not in self._runners:
             await self._finish(_Live(record), "interrupted")
         else:
             _log.info("job %s was left unfinished; starting it again", record.id)

@@ -30,7 +30,6 @@ _ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".7
 _ZIP_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2})
 _ZIP_ENTRY = b"PK\x01\x02"
 _RATIO_FLOOR = 16 * 2**20  # bytes; a few flat bitmaps may well shrink a thousandfold
-_EXTRA_ENTRIES = 1000  # folders and labels that may come beside the images
 
 Kind = Literal["zip", "tar", "tar.gz", "tar.bz2"]
 _Stream = io.BytesIO | gzip.GzipFile | bz2.BZ2File
@@ -38,9 +37,11 @@ _Stream = io.BytesIO | gzip.GzipFile | bz2.BZ2File
 
 @dataclass(frozen=True)
 class Limits:
-    """`files` images in an archive, `expanded_bytes` and `ratio` of all that it unpacks to."""
+    """`files` images and `others` (folders, labels) in an archive, `expanded_bytes` and `ratio` of all that it unpacks
+    to."""
 
     files: int = 10_000
+    others: int = 1000
     expanded_bytes: int = 512 * 2**20
     ratio: float = 200.0
 
@@ -165,7 +166,7 @@ def _wanted(name: str, where: str) -> bool:
 
 
 def _check_entries(count: int, limits: Limits, where: str) -> None:
-    if count > limits.files + _EXTRA_ENTRIES:
+    if count > limits.files + limits.others:
         raise LimitError(f"{where} has too many members; at most {limits.files:,} images are accepted.", where=where)
 
 

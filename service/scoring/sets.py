@@ -76,7 +76,7 @@ def _open(named: Sequence[tuple[str, bytes]], field: str, settings: "Settings") 
         name, data = named[0]
         if archives.kind_of(data) == "zip" and _is_npz(data):
             return _statistics(data, name, field)
-        limits = archives.Limits(files=settings.set_files, expanded_bytes=settings.archive_mb * 2**20)
+        limits = archives.Limits(settings.set_files, settings.archive_others, settings.archive_mb * 2**20)
         members = archives.names(data, limits, field)
         if not members:
             kinds = ", ".join(sorted(suffix[1:] for suffix in archives.SUFFIXES))

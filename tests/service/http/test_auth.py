@@ -2,16 +2,13 @@
 
 import hashlib
 import logging
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import torch
 
-import models
 from service.errors import RateLimitError
 from service.http.auth import load_keys
 from service.http.limits import RateLimit
@@ -99,50 +96,3 @@ def test_the_logs_name_the_caller_who_is_limited(
         ),
         "three lines",
     )
-
-
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        ({"GAN_MAX_BATCH": "0"}, "GAN_MAX_BATCH"),
-        ({"GAN_MAX_BATHC": "8"}, "GAN_MAX_BATHC"),
-        ({"GAN_ALIASES": "a"}, "name=value"),
-        ({"GAN_TRANSLATE_ENGINE": "onnx"}, "GAN_TRANSLATE_ENGINE"),
-        ({"GAN_TRANSLATE_ENGINE": "openvino", "GAN_DEVICE": "cuda"}, "GAN_TRANSLATE_ENGINE: .* on the CPU"),
-        ({"GAN_PRECISION": "int8"}, "GAN_PRECISION: .* float32, bfloat16 or auto"),
-        ({"GAN_PRECISION": "auto", "GAN_DEVICE": "tpu"}, "GAN_DEVICE: .*cuda"),
-    ],
-)
-def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Settings.from_environment(environment)
-
-
-def test_an_engine_that_is_not_installed_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ValueError, match=r"GAN_TRANSLATE_ENGINE: .* pip install openvino"):
-        Settings.from_environment({"GAN_TRANSLATE_ENGINE": "openvino"})
-
-
-@pytest.mark.parametrize(("faster", "precision"), [(True, "bfloat16"), (False, "float32")])
-def test_auto_is_the_precision_that_the_device_is_faster_in(
-    monkeypatch: pytest.MonkeyPatch, faster: bool, precision: str
-) -> None:
-    asked: list[torch.device] = []
-
-    def measure(device: torch.device) -> bool:
-        asked.append(device)
-        return faster
-
-    monkeypatch.setattr(models, "faster_in_bfloat16", measure)
-    environment = {"GAN_PRECISION": "auto", "GAN_DEVICE": "cuda:1"}
-    assert Settings.from_environment(environment).precision == precision
-    assert asked == [torch.device("cuda:1")]
-    assert Settings.from_environment({}).precision == "float32"
-    assert len(asked) == 1  # what nobody asked for is not measured
-
-
-def test_settings_from_the_environment() -> None:
-    settings = Settings.from_environment({"GAN_MODELS": "/a:/b", "GAN_ALIASES": "x=y, z=w", "OTHER": "1"})
-    assert settings.models == (Path("/a"), Path("/b"))
-    assert settings.aliases == {"x": "y", "z": "w"}

@@ -84,8 +84,10 @@ def test_too_many_images_are_refused(make: Maker) -> None:
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_too_many_members_of_any_kind_are_refused(make: Maker) -> None:
+    limits = Limits(files=5, others=3)
+    assert names(make({f"{i}.txt": b"" for i in range(8)}), limits, "real") == []
     with pytest.raises(LimitError, match="too many members"):
-        names(make({f"{i}.txt": b"" for i in range(1006)}), SMALL, "real")
+        names(make({f"{i}.txt": b"" for i in range(9)}), limits, "real")
 
 
 @pytest.mark.parametrize("make", MAKERS)

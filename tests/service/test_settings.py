@@ -1,0 +1,106 @@
+"""Settings: read from the environment with a sentence for what is wrong, and printed for the documentation."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import models
+from service.settings import Settings, table
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"GAN_MAX_BATCH": "0"}, "GAN_MAX_BATCH"),
+        ({"GAN_MAX_BATHC": "8"}, "GAN_MAX_BATHC"),
+        ({"GAN_ALIASES": "a"}, "name=value"),
+        ({"GAN_TRANSLATE_ENGINE": "onnx"}, "GAN_TRANSLATE_ENGINE"),
+        ({"GAN_TRANSLATE_ENGINE": "openvino", "GAN_DEVICE": "cuda"}, "GAN_TRANSLATE_ENGINE: .* on the CPU"),
+        ({"GAN_PRECISION": "int8"}, "GAN_PRECISION: .* float32, bfloat16 or auto"),
+        ({"GAN_PRECISION": "auto", "GAN_DEVICE": "tpu"}, "GAN_DEVICE: .*cuda"),
+    ],
+)
+def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings.from_environment(environment)
+
+
+def test_an_engine_that_is_not_installed_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ValueError, match=r"GAN_TRANSLATE_ENGINE: .* pip install openvino"):
+        Settings.from_environment({"GAN_TRANSLATE_ENGINE": "openvino"})
+
+
+@pytest.mark.parametrize(("faster", "precision"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_the_precision_that_the_device_is_faster_in(
+    monkeypatch: pytest.MonkeyPatch, faster: bool, precision: str
+) -> None:
+    asked: list[torch.device] = []
+
+    def measure(device: torch.device) -> bool:
+        asked.append(device)
+        return faster
+
+    monkeypatch.setattr(models, "faster_in_bfloat16", measure)
+    environment = {"GAN_PRECISION": "auto", "GAN_DEVICE": "cuda:1"}
+    assert Settings.from_environment(environment).precision == precision
+    assert asked == [torch.device("cuda:1")]
+    assert Settings.from_environment({}).precision == "float32"
+    assert len(asked) == 1  # what nobody asked for is not measured
+
+
+def test_settings_from_the_environment() -> None:
+    settings = Settings.from_environment({"GAN_MODELS": "/a:/b", "GAN_ALIASES": "x=y, z=w", "OTHER": "1"})
+    assert settings.models == (Path("/a"), Path("/b"))
+    assert settings.aliases == {"x": "y", "z": "w"}
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("4,2", 4), (" 2 ", 2), ("", os.cpu_count())])
+def test_a_translator_has_the_threads_that_openmp_reads(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert Settings.from_environment({}).translate_threads == threads
+
+
+@pytest.mark.parametrize("asked", ["many", "0", "-1", "1e3", "99999"])
+def test_threads_that_are_no_number_are_a_sentence(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    with pytest.raises(ValueError, match=r"^OMP_NUM_THREADS is .* whole number"):
+        Settings.from_environment({})
+    assert Settings.from_environment({"GAN_TRANSLATE_THREADS": "2"}).translate_threads == 2
+
+
+def test_every_setting_is_explained() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_documentation_holds_the_printed_table() -> None:
+    done = subprocess.run([sys.executable, "-m", "service.settings"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == table()
+    rows = [line.split("|")[1].strip() for line in table().splitlines() if line.startswith("| `")]
+    assert rows == [f"`GAN_{name.upper()}`" for name in Settings.model_fields]
+    assert table() in (ROOT / "docs" / "api" / "operating.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "default_and_bounds"),
+    [
+        ("TILE", "| 512 | from 256 in steps of 4 |"),
+        ("THREADS", "| half the cores | from 1 to 1,024 |"),
+        ("DEADLINE_S", "| 30 | above 0 to 3,600 |"),
+        ("GATE_FID_MARGIN", "| | from 0 |"),
+        ("LOG_JSON", "| `true` | |"),
+        ("STORE", "| `data/store` | |"),
+    ],
+)
+def test_the_table_tells_defaults_and_bounds(name: str, default_and_bounds: str) -> None:
+    (row,) = [line for line in table().splitlines() if line.startswith(f"| `GAN_{name}` ")]
+    assert row.endswith(f". {default_and_bounds}")
