@@ -8,8 +8,8 @@ endpoint makes grids); where that leaves it open (`*/*`), one image is answered 
 import base64
 import io
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Literal, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,6 +20,36 @@ from models.images import Pixels
 from service.encoding import png
 
 ImageFormat = Literal["png", "jpeg", "webp"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+PARCEL = 1 << 20  # pixels between two chances to leave: tens of milliseconds of a PNG
+
+
+async def each(
+    beside: Callable[..., Awaitable[list[Result]]],
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    pixels: int,
+) -> list[Result]:
+    """[function(item) for item in items], beside the event loop, a parcel of about a million pixels at a time.
+
+    A thread cannot be stopped. So a caller who is cancelled leaves after the parcel that is being worked on, and
+    between parcels others have their turn.
+
+    Args:
+        beside: runs a function with its arguments on a pool of threads (`Core.encode`).
+        pixels: of one item; larger ones than a parcel go one by one.
+    """
+    step = max(1, PARCEL // max(1, pixels))
+    results: list[Result] = []
+    for start in range(0, len(items), step):
+        results += await beside(_all, function, items[start : start + step])
+    return results
+
+
+def _all(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def animate(
