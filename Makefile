@@ -30,7 +30,7 @@ lint: $(VENV)/.dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy models metrics training service client
-	$(BIN)/lint-imports
+	PYTHONPATH=client $(BIN)/lint-imports
 
 format: $(VENV)/.dev ## Put the code in the one format
 	$(BIN)/ruff check --fix .

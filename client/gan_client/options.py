@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 Format = Literal["png", "jpeg", "webp"]
+Metric = Literal["fid", "kid", "prdc", "is", "fid_infinity"]
 Protocol = Literal["pytorch-fid", "clean-fid"]
 Label = int | str
 Rows = Sequence[Sequence[float]]
@@ -56,6 +57,6 @@ class Scoring(TypedDict, total=False):
     b_n: int
     b_seed: int
     b_truncation: float
-    metrics: Sequence[Literal["fid", "kid", "prdc", "is", "fid_infinity"]]
+    metrics: Sequence[Metric]
     protocol: Protocol
     bootstrap: int

@@ -3,10 +3,12 @@
 import contextlib
 import time
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
 
 from requests import Response
 
@@ -40,8 +42,15 @@ class Picture:
     cycle_l1: float | None = None
 
     def save(self, path: str | Path) -> Path:
-        Path(path).write_bytes(self.data)
-        return Path(path)
+        """Whole or not at all: a file that is there is never half a picture."""
+        path = Path(path)
+        part = path.with_name(f".{uuid4().hex}.part")
+        try:
+            part.write_bytes(self.data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
 
 
 @dataclass(frozen=True)
@@ -51,9 +60,13 @@ class Job(Generic[T]):
     id: str
     request: Callable[..., Response]
 
+    @property
+    def _path(self) -> str:
+        return f"/v1/jobs/{quote(self.id, safe='')}"
+
     def view(self) -> dict[str, Any]:
-        """State, progress, times, note."""
-        return self.request("GET", f"/v1/jobs/{self.id}").json()
+        """Kind, state, progress, times, note."""
+        return json_of(self.request("GET", self._path))
 
     def wait(self, progress: Progress = lambda done, total: None, *, timeout_s: float = float("inf")) -> T:
         """What the call would have returned or raised. `progress(done, total)` gets 0 for a total not yet known."""
@@ -62,14 +75,14 @@ class Job(Generic[T]):
             view = self.view()
             progress(view["progress"]["done"], view["progress"]["total"])
             if view["state"] not in ("queued", "running"):
-                return result_of(self.request("GET", f"/v1/jobs/{self.id}/result"))
+                return result_of(self.request("GET", f"{self._path}/result"))
             if time.monotonic() > end:
                 raise TimeoutError(f"Job {self.id} is {view['state']} after {timeout_s:g} s.")
             time.sleep(0.2)
 
-    def cancel(self) -> None:
-        """Stops the job; one that is over is removed with its result."""
-        self.request("DELETE", f"/v1/jobs/{self.id}")
+    def cancel(self) -> dict[str, Any]:
+        """Stops the job; one that is over is removed with its result. Gives the last `view`."""
+        return json_of(self.request("DELETE", self._path))
 
 
 def error_of(response: Response) -> ServiceError:
@@ -81,14 +94,35 @@ def error_of(response: Response) -> ServiceError:
     return ServiceError(**said, status=response.status_code, retry_after_s=float(wait) if wait.isdecimal() else None)
 
 
+@contextlib.contextmanager
+def _reading(response: Response) -> Iterator[None]:
+    """Whatever answers at the address may be another server: what cannot be read is a ServiceError."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        said = f"What answers at {response.url} is not the GAN service: check the address."
+        raise ServiceError(said, response.status_code, "http_error") from error
+
+
+def json_of(response: Response) -> dict[str, Any]:
+    with _reading(response):
+        return dict(response.json())
+
+
+def field_of(response: Response, name: str) -> Any:
+    with _reading(response):
+        return response.json()[name]
+
+
 def result_of(response: Response) -> Any:
     """A file as a picture, JSON with files in it as pictures, other JSON as it is."""
-    told, kind = response.headers, response.headers["Content-Type"]
-    if kind != "application/json":
-        loss = float(told["X-Cycle-L1"]) if "X-Cycle-L1" in told and kind.startswith("image/") else None
-        return Picture(response.content, kind, told["X-Model"], told["X-Digest"], cycle_l1=loss)
-    answer = response.json()
-    if not (images := answer.get("images")) or isinstance(images[0], str):
-        return answer
-    made = f"image/{({**answer, **images[0]})['format']}", answer["model"], answer["digest"]
-    return [Picture(b64decode(one["data"]), *made, one.get("seed"), one.get("cycle_l1")) for one in images]
+    with _reading(response):
+        told, kind = response.headers, response.headers["Content-Type"]
+        if kind != "application/json":
+            loss = float(told["X-Cycle-L1"]) if "X-Cycle-L1" in told and kind.startswith("image/") else None
+            return Picture(response.content, kind, told["X-Model"], told["X-Digest"], cycle_l1=loss)
+        answer = response.json()
+        if not (images := answer.get("images")) or isinstance(images[0], str):
+            return answer
+        made = f"image/{({**answer, **images[0]})['format']}", answer["model"], answer["digest"]
+        return [Picture(b64decode(one["data"]), *made, one.get("seed"), one.get("cycle_l1")) for one in images]

@@ -1,0 +1,112 @@
+"""What can be typed after `gan`, and what is said of what cannot be meant (status 2, before anybody is asked)."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import get_args
+
+from gan_client.options import Format, Metric, Protocol
+
+KEPT_REFERENCE = "reference:"  # begins a set that is no path
+_URL = "http://localhost:3000"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of all commands: `command` is the one that was typed, `url` and `api_key` are the environment's by default."""
+    top = argparse.ArgumentParser(prog="gan", description="Command line of the GAN service.", allow_abbrev=False)
+    _address_options(top)
+    top.set_defaults(url=os.environ.get("GAN_URL") or _URL, api_key=os.environ.get("GAN_API_KEY", ""))
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        _address_options(made)
+        return made
+
+    sample = command("sample", "Draw new images into a folder, each named by its seed.")
+    sample.add_argument("-n", type=_count, default=1, help="how many (1)")
+    result = sample.add_mutually_exclusive_group(required=True)
+    result.add_argument("-o", "--out", type=_folder, metavar="OUT", help="the folder, made where it is not there")
+    result.add_argument("--job", action="store_true", help="do not wait: print the id of a job (gan jobs ID)")
+    sample.add_argument("--seed", type=int, help="of the first image; the others count on from it (by default drawn)")
+    sample.add_argument("--class", dest="classes", type=_label, help="number or name, of a model that has classes")
+    sample.add_argument("--truncation", type=float, help="0.1 to 10: less varied, more typical")
+    _image_options(sample)
+
+    translate = command("translate", "Translate photos. Called again, it goes on where it stopped.")
+    translate.add_argument("photos", nargs="+", type=_existing, metavar="PHOTOS", help="files and folders")
+    translate.add_argument("out", type=_folder, metavar="OUT", help="a folder; names and sub-folders are kept")
+    translate.add_argument("--direction", help="a_to_b (the default), b_to_a, or the domain to go to, such as zebra")
+    translate.add_argument("--parallel", type=_count, default=4, metavar="N", help="photos under way at once (4)")
+    _image_options(translate)
+
+    score = command("score", "Compare two sets of images: a folder, an archive, an .npz, or reference:NAME.")
+    score.add_argument("a", type=_set, metavar="A", help="what is judged")
+    score.add_argument("b", type=_set, metavar="B", nargs="?", help="what it should look like")
+    score.add_argument("--metrics", type=_metrics, help=f"of {','.join(get_args(Metric))}, separated by commas (fid)")
+    score.add_argument("--protocol", choices=get_args(Protocol), help="how images are resized")
+    score.add_argument("--bootstrap", type=int, metavar="N", help="resamples behind the intervals; 0: none (200)")
+    score.add_argument("--job", action="store_true", help="do not wait: print the id of a job (gan jobs ID)")
+
+    jobs = command("jobs", "Look at a job, wait for its result, or cancel it.")
+    jobs.add_argument("id", metavar="ID")
+    action = jobs.add_mutually_exclusive_group()
+    action.add_argument("--wait", action="store_true", help="wait for its end, and give the result")
+    action.add_argument("--cancel", action="store_true", help="stop it; remove it with its result where it is over")
+    jobs.add_argument("-o", "--out", type=Path, help="with --wait: where the result goes; of many images, a folder")
+    return top
+
+
+def _address_options(parser: argparse.ArgumentParser) -> None:
+    """Before the command or after it: a default of the command's own would undo what was typed before it."""
+    parser.add_argument("--url", type=_url, default=argparse.SUPPRESS, help=f"the service's address (GAN_URL; {_URL})")
+    key = "where the service asks for one; GAN_API_KEY keeps it out of the list of processes"
+    parser.add_argument("--api-key", metavar="KEY", default=argparse.SUPPRESS, help=key)
+
+
+def _image_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="name, alias or NAME@VERSION; by default the first of the kind")
+    parser.add_argument("--format", choices=get_args(Format), default="png", help="of the files (png)")
+    parser.add_argument("--quality", type=int, help="1 to 100, of JPEG and WebP (90)")
+
+
+# Types of arguments ------------------------------------------------------------------------
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address; one begins with http:// or https://")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _label(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _existing(text: str) -> Path:
+    if not Path(text).exists():
+        raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
+    return Path(text)
+
+
+def _folder(text: str) -> Path:
+    if Path(text).exists() and not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file, and a folder is needed")
+    return Path(text)
+
+
+def _set(text: str) -> Path | str:
+    return text if text.startswith(KEPT_REFERENCE) else _existing(text)
+
+
+def _metrics(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in get_args(Metric)]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(get_args(Metric))}")
+    return names

@@ -1,0 +1,155 @@
+"""A method for each thing that the service does, and any of them as a job."""
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any, ParamSpec, TypeVar, Unpack
+from urllib.parse import quote
+
+from requests import PreparedRequest, RequestException, Response, Session
+
+from gan_client.answers import Job, Picture, ServiceError, error_of, field_of, result_of
+from gan_client.calls import Call, Fields, Request, call
+from gan_client.images import Image, Images, parts
+from gan_client.options import Interpolation, Protocol, Sampling, Scoring, Translation
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_ALWAYS_JOBS = ("score", "reference")  # no request has to last as long
+
+
+class Client:
+    """One service. Where it is busy (429, 503), a request is sent again when it says, for up to `patience_s`."""
+
+    def __init__(
+        self, url: str = "http://localhost:3000", *, api_key: str = "", timeout_s: float = 60, patience_s: float = 60
+    ) -> None:
+        self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
+        self._session = Session()
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise ValueError("An API key consists of visible ASCII characters.")
+        if api_key:
+            self._session.auth = _Bearer(api_key)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def models(self) -> list[dict[str, Any]]:
+        """A card for each version of each model."""
+        return field_of(self.request("GET", "/v1/models"), "models")
+
+    @call
+    def sample(self, n: int | None = None, **options: Unpack[Sampling]) -> Request[list[Picture]]:
+        """n new images; of a single seed s, image i has seed s + i."""
+        label = options.pop("classes", None)
+        return Request("sample", {"n": n, "class": label, "output": "json", **options})
+
+    @call
+    def interpolate(self, seeds: Sequence[int] | None = None, **options: Unpack[Interpolation]) -> Request[Picture]:
+        """What lies between keyframes, as one file; of a map, the four keyframes are its corners."""
+        return Request("interpolate", {"seeds": seeds, **options})
+
+    @call
+    def translate(self, image: Image, **options: Unpack[Translation]) -> Request[Picture]:
+        """A photo in the other domain, at its own size. `direction` is a_to_b, b_to_a or the domain to go to."""
+        return Request("translate", {"output": "image", **options}, {"images": image})
+
+    @call
+    def translate_many(self, images: Images, **options: Unpack[Translation]) -> Request[list[Picture]]:
+        """As many as one request takes; `gan translate` goes through a folder of any size."""
+        return Request("translate", {"output": "json", **options}, {"images": images})
+
+    @call
+    def inspect(self, image: Image) -> Request[dict[str, Any]]:
+        """What an image says of its origin: model, digest, seed, and the request that makes it again."""
+        return Request("inspect", {}, {"image": image})
+
+    @call
+    def score(
+        self, a: Images | None = None, b: Images | None = None, **options: Unpack[Scoring]
+    ) -> Request[dict[str, Any]]:
+        """How far `a` is from `b`. It runs as a job, which this waits for; `submit` it to see its progress."""
+        return Request("score", {**options, "metrics": ",".join(options.get("metrics", ["fid"]))}, {"a": a, "b": b})
+
+    @call
+    def add_reference(self, name: str, images: Images, protocol: Protocol = "pytorch-fid") -> Request[dict[str, Any]]:
+        """Keeps the statistics of a set, or of an .npz, under a name; as a job, like `score`."""
+        return Request("reference", {"name": name, "protocol": protocol}, {"images": images})
+
+    def references(self) -> list[dict[str, Any]]:
+        """All that are kept, by name."""
+        return field_of(self.request("GET", "/v1/references"), "references")
+
+    def reference_npz(self, name: str) -> bytes:
+        """The reference's numbers, a file that pytorch-fid reads."""
+        return self.request("GET", f"/v1/references/{quote(name, safe='')}/npz").content
+
+    def delete_reference(self, name: str) -> None:
+        self.request("DELETE", f"/v1/references/{quote(name, safe='')}")
+
+    def submit(self, method: Call[P, T], /, *args: P.args, **options: P.kwargs) -> Job[T]:
+        """A call as a job: `client.submit(client.sample, 5000, seed=1).wait(print)`."""
+        return self._job(method.request(*args, **options))
+
+    def job(self, job_id: str) -> Job[Any]:
+        """One that was submitted before."""
+        return Job(job_id, self.request)
+
+    def answer(self, request: Request[T]) -> T:
+        """What comes of a request, once it is there."""
+        if request.name in _ALWAYS_JOBS:
+            return self._job(request).wait()
+        return result_of(self.request("POST", f"/v1/{request.name}", request.body, **request.files))
+
+    def request(self, method: str, path: str, body: Fields | None = None, **files: Images | None) -> Response:
+        """Any endpoint: `body`, without its None, goes as JSON, beside files as a form. Raises ServiceError."""
+        given = {name: value for name, value in (body or {}).items() if value is not None}
+        sets = [part for field, images in files.items() if images is not None for part in parts(field, images)]
+        # One key for a request and what repeats it: a job whose answer was lost is not begun twice.
+        sent: dict[str, Any] = {"headers": {"Idempotency-Key": uuid.uuid4().hex}, "timeout": self._timeout_s}
+        if sets:
+            sent["files"] = [*((name, (None, str(value))) for name, value in given.items()), *sets]
+        elif body is not None:
+            sent["headers"]["Content-Type"] = "application/json"
+            sent["data"] = json.dumps(given, default=_plain)
+        end = time.monotonic() + self._patience_s
+        try:
+            while not (response := self._session.request(method, self._url + path, **sent)).ok:
+                error = error_of(response)
+                if error.retry_after_s is None or time.monotonic() + error.retry_after_s > end:
+                    raise error
+                time.sleep(error.retry_after_s)
+        except RequestException as error:
+            raise ServiceError(f"{self._url} cannot be reached: {_cause(error)}") from error
+        return response
+
+    def _job(self, request: Request[T]) -> Job[T]:
+        submitted = self.request("POST", f"/v1/jobs/{request.name}", request.body, **request.files)
+        return Job(field_of(submitted, "id"), self.request)
+
+
+class _Bearer:
+    """As `auth`, since a header alone gives way to what ~/.netrc says of the host."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+def _cause(error: BaseException) -> str:
+    """The operating system's word, where the exceptions around it print themselves and one another."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _plain(value: Any) -> object:
+    """What JSON has no word for: numpy's arrays and numbers, ranges."""
+    return value.tolist() if hasattr(value, "tolist") else list(value)

@@ -1,0 +1,44 @@
+"""Images on their way to the service: which files of a folder are some, and the parts of the form they make."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+Image = str | Path | bytes
+Images = Image | Sequence[Image]  # a path may be of a folder; of a set, also of an archive or an .npz of statistics
+Part = tuple[str, tuple[str, bytes]]  # as `requests` takes them: field, (file name, content)
+
+# What the service takes out of an archive, too.
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The images in it and below, in order of their paths; not the hidden ones, which file managers leave behind."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def parts(field: str, images: Images) -> list[Part]:
+    """Of images by path, by folder or as bytes, all that they are.
+
+    Raises:
+        OSError: a file cannot be read.  ValueError: there is no image.
+    """
+    made: list[Part] = []
+    for image in [images] if isinstance(images, str | Path | bytes) else images:
+        if isinstance(image, bytes):
+            made.append((field, (f"image-{len(made)}", image)))
+        else:
+            path = Path(image)
+            found = in_folder(path) if path.is_dir() else [path]
+            made += [(field, (_sendable(one.name), one.read_bytes())) for one in found]
+    if not made:
+        raise ValueError(f"{images!s} holds no image.")
+    return made
+
+
+def _sendable(name: str) -> str:
+    """A file's name may be bytes that are no UTF-8, which Python keeps as surrogates."""
+    return name.encode(errors="replace").decode()
