@@ -5,17 +5,17 @@ import os
 from pathlib import Path
 from typing import get_args
 
+from gan_client.client import DEFAULT_URL
 from gan_client.options import Format, Metric, Protocol
 
 KEPT_REFERENCE = "reference:"  # begins a set that is no path
-_URL = "http://localhost:3000"
 
 
 def parser() -> argparse.ArgumentParser:
     """Of all commands: `command` is the one that was typed, `url` and `api_key` are the environment's by default."""
     top = argparse.ArgumentParser(prog="gan", description="Command line of the GAN service.", allow_abbrev=False)
     _address_options(top)
-    top.set_defaults(url=os.environ.get("GAN_URL") or _URL, api_key=os.environ.get("GAN_API_KEY", ""))
+    top.set_defaults(url=os.environ.get("GAN_URL") or DEFAULT_URL, api_key=os.environ.get("GAN_API_KEY", ""))
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, about: str) -> argparse.ArgumentParser:
@@ -59,7 +59,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _address_options(parser: argparse.ArgumentParser) -> None:
     """Before the command or after it: a default of the command's own would undo what was typed before it."""
-    parser.add_argument("--url", type=_url, default=argparse.SUPPRESS, help=f"the service's address (GAN_URL; {_URL})")
+    parser.add_argument(
+        "--url", type=_url, default=argparse.SUPPRESS, help=f"the service's address (GAN_URL; {DEFAULT_URL})"
+    )
     key = "where the service asks for one; GAN_API_KEY keeps it out of the list of processes"
     parser.add_argument("--api-key", metavar="KEY", default=argparse.SUPPRESS, help=key)
 

@@ -16,6 +16,7 @@ from gan_client.options import Interpolation, Protocol, Sampling, Scoring, Trans
 
 T = TypeVar("T")
 P = ParamSpec("P")
+DEFAULT_URL = "http://localhost:3000"
 _ALWAYS_JOBS = ("score", "reference")  # no request has to last as long
 
 
@@ -23,7 +24,7 @@ class Client:
     """One service. Where it is busy (429, 503), a request is sent again when it says, for up to `patience_s`."""
 
     def __init__(
-        self, url: str = "http://localhost:3000", *, api_key: str = "", timeout_s: float = 60, patience_s: float = 60
+        self, url: str = DEFAULT_URL, *, api_key: str = "", timeout_s: float = 60, patience_s: float = 60
     ) -> None:
         self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
         self._session = Session()

@@ -88,7 +88,7 @@ def _translated(client: Client, photo: Path, options: Translation) -> Picture:
     except ServiceError as error:
         if error.code != "deadline_exceeded":
             raise
-    job = client.submit(client.translate, photo, **options)  # as large a photo takes longer than a request may
+    job = client.submit(client.translate, photo, **options)  # so large a photo takes longer than a request may
     picture = job.wait()
     job.cancel()  # so that the service need not keep it
     return picture
