@@ -38,7 +38,7 @@ FIXTURES = ROOT / "tests" / "fixtures" / "horse2zebra"
 _THEIRS = """
 import sys, warnings
 warnings.simplefilter("ignore")
-import models.torchvision_ops, torch, os
+import tests.torchvision_ops, torch, os
 import pytorch_fid.inception as inception
 from pytorch_fid import fid_score
 weights = sys.argv[3]

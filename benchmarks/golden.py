@@ -99,7 +99,7 @@ def _peers() -> Iterator[Golden]:
     ours = metrics.extractor(device="cpu")
     with tempfile.TemporaryDirectory() as name, _quiet():
         published = _published_weights(Path(name))
-        importlib.import_module("models.torchvision_ops")
+        importlib.import_module("tests.torchvision_ops")
         inception = importlib.import_module("pytorch_fid.inception")
         state = torch.load(published, weights_only=True)
         vars(inception)["load_state_dict_from_url"] = lambda *_args, **_kwargs: state

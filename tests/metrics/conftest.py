@@ -117,7 +117,7 @@ def build_published() -> Callable[[dict[str, Tensor]], torch.nn.Module]:
     """pytorch-fid's own network over a state dict, as it would be downloaded; input in [-1, 1] at 299 pixels."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        importlib.import_module("models.torchvision_ops")  # pytorch-fid's import of torchvision works after this
+        importlib.import_module("tests.torchvision_ops")  # pytorch-fid's import of torchvision works after this
         theirs = importlib.import_module("pytorch_fid.inception")
 
     def build(state: dict[str, Tensor]) -> torch.nn.Module:

@@ -69,7 +69,7 @@ def theirs_quiet() -> Iterator[None]:
         contextlib.redirect_stderr(io.StringIO()),
     ):
         warnings.simplefilter("ignore")
-        importlib.import_module("models.torchvision_ops")  # their imports of torchvision work after this
+        importlib.import_module("tests.torchvision_ops")  # their imports of torchvision work after this
         yield
 
 

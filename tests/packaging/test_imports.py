@@ -24,8 +24,6 @@ KNOWS = {
     "service": frozenset({"models", "metrics"}),
 }
 REQUIREMENTS = {"training": "requirements-train.txt"}  # the other rooms: requirements.txt
-# Training's alone and reached by its full name: what is served does without torchvision.
-BY_FULL_NAME = {"models.torchvision_ops"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def test_rooms_use_only_what_others_promise(room: str) -> None:
     unpromised = []
     for item in imports_in(room):
         other = top(item.module)
-        if other in KNOWS[room] and item.module not in BY_FULL_NAME:
+        if other in KNOWS[room]:
             promised = promised_by(importlib.import_module(other))
             if item.name not in promised and (item.module, item.name) != (other, ""):
                 unpromised.append(str(item))
@@ -122,7 +120,6 @@ def test_each_library_is_required_by_name(room: str) -> None:
         for item in imports_in(room)
         if top(item.module) not in sys.stdlib_module_names | KNOWS.keys()
         and not item.optional
-        and f"{room}.{item.file.stem}" not in BY_FULL_NAME
         and not any(canonical(name) in named for name in distributions.get(top(item.module), []))
     }
     assert sorted(missing) == []

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = None) -> int:
     """Trains, ships, measures (with the Inception, by default) and describes the named models; the exit status."""
     from training.run.loop import train
-    from training.shipping.card import write_card  # only now: --help should not wait for torchvision
+    from training.shipping.card import write_card  # only now: --help does without them
 
     for name in arguments.names:
         if name not in names():

@@ -32,7 +32,7 @@ def as_pytorch_fid(pixels: np.ndarray) -> np.ndarray:
 def as_clean_fid() -> Callable[[np.ndarray], np.ndarray]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        importlib.import_module("models.torchvision_ops")
+        importlib.import_module("tests.torchvision_ops")
         resize = importlib.import_module("cleanfid.resize").build_resizer("clean")
 
     def call(pixels: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from models import InputError
-from models.torchvision_ops import torchvision
+from tests.torchvision_ops import torchvision
 from training.data.images import batch, indices, load_domain, load_images
 from training.data.layouts import find
 from training.data.sources import open_source

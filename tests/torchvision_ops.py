@@ -7,7 +7,7 @@ compiled operators themselves and the codecs of `torchvision.io` stay unavailabl
 
 Import torchvision from here, never directly:
 
-    from models.torchvision_ops import torchvision
+    from tests.torchvision_ops import torchvision
 """
 
 import contextlib
