@@ -23,10 +23,9 @@ from service.engine.prepare import Rounded
 def load(path: str) -> models.Generator:
     """The checkpoint as `models.load` gives it, with the threads that our own service takes."""
     torch.set_num_threads(int(os.environ.get("GAN_THREADS", "1")))
-    network = models.load(Path(path))
-    assert isinstance(network, models.Generator)
+    network = models.load(Path(path), models.Generator)
     if os.environ["PEER_PRECISION"] == "bfloat16":
-        return dataclasses.replace(network, module=Rounded(network.module))
+        return dataclasses.replace(network, parts={"generator": Rounded(network.parts["generator"])})
     return network
 
 

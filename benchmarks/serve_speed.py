@@ -62,19 +62,10 @@ def make_checkpoints(folder: Path) -> None:
     """`dcgan` (3.6 M parameters) and `horse` (2 x 11.4 M), random weights."""
     torch.manual_seed(0)
     sampler = models.DCGANConfig(image_size=64, width=64)
-    generator = models.build_generator(sampler)
-    models.initialize(generator)
-    models.save(
-        folder / "dcgan.safetensors",
-        {"generator": generator},
-        models.Metadata("dcgan", dataclasses.asdict(sampler)),
-    )
-    config = models.ResNetConfig(width=64, blocks=9)
-    networks = {direction: models.build_generator(config) for direction in ("a_to_b", "b_to_a")}
-    for network in networks.values():
-        models.initialize(network)
-    metadata = models.Metadata("cyclegan", dataclasses.asdict(config), domains=("horse", "zebra"))
-    models.save(folder / "horse.safetensors", networks, metadata)
+    models.save(folder / "dcgan.safetensors", sampler.parts(), models.metadata_of(sampler))
+    translator = models.ResNetConfig(width=64, blocks=9)
+    metadata = models.metadata_of(translator, domains=("horse", "zebra"))
+    models.save(folder / "horse.safetensors", translator.parts(), metadata)
 
 
 def servers(folder: Path, precision: Precision) -> list[Server]:
@@ -164,9 +155,7 @@ def grid_speed(folder: Path, seconds: float, precision: Precision) -> dict[str, 
         target = Target(port, "/v1/sample", "application/json", body)
         measure(target, 2, 1)
         lone, four = measure(target, 1, seconds), measure(target, 4, seconds)
-    network = models.load(folder / "dcgan.safetensors")
-    assert isinstance(network, models.Generator)
-    network = prepare(network, precision)
+    network = prepare(models.load(folder / "dcgan.safetensors", models.Generator), precision)
 
     def raw() -> None:
         pixels = models.to_uint8(network(models.draw(list(range(16)), network.latent_size)))
@@ -201,15 +190,14 @@ def translate_speed(folder: Path, seconds: float) -> dict[str, float]:
             figures[f"served {engine} {precision}, 1 client"] = measure(target, 1, seconds).rate
             figures[f"served {engine} {precision}, 32 clients"] = measure(target, 32, 2 * seconds).rate
     images = models.to_float(photo[None])
-    plain = models.load(folder / "horse.safetensors")
-    assert isinstance(plain, models.Translator)
+    plain = models.load(folder / "horse.safetensors", models.Translator)
     figures["raw torch eager"] = per_second(lambda: plain(images, "a_to_b"), seconds)
     for precision in NATIVE:
-        ready = prepare(models.load(folder / "horse.safetensors"), precision)  # type: ignore[type-var]
+        ready = prepare(models.load(folder / "horse.safetensors", models.Translator), precision)
         inputs = images.contiguous(memory_format=torch.channels_last)
-        figures[f"raw {precision}"] = per_second(lambda: ready(inputs, "a_to_b"), seconds)  # type: ignore  # noqa: B023
-    network = plain.module["a_to_b"]
-    last = plain.module.to(memory_format=torch.channels_last)["a_to_b"]  # type: ignore[call-overload]
+        figures[f"raw {precision}"] = per_second(lambda: ready(inputs, "a_to_b"), seconds)  # noqa: B023
+    network = plain.parts["a_to_b"]
+    last = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
         figures["raw torch channels-last"] = per_second(lambda: last(inputs), seconds)
     onnx = onnx_session(network, images, folder / "horse.onnx", cores)
@@ -247,8 +235,8 @@ def per_second(work: Callable[[], object], seconds: float) -> float:
 
 def pixel_error(path: Path, precision: Precision) -> dict[str, float]:
     """As served, against torch's own layers in float32; levels of 255: mean and largest difference."""
-    exact, rounded = models.load(path), prepare(models.load(path), precision)  # type: ignore[type-var]
-    if isinstance(exact, models.Generator):
+    exact, rounded = models.load(path), prepare(models.load(path), precision)
+    if exact.latent_size is not None:
         latents = models.draw(list(range(64)), exact.latent_size)
         classes = torch.arange(64) % len(exact.classes) if exact.classes else None
         pair = [models.to_uint8(one(latents, classes)).astype(int) for one in (exact, rounded)]  # type: ignore

@@ -108,11 +108,9 @@ def plain_dcgan() -> Callable[[], None]:
     import torch
     from torch import nn
 
-    from models import DCGANConfig, DCGANDiscriminatorConfig, build_discriminator, build_generator, initialize
+    from models import DCGANConfig, DCGANDiscriminatorConfig
 
-    generator, discriminator = build_generator(DCGANConfig()), build_discriminator(DCGANDiscriminatorConfig())
-    initialize(generator)
-    initialize(discriminator)
+    generator, discriminator = DCGANConfig().parts()["generator"], DCGANDiscriminatorConfig().build()
     criterion = nn.BCEWithLogitsLoss()
     optimizer_d = torch.optim.Adam(discriminator.parameters(), lr=2e-4, betas=(0.5, 0.999))
     optimizer_g = torch.optim.Adam(generator.parameters(), lr=2e-4, betas=(0.5, 0.999))
@@ -143,12 +141,10 @@ def plain_cyclegan() -> Callable[[], None]:
     import torch
     from torch import Tensor, nn
 
-    from models import PatchGANConfig, ResNetConfig, build_discriminator, build_generator, initialize
+    from models import PatchGANConfig, ResNetConfig
 
-    a_to_b, b_to_a = (build_generator(ResNetConfig(blocks=6)) for _ in range(2))
-    judge_a, judge_b = (build_discriminator(PatchGANConfig()) for _ in range(2))
-    for network in (a_to_b, b_to_a, judge_a, judge_b):
-        initialize(network)
+    a_to_b, b_to_a = ResNetConfig(blocks=6).parts().values()
+    judge_a, judge_b = (PatchGANConfig().build() for _ in range(2))
     square, absolute = nn.MSELoss(), nn.L1Loss()
     optimizer_g = torch.optim.Adam(itertools.chain(a_to_b.parameters(), b_to_a.parameters()), 2e-4, (0.5, 0.999))
     optimizer_d = torch.optim.Adam(itertools.chain(judge_a.parameters(), judge_b.parameters()), 2e-4, (0.5, 0.999))

@@ -6,8 +6,6 @@ images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     #
 
 from models.checkpoints.checkpoint import load, read_metadata, save, with_metadata
 from models.checkpoints.foreign import import_checkpoint
-from models.checkpoints.loaded import Direction, Generator, Translator
-from models.checkpoints.metadata import Metadata
 from models.errors import (
     BrokenImageError,
     CheckpointError,
@@ -20,6 +18,7 @@ from models.errors import (
     OverloadError,
     WeightsUnavailable,
 )
+from models.faces import Architecture, Autoencoder, Direction, Generator, Model, SamplerConfig, Translator
 from models.files import atomic_path, sha256_of
 from models.images import (
     ACCEPTED,
@@ -39,40 +38,35 @@ from models.images import (
     upright,
 )
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
-from models.networks.architectures import (
-    DiscriminatorConfig,
-    GeneratorConfig,
-    SamplerConfig,
-    build_discriminator,
-    build_generator,
-    initialize,
-    kind_of,
-)
+from models.metadata import Metadata
 from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
+from models.networks.initial import initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
+from models.networks.table import kind_of, metadata_of
 from models.precision import Precision, faster_in_bfloat16
 
 __all__ = [
     "ACCEPTED",
     "MAX_PIXELS",
     "SEED_LIMIT",
+    "Architecture",
+    "Autoencoder",
     "BrokenImageError",
     "CheckpointError",
     "ConflictError",
     "DCGANConfig",
     "DCGANDiscriminatorConfig",
     "Direction",
-    "DiscriminatorConfig",
     "GanError",
     "Generator",
-    "GeneratorConfig",
     "ImageError",
     "InputError",
     "LimitError",
     "MLPConfig",
     "MaxoutConfig",
     "Metadata",
+    "Model",
     "NotFoundError",
     "OverloadError",
     "PatchGANConfig",
@@ -85,8 +79,6 @@ __all__ = [
     "WeightsUnavailable",
     "as_pixels",
     "atomic_path",
-    "build_discriminator",
-    "build_generator",
     "check_seed",
     "crop",
     "decode",
@@ -95,10 +87,11 @@ __all__ = [
     "faster_in_bfloat16",
     "grid",
     "import_checkpoint",
-    "initialize",
+    "initialize_as_dcgan",
     "kind_of",
     "lerp",
     "load",
+    "metadata_of",
     "pad_to_stride",
     "random_seed",
     "read_metadata",

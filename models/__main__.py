@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _describe(path: Path) -> dict[str, object]:
     model = load(path)
-    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    parameters = sum(parameter.numel() for part in model.parts.values() for parameter in part.parameters())
     return {
         "file": path.name,
         "sha256": model.digest,

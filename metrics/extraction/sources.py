@@ -258,12 +258,7 @@ def _from_iterable(items: Iterable[object]) -> Iterator[Loader]:
 def _open_samples(samples: Samples) -> Images:
     if samples.count < 1:
         raise InputError(f"A checkpoint needs a sample count of at least 1, not {samples.count}.", where="samples")
-    generator = models.load(samples.checkpoint)
-    if not isinstance(generator, models.Generator):
-        raise InputError(
-            f"{samples.checkpoint.name} translates images, it draws none: translate a folder, then score that.",
-            where=samples.checkpoint.name,
-        )
+    generator = models.load(samples.checkpoint, models.Generator)
 
     def batches() -> Iterator[Pixels]:
         seeds = models.sample_seeds(samples.seed, samples.count)

@@ -1,29 +1,32 @@
 """The checkpoint: one `NAME.safetensors` with the weights that are served and everything that rebuilds the network.
 
-No pickle, so loading runs no code. The header's `gan_service` entry is one JSON object
-(`models.checkpoints.metadata`): one entry, because the format does not fix the order of several, and equal checkpoints
-should have equal digests.
+No pickle, so loading runs no code. The header's `gan_service` entry is one JSON object (`models.metadata`): one entry,
+because the format does not fix the order of several, and equal checkpoints should have equal digests.
 
-Tensors are named `generator.*` for samplers, `a_to_b.*` and `b_to_a.*` for translators (one of the two may be
-missing). Files are written atomically. Optimizers and other training state never enter this file.
+Tensors are named by the part that they belong to, as the architecture's face names it: `generator.*`, or `a_to_b.*` and
+`b_to_a.*` for translators (one of the two may be missing). Files are written atomically. Optimizers and other training
+state never enter this file.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar, overload
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from models.checkpoints.loaded import Generator, Translator
-from models.checkpoints.metadata import Metadata, check, parse
-from models.errors import CheckpointError
+from models.errors import CheckpointError, InputError
+from models.faces import Model
 from models.files import atomic_path, sha256_of
-from models.networks.architectures import GeneratorConfig, ResNetConfig, build_generator
+from models.metadata import Metadata, parse
+from models.networks.table import config_from, face_of
 
 _ENTRY = "gan_service"
-DIRECTIONS = ("a_to_b", "b_to_a")
+
+Face = TypeVar("Face", bound=Model)
 
 
 def save(
@@ -36,13 +39,15 @@ def save(
     """Writes a checkpoint atomically.
 
     Args:
-        modules: {"generator": ...} for samplers, {"a_to_b": ..., "b_to_a": ...} for translators; modules or state
-            dictionaries (EMA weights are what should be served).
+        modules: the parts that the architecture's face names ({"generator": ...} for samplers, {"a_to_b": ...,
+            "b_to_a": ...} for translators); modules or state dictionaries (EMA weights are what should be served).
         half: store floating-point tensors as float16, which halves the file; loading gives float32 again.
     Raises:
-        CheckpointError: a tensor holds NaN or Inf, as it is or after halving, or the metadata is not valid.
+        CheckpointError: a tensor holds NaN or Inf, as it is or after halving, a part is missing or has no place in
+            this architecture, or the metadata is not valid.
     """
-    check(metadata, "the metadata to save")
+    metadata.check("The metadata to save")
+    _face(metadata, "The metadata to save").check_parts(set(modules), "What is to be saved")
     tensors = {}
     for part, module in modules.items():
         state = module.state_dict() if isinstance(module, nn.Module) else module
@@ -79,15 +84,26 @@ def read_metadata(path: str | Path) -> Metadata:
             f"{path.name} is a safetensors file but not a checkpoint of ours: its header has no {_ENTRY!r} entry. "
             "`python -m models import` converts checkpoints of other projects."
         )
-    return parse(header[_ENTRY], path.name)
+    metadata = parse(header[_ENTRY], path.name)
+    _face(metadata, path.name)
+    return metadata
 
 
 def with_metadata(path: str | Path, metadata: Metadata) -> None:
     """Replaces a checkpoint's metadata atomically; its tensors stay as they are, bit by bit."""
     path = Path(path)
     read_metadata(path)  # refuses to touch a file that is not ours
-    check(metadata, path.name)
+    metadata.check(path.name)
+    _face(metadata, path.name)
     _write(path, _read_tensors(path), metadata)
+
+
+def _face(metadata: Metadata, name: str) -> Model:
+    """The face of a checkpoint, without its networks; raises CheckpointError where the metadata does not fit it."""
+    config = config_from(metadata.kind, metadata.architecture)
+    face = face_of(config)({}, config, metadata, "")
+    face.check(name)
+    return face
 
 
 def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -95,46 +111,51 @@ def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
 
 
-def load(path: str | Path, *, device: str | torch.device = "cpu") -> Generator | Translator:
+@overload
+def load(path: str | Path, *, device: str | torch.device = "cpu") -> Model: ...
+@overload
+def load(path: str | Path, face: type[Face], *, device: str | torch.device = "cpu") -> Face: ...
+def load(path: str | Path, face: type[Model] = Model, *, device: str | torch.device = "cpu") -> Model:
     """Rebuilds a network from its checkpoint alone: float32, in eval mode, on `device`.
 
+    Args:
+        face: what is wanted, where it matters: `Generator` (latents to images), `Autoencoder` (a generator that finds
+            the codes of images too) or `Translator` (images and a direction to images).
     Returns:
-        A `Generator` (latents to images) or a `Translator` (images and a direction to images).
+        One of these, as the architecture has it.
     Raises:
         CheckpointError: the file is not a checkpoint of ours, is cut short, holds NaN or Inf, or its tensors do
             not fit its architecture.
+        InputError: it has another face than the one that is wanted.
         FileNotFoundError: no such file.
     """
     path = Path(path)
     metadata = read_metadata(path)
-    tensors = _read_tensors(path)
-    parts = {name.partition(".")[0] for name in tensors}
-    config = metadata.config
-    expected = set(DIRECTIONS) if isinstance(config, ResNetConfig) else {"generator"}
-    if not parts or parts - expected:
-        raise CheckpointError(
-            f"{path.name}: a {metadata.kind} checkpoint holds {' and '.join(sorted(expected))}, not {sorted(parts)}."
+    model = _face(metadata, path.name)
+    if not isinstance(model, face):
+        raise InputError(
+            f"{path.name} is of kind {metadata.kind}, a model that {model.DOES}; one that {face.DOES} is needed.",
+            where=path.name,
         )
-    networks = {part: _rebuild(config, part, tensors, path.name).to(device) for part in sorted(parts)}
-    digest = sha256_of(path)
-    if isinstance(config, ResNetConfig):
-        assert metadata.domains is not None  # _check_metadata
-        return Translator(nn.ModuleDict(networks), config, metadata.domains, metadata, digest)
-    return Generator(networks["generator"], config, metadata.classes or (), metadata, digest)
-
-
-def _rebuild(config: GeneratorConfig, part: str, tensors: dict[str, torch.Tensor], name: str) -> nn.Module:
-    state = {}
-    for key, value in tensors.items():
-        if key.startswith(part + "."):
-            value = value.float() if value.is_floating_point() else value
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-                raise CheckpointError(f"{name}: {key} holds NaN or Inf.")
-            state[key.removeprefix(part + ".")] = value
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in _read_tensors(path).items():
+        part, _, name = key.partition(".")
+        states.setdefault(part, {})[name] = value
+    model.check_parts(set(states), path.name)
     with torch.device("meta"):  # no memory is taken for a size that the tensors then do not have
-        module = build_generator(config)
+        networks = model.config.parts()
+    parts = {part: _filled(networks[part], states[part], part, path.name) for part in model.PARTS if part in states}
+    return replace(model, parts=parts, digest=sha256_of(path)).to(device)
+
+
+def _filled(network: nn.Module, state: dict[str, torch.Tensor], part: str, file: str) -> nn.Module:
+    for name, value in state.items():
+        if value.is_floating_point():
+            if not bool(torch.isfinite(value).all()):
+                raise CheckpointError(f"{file}: {part}.{name} holds NaN or Inf.")
+            state[name] = value.float()
     try:
-        module.load_state_dict(state, strict=True, assign=True)
+        network.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(f"{name}: its tensors do not fit its architecture. {error}") from error
-    return module.eval().requires_grad_(False)
+        raise CheckpointError(f"{file}: its tensors do not fit its architecture. {error}") from error
+    return network.eval().requires_grad_(False)

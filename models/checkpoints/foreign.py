@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 
 from models.checkpoints.checkpoint import save
-from models.checkpoints.metadata import Metadata
 from models.errors import CheckpointError, InputError
+from models.faces import Architecture
 from models.files import sha256_of
-from models.networks.architectures import GeneratorConfig, build_generator, kind_of
+from models.metadata import Metadata
 from models.networks.cyclegan import ResNetConfig
 from models.networks.dcgan import IMAGE_SIZES, DCGANConfig
+from models.networks.table import face_of, kind_of, metadata_of
 
 State = dict[str, torch.Tensor]
 
@@ -52,33 +53,30 @@ def import_checkpoint(
     config, state = read_foreign(source)
     names = [Path(source).name]
     digests = [sha256_of(source)]
-    if not isinstance(config, ResNetConfig):
-        if reverse is not None:
-            raise CheckpointError(f"{names[0]} is a DCGAN generator: it has no reverse direction.")
-        parts = {"generator": state}
-    else:
-        parts = {"a_to_b": state}
-        if reverse is not None:
-            reverse_config, parts["b_to_a"] = read_foreign(reverse)
-            if reverse_config != config:
-                raise CheckpointError(f"The two directions differ: {config} and {reverse_config}.")
-            names.append(Path(reverse).name)
-            digests.append(sha256_of(reverse))
-    metadata = Metadata(
-        kind=kind_of(config),
-        architecture=dict(vars(config)),
-        domains=domains if isinstance(config, ResNetConfig) else None,
+    part, *others = face_of(config).PARTS
+    parts, translates = {part: state}, "b_to_a" in others
+    if reverse is not None:
+        if not translates:
+            raise CheckpointError(f"{names[0]} is of kind {kind_of(config)}: it has no reverse direction.")
+        reverse_config, parts["b_to_a"] = read_foreign(reverse)
+        if reverse_config != config:
+            raise CheckpointError(f"The two directions differ: {config} and {reverse_config}.")
+        names.append(Path(reverse).name)
+        digests.append(sha256_of(reverse))
+    metadata = metadata_of(
+        config,
+        domains=domains if translates else None,
         training={"imported_from": names, "imported_sha256": digests},
     )
     save(destination, parts, metadata)
     return metadata
 
 
-def read_foreign(source: str | Path) -> tuple[GeneratorConfig, State]:
+def read_foreign(source: str | Path) -> tuple[Architecture, State]:
     """A foreign generator as (our config, our state dictionary); raises as `import_checkpoint` does."""
     name = Path(source).name
     state = {_plain(key): value for key, value in _read_tensors(Path(source)).items()}
-    config: GeneratorConfig
+    config: Architecture
     try:
         if "main.0.weight" in state:
             config, ours = _read_dcgan(state)
@@ -90,7 +88,8 @@ def read_foreign(source: str | Path) -> tuple[GeneratorConfig, State]:
                 f"pytorch/examples' dcgan: its tensors begin with {', '.join(list(state)[:3])}."
             )
         with torch.device("meta"):
-            build_generator(config).load_state_dict(ours, strict=True, assign=True)
+            network = config.parts()[face_of(config).PARTS[0]]
+        network.load_state_dict(ours, strict=True, assign=True)
     except (RuntimeError, InputError, KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{name} does not have the layout that its family has: {error}") from error
     return config, ours

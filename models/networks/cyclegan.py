@@ -12,8 +12,12 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from models.errors import check_choice, check_range
+from models.faces import Translator
+from models.networks.initial import initialize_as_dcgan
+from models.networks.table import architecture
 
 
+@architecture("cyclegan", Translator)
 @dataclass(frozen=True)
 class ResNetConfig:
     """Everything that rebuilds a translator: c7s1-w, d2w, d4w, R4w x blocks, u2w, uw, c7s1-c in the paper's notation.
@@ -35,6 +39,10 @@ class ResNetConfig:
         check_range("width", self.width, 1, 512)
         check_range("blocks", self.blocks, 1, 32)
 
+    def parts(self) -> dict[str, nn.Module]:
+        """A generator for each direction, newly initialised."""
+        return {direction: ResNetGenerator(self) for direction in Translator.PARTS}
+
 
 @dataclass(frozen=True)
 class PatchGANConfig:
@@ -50,6 +58,10 @@ class PatchGANConfig:
         check_range("width", self.width, 1, 512)
         check_range("layers", self.layers, 1, 6)
         check_choice("norm", self.norm, ("instance", "spectral"))
+
+    def build(self) -> "PatchDiscriminator":
+        """The discriminator, newly initialised."""
+        return PatchDiscriminator(self)
 
 
 class ResidualBlock(nn.Module):
@@ -98,6 +110,7 @@ class ResNetGenerator(nn.Module):
             nn.Conv2d(width, config.channels, 7),
             nn.Tanh(),
         )
+        initialize_as_dcgan(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.layers(images)
@@ -124,6 +137,7 @@ class PatchDiscriminator(nn.Module):
             channels = wider
         self.blocks = nn.ModuleList(blocks)
         self.head = self._conv(channels, 1, 1)
+        initialize_as_dcgan(self)
 
     def _conv(self, inputs: int, outputs: int, stride: int) -> nn.Module:
         conv = nn.Conv2d(inputs, outputs, 4, stride, 1)

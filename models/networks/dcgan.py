@@ -18,6 +18,9 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from models.errors import InputError, check_choice, check_range
+from models.faces import Generator
+from models.networks.initial import initialize_as_dcgan
+from models.networks.table import architecture
 
 Norm = Literal["batch", "layer", "spectral", "none"]
 IMAGE_SIZES = (16, 32, 64, 128, 256)
@@ -31,6 +34,7 @@ def _check(config: "DCGANConfig | DCGANDiscriminatorConfig") -> None:
     check_range("classes", config.classes, 0, 10_000)
 
 
+@architecture("dcgan", Generator)
 @dataclass(frozen=True)
 class DCGANConfig:
     """Everything that rebuilds a DCGAN generator.
@@ -55,6 +59,10 @@ class DCGANConfig:
         _check(self)
         check_range("latent_size", self.latent_size, 1, 4096)
         check_range("class_embedding", self.class_embedding, 0, 1024)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The generator, newly initialised."""
+        return {"generator": DCGANGenerator(self)}
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,10 @@ class DCGANDiscriminatorConfig:
         _check(self)
         check_choice("norm", self.norm, ("batch", "layer", "spectral", "none"))
         check_range("dropout", self.dropout, 0, 1, open_end=True)
+
+    def build(self) -> "DCGANDiscriminator":
+        """The discriminator, newly initialised."""
+        return DCGANDiscriminator(self)
 
 
 def _feature_channels(config: DCGANConfig | DCGANDiscriminatorConfig) -> list[int]:
@@ -133,6 +145,7 @@ class DCGANGenerator(nn.Module):
             ]
         layers += [nn.ConvTranspose2d(channels[-1], config.channels, 4, 2, 1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
+        initialize_as_dcgan(self)
 
     def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         if self.config.classes == 0:
@@ -172,6 +185,7 @@ class DCGANDiscriminator(nn.Module):
             # which takes the scale away, it would learn 50 times slower than they do, since Adam's steps are as long.
             nn.init.normal_(embedding.weight, 0.0, 0.02)
             self.projection = spectral_norm(embedding) if config.norm == "spectral" else embedding
+        initialize_as_dcgan(self)
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after every block, highest resolution first; the last is [n, ., 4, 4]."""

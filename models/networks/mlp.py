@@ -1,7 +1,8 @@
 """The fully connected GAN of the first paper (Goodfellow et al. 2014, section 5), for MNIST.
 
 A ReLU generator with a sigmoid output, and a maxout discriminator (Goodfellow et al. 2013) with dropout. The sigmoid's
-[0, 1] is mapped to [-1, 1] inside the generator, so that it stands behind the same face as every other one.
+[0, 1] is mapped to [-1, 1] inside the generator, so that it stands behind the same face as every other one. Weights
+begin by torch's own scheme.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from models.errors import InputError, check_choice, check_range
+from models.faces import Generator
+from models.networks.table import architecture
 
 
 def _check(config: "MLPConfig | MaxoutConfig") -> None:
@@ -18,6 +21,7 @@ def _check(config: "MLPConfig | MaxoutConfig") -> None:
     check_range("hidden", config.hidden, 1, 8192)
 
 
+@architecture("mlp", Generator)
 @dataclass(frozen=True)
 class MLPConfig:
     """Everything that rebuilds a fully connected generator; `hidden` units in each of two ReLU layers."""
@@ -36,6 +40,10 @@ class MLPConfig:
         """Always 0: the first paper's GAN is unconditional."""
         return 0
 
+    def parts(self) -> dict[str, nn.Module]:
+        """The generator, newly initialised."""
+        return {"generator": MLPGenerator(self)}
+
 
 @dataclass(frozen=True)
 class MaxoutConfig:
@@ -51,6 +59,10 @@ class MaxoutConfig:
         _check(self)
         check_range("pieces", self.pieces, 2, 16)
         check_range("dropout", self.dropout, 0, 1, open_end=True)
+
+    def build(self) -> "MaxoutDiscriminator":
+        """The discriminator, newly initialised."""
+        return MaxoutDiscriminator(self)
 
 
 class MLPGenerator(nn.Module):

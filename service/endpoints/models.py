@@ -7,7 +7,6 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-import models
 from models import Precision
 from service.http.operation import Call, Operation
 from service.registry.checkpoints import Served
@@ -72,7 +71,6 @@ class Catalogue(BaseModel):
 def card(core: Core, one: Served, text: str | None) -> ModelCard:
     """What is known of a version; `text` is its card."""
     network, metadata = one.unit.network, one.metadata
-    sampler = isinstance(network, models.Generator)
     return ModelCard(
         id=one.id,
         name=one.source.name,
@@ -81,13 +79,13 @@ def card(core: Core, one: Served, text: str | None) -> ModelCard:
         kind=metadata.kind,
         digest=one.digest,
         origin=one.source.origin,
-        can=["sample", "interpolate"] if sampler else ["translate"],
-        image_size=network.image_size if isinstance(network, models.Generator) else None,
-        channels=network.config.channels,
-        latent_size=network.latent_size if isinstance(network, models.Generator) else None,
-        classes=list(network.classes) if isinstance(network, models.Generator) else [],
-        domains=list(network.domains) if isinstance(network, models.Translator) else [],
-        directions=list(network.directions) if isinstance(network, models.Translator) else [],
+        can=list(one.unit.CAN),
+        image_size=network.image_size,
+        channels=network.channels,
+        latent_size=network.latent_size,
+        classes=list(network.classes),
+        domains=list(network.domains),
+        directions=list(network.directions),
         metrics=metadata.metrics,
         training=metadata.training,
         gate=_gate(core.registry.verdict(one)),

@@ -86,7 +86,7 @@ async def translate(core: Core, call: Call) -> Response:
     choice = accept_module.choose(accept, request.output, request.format, len(uploads), ("image", "zip", "json"))
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
-    channels = unit.network.config.channels
+    channels = unit.network.channels
     photos = [await core.encode(read_photo, one, index, core.settings, channels) for index, one in enumerate(uploads)]
     for photo in photos:
         if photo.alpha is not None and choice.format == "jpeg":

@@ -8,6 +8,7 @@ where it is used. Pixels go in and come out as uint8 [h, w, c].
 import asyncio
 from collections.abc import Hashable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import singledispatchmethod
 from typing import Protocol, TypeVar
 
 import torch
@@ -51,14 +52,25 @@ class Engine:
         for executor in (self._samplers, self._translators):
             executor.shutdown(cancel_futures=True)
 
-    async def serve(self, name: str, network: models.Generator | models.Translator) -> Sampler | Translator:
+    async def serve(self, name: str, network: models.Model) -> Sampler | Translator:
         """Prepares the network, runs it in the thread that will serve it, and checks what it gives.
 
         Raises CheckpointError where that is anything but finite numbers.
         """
+        return await self._served(network, name)
+
+    @singledispatchmethod
+    async def _served(self, network: models.Model, name: str) -> Sampler | Translator:
+        raise CheckpointError(f"No endpoint serves a model that {network.DOES}.")
+
+    @_served.register
+    async def _serve_generator(self, network: models.Generator, name: str) -> Sampler:
         loop = asyncio.get_running_loop()
-        if isinstance(network, models.Generator):
-            return await loop.run_in_executor(self._samplers, self._sampler, name, network)
+        return await loop.run_in_executor(self._samplers, self._sampler, name, network)
+
+    @_served.register
+    async def _serve_translator(self, network: models.Translator, name: str) -> Translator:
+        loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._translators, self._translator, name, network)
 
     @torch.inference_mode()
@@ -72,8 +84,8 @@ class Engine:
         def forward(latents: torch.Tensor) -> torch.Tensor:
             """Latents with the class weights beside them, so that padding and splitting treat both alike."""
             if not classes:
-                return network.module(latents, None)
-            return network.module(latents[:, :-classes], latents[:, -classes:].contiguous())
+                return network.forward(latents)
+            return network.forward(latents[:, :-classes], latents[:, -classes:].contiguous())
 
         if classes:
             weights = torch.eye(classes, device=self._device)[torch.arange(count) % classes]
@@ -88,13 +100,13 @@ class Engine:
         settings = self._settings
         torch.set_num_threads(settings.translate_threads)
         noise = torch.Generator().manual_seed(0)
-        images = torch.rand(3, network.config.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
+        images = torch.rand(3, network.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
         compiled: dict[str, Forward] = {}
         if settings.translate_engine == "openvino":  # before `prepare`, which changes the layers for torch
-            for direction, module in network.module.items():
+            for direction, module in network.parts.items():
                 compiled[direction] = metrics.compile_openvino(module, images[:1], settings.precision, any_size=True)
         network = prepare(network, settings.precision)
-        forward = compiled or dict(network.module.items())
+        forward = compiled or network.parts
         for one in forward.values():
             _check_finite(one(images))
         stacked = not compiled and all(same_in_any_batch(one, images) for one in forward.values())

@@ -22,7 +22,7 @@ import models
 from models import Precision
 from service.engine.layers import quicken
 
-Network = TypeVar("Network", models.Generator, models.Translator)
+Network = TypeVar("Network", bound=models.Model)
 
 FIXED = 8  # rows of a batch where batches of different sizes differ
 
@@ -43,12 +43,7 @@ class Rounded(nn.Module):
 
 def prepare(network: Network, precision: Precision) -> Network:
     """The same network, laid out for speed."""
-    module = network.module
-    if isinstance(module, nn.ModuleDict):
-        parts: nn.Module = nn.ModuleDict({name: _prepare(part, precision) for name, part in module.items()})
-    else:
-        parts = _prepare(module, precision)
-    return replace(network, module=parts)  # type: ignore[arg-type]
+    return replace(network, parts={name: _prepare(part, precision) for name, part in network.parts.items()})
 
 
 def _prepare(module: nn.Module, precision: Precision) -> nn.Module:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -36,6 +37,8 @@ class Latents:
 @dataclass(frozen=True, eq=False)
 class Sampler:
     """A generator in service."""
+
+    CAN: ClassVar = ("sample", "interpolate")  # the endpoints that it works with
 
     network: models.Generator
     batcher: Batcher[Latents, Pixels]

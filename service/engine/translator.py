@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
@@ -43,6 +43,8 @@ class Translator:
     Attributes:
         tile: side of a tile.  whole: pixels up to which an image is translated in one piece.
     """
+
+    CAN: ClassVar = ("translate",)  # the endpoints that it works with
 
     network: models.Translator
     batcher: Batcher[Pixels, Pixels | Norms]
@@ -131,7 +133,7 @@ class TranslatorRun:
 
     def _forward(self, images: torch.Tensor, work: Work) -> torch.Tensor:
         if work.norms is not None:
-            module = self._network.module[work.direction]
+            module = self._network.parts[work.direction]
             with fixed(module, work.norms):
                 return cast(torch.Tensor, module(images))
         forward = self._forwards[work.direction]
@@ -139,7 +141,7 @@ class TranslatorRun:
 
     def _measure(self, crops: Pixels, work: Work) -> Norms:
         """Moments over the crops uint8 [k, h, w, c] of one image."""
-        module = self._network.module[work.direction]
+        module = self._network.parts[work.direction]
         with pooled(module) as moments:
             module(self._input(crops)[0])
         return Norms(tuple(moments))

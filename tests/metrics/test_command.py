@@ -53,13 +53,10 @@ def test_stats_writes_what_score_reads(
 def test_a_checkpoint_is_a_set_of_samples(
     small_command: Path, zebras: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import dataclasses
 
     config = models.DCGANConfig(image_size=16, channels=3, latent_size=5, width=8)
     path = small_command / "g.safetensors"
-    models.save(
-        path, {"generator": models.build_generator(config)}, models.Metadata("dcgan", dataclasses.asdict(config))
-    )
+    models.save(path, config.parts(), models.metadata_of(config))
     assert command.main(["score", str(path), str(zebras), "--samples", "9", "--seed", "4"]) == 0
     assert json.loads(capsys.readouterr().out)["a"]["name"] == "g.safetensors, 9 samples from seed 4"
 

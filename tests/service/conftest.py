@@ -42,12 +42,10 @@ def save_sampler(
     """A DCGAN of 16 px with random weights."""
     torch.manual_seed(seed)
     config = models.DCGANConfig(image_size=16, latent_size=8, width=8, classes=len(classes), class_embedding=4)
-    network = models.build_generator(config)
-    models.initialize(network)
-    for parameter in network.parameters():
+    parts = config.parts()
+    for parameter in parts["generator"].parameters():
         parameter.data *= 4  # pictures with some contrast
-    metadata = models.Metadata("dcgan", dataclasses.asdict(config), classes=classes or None, metrics=metrics or {})
-    models.save(path, {"generator": network}, metadata)
+    models.save(path, parts, models.metadata_of(config, classes=classes or None, metrics=metrics or {}))
     return path
 
 
@@ -55,15 +53,11 @@ def save_translator(path: Path, seed: int = 0, metrics: dict[str, Any] | None = 
     """A CycleGAN of width 4 with random weights."""
     torch.manual_seed(seed)
     config = models.ResNetConfig(width=4, blocks=2)
-    networks = {direction: models.build_generator(config) for direction in ("a_to_b", "b_to_a")}
-    for network in networks.values():
-        models.initialize(network)
+    parts = config.parts()
+    for network in parts.values():
         for parameter in network.parameters():
             parameter.data *= 4
-    metadata = models.Metadata(
-        "cyclegan", dataclasses.asdict(config), domains=("horse", "zebra"), metrics=metrics or {}
-    )
-    models.save(path, networks, metadata)
+    models.save(path, parts, models.metadata_of(config, domains=("horse", "zebra"), metrics=metrics or {}))
     return path
 
 

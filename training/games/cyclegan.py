@@ -19,10 +19,8 @@ from models import (
     Metadata,
     PatchGANConfig,
     ResNetConfig,
-    build_discriminator,
-    build_generator,
     grid,
-    initialize,
+    metadata_of,
     to_float,
     to_uint8,
 )
@@ -77,7 +75,7 @@ def discriminators(run: CycleGANRun) -> tuple[nn.Module, nn.Module]:
         eyes, size, width = backbone(), run.data.image_size, network.discriminator_width
         return ProjectedDiscriminator(eyes, size, width=width), ProjectedDiscriminator(eyes, size, width=width)
     patch = PatchGANConfig(width=network.discriminator_width, norm=network.discriminator_norm)
-    return build_discriminator(patch), build_discriminator(patch)
+    return patch.build(), patch.build()
 
 
 class CycleGANGame:
@@ -91,13 +89,12 @@ class CycleGANGame:
         self.data_seconds = 0.0
         self.data_bytes = sum(d.pixels.nbytes for d in (data.train_a, data.train_b, data.test_a, data.test_b))
         self.config = ResNetConfig(width=run.network.width, blocks=run.network.blocks)
-        self.a_to_b, self.b_to_a = build_generator(self.config), build_generator(self.config)
+        generators = self.config.parts()
+        self.a_to_b, self.b_to_a = generators["a_to_b"], generators["b_to_a"]
         self.critic_a, self.critic_b = discriminators(run)
-        generators = {"a_to_b": self.a_to_b, "b_to_a": self.b_to_a}
         judges = {"judge_a": self.critic_a, "judge_b": self.critic_b}
         networks = generators | judges
         for network in networks.values():
-            initialize(network)
             stage.place(network)
         start = run.network.start
         self.origin = {"start": begin_with(start, generators, judges)} if start else {}
@@ -294,9 +291,8 @@ class CycleGANGame:
 
     def metadata(self) -> Metadata:
         train_a, train_b = self.data.train_a, self.data.train_b
-        return Metadata(
-            kind="cyclegan",
-            architecture=dataclasses.asdict(self.config),
+        return metadata_of(
+            self.config,
             domains=domain_names(self.run, train_a.name),
             training=self.origin
             | {

@@ -4,7 +4,6 @@ One iteration is `d_steps` steps of the discriminator and `g_steps` of the gener
 the fakes that the last discriminator step has seen, as DCGAN's own code does: one pass through the generator less.
 """
 
-import dataclasses
 import time
 from collections.abc import Iterator
 
@@ -18,16 +17,13 @@ from models import (
     Metadata,
     MLPConfig,
     SamplerConfig,
-    build_discriminator,
-    build_generator,
     draw,
     grid,
-    initialize,
+    metadata_of,
     sample_seeds,
     to_uint8,
 )
 from models.images import Pixels
-from models.networks.architectures import DiscriminatorConfig
 from training.data.images import Dataset, batch, indices
 from training.engine.draws import generator_of
 from training.engine.ema import Average, standing_statistics
@@ -63,7 +59,7 @@ def generator_config(run: DCGANRun, classes: int) -> SamplerConfig:
     )
 
 
-def discriminator_config(run: DCGANRun, classes: int) -> DiscriminatorConfig:
+def discriminator_config(run: DCGANRun, classes: int) -> DCGANDiscriminatorConfig | MaxoutConfig:
     """The architecture of a run's discriminator."""
     network, data = run.network, run.data
     if network.network == "mlp":
@@ -96,7 +92,7 @@ def discriminator(run: DCGANRun, classes: int) -> nn.Module:
             side=network.feature_size,
             classes=classes,
         )
-    return build_discriminator(discriminator_config(run, classes))
+    return discriminator_config(run, classes).build()
 
 
 class DCGANGame:
@@ -108,12 +104,12 @@ class DCGANGame:
         self.data_seconds = 0.0
         self.data_bytes = data.pixels.nbytes
         self.generator_config = generator_config(run, len(data.classes))
-        self.generator = build_generator(self.generator_config)
+        generators = self.generator_config.parts()
+        self.generator = generators["generator"]
         self.discriminator = discriminator(run, len(data.classes))
-        generators, judges = {"generator": self.generator}, {"discriminator": self.discriminator}
+        judges = {"discriminator": self.discriminator}
         networks = generators | judges
         for network in networks.values():
-            initialize(network)
             stage.place(network)
         start = run.network.start
         self.origin = {"start": begin_with(start, generators, judges)} if start else {}
@@ -245,9 +241,8 @@ class DCGANGame:
         return {"generator": self.average.module}
 
     def metadata(self) -> Metadata:
-        return Metadata(
-            kind=self.run.network.network,
-            architecture=dataclasses.asdict(self.generator_config),
+        return metadata_of(
+            self.generator_config,
             classes=self.data.classes or None,
             training=self.origin
             | {"dataset": self.data.name, "dataset_images": len(self.data), "dataset_digest": self.data.digest},

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.nn.utils.parametrizations import spectral_norm
 
-from models import InputError
+from models import InputError, initialize_as_dcgan
 from training.networks.backbone import TAPS, EfficientNetLite0
 
 MOST = 4  # channels of the discriminators, as a multiple of the width
@@ -54,6 +54,7 @@ class ProjectedDiscriminator(nn.Module):
         )
         downs = max(1, round(math.log2(16 * size / self.side)))
         self.pixels = _Head([3, *(min(2 * width << down, most) for down in range(downs))], classes, images=True)
+        initialize_as_dcgan(self)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         images = images.expand(-1, 3, -1, -1)

@@ -6,6 +6,7 @@ the seeds from 0 on, translations the first test photos, and failures are picked
 
 import json
 import shutil
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 import metrics
-from models import Generator, InputError, Metadata, Translator, atomic_path, draw, encode, grid, load, slerp, to_uint8
+from models import Generator, Metadata, Model, Translator, atomic_path, draw, encode, grid, load, slerp, to_uint8
 from models.images import Pixels
 from training.shipping.measure import (
     Plan,
@@ -55,12 +56,7 @@ def write_card(
         The card's path.
     """
     model = load(checkpoint)
-    if isinstance(model, Translator) and isinstance(plan, TranslatorPlan):
-        pictures = _translator(model, plan)
-    elif isinstance(model, Generator) and isinstance(plan, SamplerPlan):
-        pictures = _sampler(checkpoint, model, plan, extractor)
-    else:
-        raise InputError(f"The plan is not one for {checkpoint.name}, which is of kind {model.metadata.kind}.")
+    pictures = _pictures(plan, checkpoint, extractor)
     lines = []
     for name, title, sheet in pictures:
         picture = checkpoint.with_suffix(f".{name}.webp")
@@ -78,9 +74,17 @@ def write_card(
     return card
 
 
-def _sampler(
-    checkpoint: Path, model: Generator, plan: SamplerPlan, extractor: metrics.Extractor | None
+@singledispatch
+def _pictures(plan: Plan, checkpoint: Path, extractor: metrics.Extractor | None) -> list[tuple[str, str, Pixels]]:
+    """Name, title and sheet of each picture."""
+    raise NotImplementedError(plan)
+
+
+@_pictures.register
+def _of_sampler(
+    plan: SamplerPlan, checkpoint: Path, extractor: metrics.Extractor | None
 ) -> list[tuple[str, str, Pixels]]:
+    model = load(checkpoint, Generator)
     samples = f"Samples: seeds 0 to {SAMPLES - 1}, not chosen"
     if model.classes:
         samples += f"; classes in turn: {', '.join(model.classes)}"
@@ -111,8 +115,12 @@ def _interpolations(model: Generator) -> Pixels:
     return grid(np.concatenate(rows), STEPS)
 
 
-def _translator(model: Translator, plan: TranslatorPlan) -> list[tuple[str, str, Pixels]]:
-    sheets = []
+@_pictures.register
+def _of_translator(
+    plan: TranslatorPlan, checkpoint: Path, _: metrics.Extractor | None
+) -> list[tuple[str, str, Pixels]]:
+    model = load(checkpoint, Translator)
+    sheets: list[tuple[str, str, Pixels]] = []
     for direction in model.directions:
         source, target = model.domains if direction == "a_to_b" else model.domains[::-1]
         photos = _photos(plan.data / f"test{direction[0].upper()}")
@@ -133,25 +141,38 @@ def _pairs(model: Translator, photos: Pixels, direction: str) -> Pixels:
     return grid(np.concatenate([photos, translate(model, photos, direction)]), len(photos))
 
 
-def _head(checkpoint: Path, model: Generator | Translator, command: str) -> list[str]:
+@singledispatch
+def _what(model: Model) -> str:
+    """The kind of network and what it does, in a sentence."""
+    raise NotImplementedError(model)
+
+
+@_what.register
+def _what_it_draws(model: Generator) -> str:
+    colour = {1: "grey", 3: "colour"}[model.channels]
+    classes = f", {len(model.classes)} classes" if model.classes else ""
+    size = f"{model.metadata.kind.upper()} of {model.image_size} px"
+    return f"{size}, {colour}, latents of {model.latent_size}{classes}."
+
+
+@_what.register
+def _what_it_translates(model: Translator) -> str:
+    fields = ", ".join(f"{name} {value}" for name, value in model.metadata.architecture.items())
+    return f"{model.metadata.kind} ({fields}): translates {' and '.join(_ways(model))}; photos of any size."
+
+
+def _head(checkpoint: Path, model: Model, command: str) -> list[str]:
     metadata = model.metadata
     training = metadata.training
     megabytes = checkpoint.stat().st_size / 1e6
-    if isinstance(model, Translator):
-        what = f"CycleGAN ({model.config.blocks} residual blocks, width {model.config.width}): translates "
-        what += f"{' and '.join(_ways(model))}; photos of any size."
-    else:
-        colour = {1: "grey", 3: "colour"}[model.channels]
-        what = f"{metadata.kind.upper()} of {model.image_size} px, {colour}, latents of "
-        what += f"{model.latent_size}" + (f", {len(model.classes)} classes." if model.classes else ".")
     return [
         f"# {checkpoint.stem}",
         "",
-        what,
+        _what(model),
         "",
         *_table(
             {
-                "File": f"`{checkpoint.name}`, {megabytes:.1f} MB, {parameters(model):,} weights in each network",
+                "File": f"`{checkpoint.name}`, {megabytes:.1f} MB, {max(parameters(model)):,} weights in each network",
                 "SHA-256": f"`{model.digest}`",
                 "Data": f"{training['dataset']}, {_count(training)} images, digest `{training['dataset_digest'][:16]}`",
                 "Licence of the data": LICENCES.get(training["dataset"].lower(), "see the data"),

@@ -10,6 +10,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import singledispatch
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from models import (
     GanError,
     Generator,
     InputError,
+    Model,
     Translator,
     atomic_path,
     draw,
@@ -50,6 +52,7 @@ class Network:
     """What is exported: a module, names and examples of its inputs, which of their axes are free, and its output.
 
     examples: the inputs of several calls, each of another shape; the first is traced.
+    record: the name among the checkpoint's metrics under which the parity is kept.
     """
 
     module: nn.Module
@@ -57,6 +60,7 @@ class Network:
     output: str
     examples: Sequence[tuple[Tensor, ...]]
     free_axes: tuple[Mapping[int, object], ...]
+    record: str
 
 
 def export(checkpoint: Path, out: Path, *, direction: str | None = None) -> Parity:
@@ -71,7 +75,7 @@ def export(checkpoint: Path, out: Path, *, direction: str | None = None) -> Pari
         GanError: ONNX Runtime's images differ from torch's by more than a thousandth; `out` is not written.
     """
     model = load(checkpoint)
-    network = _sampler(model, direction) if isinstance(model, Generator) else _translator(model, direction)
+    network = _network(model, direction)
     with atomic_path(out) as temporary:
         _write(network, temporary, {"model": checkpoint.stem, "kind": model.metadata.kind})
         parity = _compare(network, temporary)
@@ -87,13 +91,18 @@ def export(checkpoint: Path, out: Path, *, direction: str | None = None) -> Pari
         "shapes": parity.shapes,
         "versions": {"torch": torch.__version__, "onnxruntime": version("onnxruntime")},
     }
-    name = "onnx_parity" if isinstance(model, Generator) else f"onnx_parity_{direction or model.directions[0]}"
-    metrics = {**model.metadata.metrics, name: record}
+    metrics = {**model.metadata.metrics, network.record: record}
     with_metadata(checkpoint, dataclasses.replace(model.metadata, metrics=metrics))
     return parity
 
 
-def _sampler(model: Generator, direction: str | None) -> Network:
+@singledispatch
+def _network(model: Model, direction: str | None) -> Network:
+    raise InputError(f"A model that {model.DOES} cannot be exported.")
+
+
+@_network.register
+def _of_generator(model: Generator, direction: str | None) -> Network:
     if direction is not None:
         raise InputError("This checkpoint is a sampler: leave --direction out.", where="direction")
     batch = {0: torch.export.Dim("batch")}
@@ -103,10 +112,11 @@ def _sampler(model: Generator, direction: str | None) -> Network:
         classes = (torch.arange(n) % len(model.classes),) if model.classes else ()
         examples.append((latents, *classes))
     inputs = ("latents", "classes") if model.classes else ("latents",)
-    return Network(model.module, inputs, "images", examples, (batch,) * len(inputs))
+    return Network(model.parts["generator"], inputs, "images", examples, (batch,) * len(inputs), "onnx_parity")
 
 
-def _translator(model: Translator, direction: str | None) -> Network:
+@_network.register
+def _of_translator(model: Translator, direction: str | None) -> Network:
     direction = direction or model.directions[0]
     if direction not in model.directions:
         raise InputError(
@@ -116,10 +126,11 @@ def _translator(model: Translator, direction: str | None) -> Network:
     stride, least = model.stride, max(model.minimum_size, 32)
     examples = []
     for n, height, width in ((2, least, least + stride), (1, 3 * least, least), (3, least, least)):
-        noise = np.random.default_rng(n).uniform(-1, 1, (n, model.config.channels, height, width))
+        noise = np.random.default_rng(n).uniform(-1, 1, (n, model.channels, height, width))
         examples.append((torch.from_numpy(noise).float(),))
     axes = {0: torch.export.Dim("batch"), **{2: stride * torch.export.Dim("h"), 3: stride * torch.export.Dim("w")}}
-    return Network(model.module[direction], ("images",), "translations", examples, (axes,))
+    record = f"onnx_parity_{direction}"
+    return Network(model.parts[direction], ("images",), "translations", examples, (axes,), record)
 
 
 def _write(network: Network, path: Path, about: dict[str, str]) -> None:

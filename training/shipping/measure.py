@@ -7,7 +7,7 @@ photos, beside what the untouched photos score: a translation has to beat "did n
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 
 import metrics
 from metrics import Samples
-from models import Direction, Generator, InputError, Translator, load, to_float, to_uint8
+from models import Direction, Generator, Model, Translator, load, to_float, to_uint8
 from models.images import Pixels
 from training.data.images import load_images
 from training.data.layouts import Split
@@ -61,20 +61,22 @@ def measure(
         extractor: by default the Inception.
 
     Raises:
-        InputError: the plan does not fit the model.  WeightsUnavailable.
+        InputError: the plan is one for models of another face.  WeightsUnavailable.
     """
-    model = load(checkpoint)
-    if isinstance(model, Translator) and isinstance(plan, TranslatorPlan):
-        return measure_translator(model, plan, progress, extractor)
-    if isinstance(model, Generator) and isinstance(plan, SamplerPlan):
-        return measure_sampler(checkpoint, plan, progress, extractor)
-    raise InputError(f"The plan is not one for {checkpoint.name}, which is of kind {model.metadata.kind}.")
+    return _measured(plan, checkpoint, progress, extractor)
 
 
-def measure_sampler(
-    checkpoint: Path, plan: SamplerPlan, progress: Progress, extractor: metrics.Extractor | None = None
+@singledispatch
+def _measured(plan: Plan, checkpoint: Path, progress: Progress, extractor: metrics.Extractor | None) -> dict[str, Any]:
+    raise NotImplementedError(plan)
+
+
+@_measured.register
+def _measured_sampler(
+    plan: SamplerPlan, checkpoint: Path, progress: Progress, extractor: metrics.Extractor | None
 ) -> dict[str, Any]:
     """FID against the training images; KID, precision and recall against unseen ones."""
+    load(checkpoint, Generator)
     progress(f"features of {plan.images:,} generated images")
     generated = metrics.features(Samples(checkpoint, plan.images), extractor=extractor)
     progress("features of the training images")
@@ -88,10 +90,12 @@ def measure_sampler(
     return found
 
 
-def measure_translator(
-    model: Translator, plan: TranslatorPlan, progress: Progress, extractor: metrics.Extractor | None = None
+@_measured.register
+def _measured_translator(
+    plan: TranslatorPlan, checkpoint: Path, progress: Progress, extractor: metrics.Extractor | None
 ) -> dict[str, Any]:
     """FID and KID of every direction on the test photos, and of the untouched photos beside them."""
+    model = load(checkpoint, Translator)
     photos = {side: metrics.open_images(plan.data / f"test{side.upper()}") for side in "ab"}
     real = {}
     for side in "ab":
@@ -172,10 +176,9 @@ def least_consistent(model: Translator, photos: Pixels, direction: str, worst: i
     return [int(index) for index in np.argsort(lost)[::-1][:worst]]
 
 
-def parameters(model: Generator | Translator) -> int:
-    """Weights of one network: of a translator, one direction."""
-    total = sum(parameter.numel() for parameter in model.module.parameters())
-    return total // len(model.directions) if isinstance(model, Translator) else total
+def parameters(model: Model) -> list[int]:
+    """Weights of each network."""
+    return [sum(parameter.numel() for parameter in part.parameters()) for part in model.parts.values()]
 
 
 def _entry(result: dict[str, Any], name: str, reference: str) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_arrays_bytes_paths_and_pillow_images_mix_in_an_iterable(tmp_path: Path)
 
 def test_a_checkpoint_draws_seeded_samples(tmp_path: Path) -> None:
     config = models.DCGANConfig(image_size=16, channels=1, latent_size=5, width=8)
-    models.save(tmp_path / "g.safetensors", {"generator": models.build_generator(config)}, _metadata(config))
+    models.save(tmp_path / "g.safetensors", config.parts(), models.metadata_of(config))
     opened = metrics.open_images(metrics.Samples(tmp_path / "g.safetensors", count=40, seed=7))
     drawn = [load() for load in opened.loaders()]
     generator = models.load(tmp_path / "g.safetensors")
@@ -123,12 +123,6 @@ def test_a_checkpoint_draws_seeded_samples(tmp_path: Path) -> None:
     assert opened.digest() != again.digest()
     with pytest.raises(InputError, match="at least 1, not 0"):
         metrics.open_images(metrics.Samples(tmp_path / "g.safetensors", count=0))
-
-
-def _metadata(config: models.DCGANConfig) -> models.Metadata:
-    import dataclasses
-
-    return models.Metadata("dcgan", dataclasses.asdict(config))
 
 
 def test_what_is_no_source_says_what_would_be_one(tmp_path: Path) -> None:

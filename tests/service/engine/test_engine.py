@@ -97,8 +97,7 @@ def test_where_there_is_no_slack_to_set_the_service_starts_all_the_same(
 def test_a_fully_connected_model_is_steady_too(tmp_path: Path) -> None:
     config = models.MLPConfig(image_size=12, latent_size=64, hidden=300)
     torch.manual_seed(0)
-    metadata = models.Metadata("mlp", dataclasses.asdict(config))
-    models.save(tmp_path / "mlp.safetensors", {"generator": models.build_generator(config)}, metadata)
+    models.save(tmp_path / "mlp.safetensors", config.parts(), models.metadata_of(config))
     latents = models.draw(list(range(33)), 64)
 
     async def test() -> None:
@@ -117,11 +116,11 @@ def test_a_fully_connected_model_is_steady_too(tmp_path: Path) -> None:
 def test_classes_that_scale_batch_norms_are_steady_too(tmp_path: Path, precision: str) -> None:
     config = models.DCGANConfig(image_size=32, latent_size=16, width=16, classes=3, class_embedding=0)
     torch.manual_seed(0)
-    network = models.build_generator(config)
+    network = config.parts()["generator"]
     for part in network.modules():
         if isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight)
-    metadata = models.Metadata("dcgan", dataclasses.asdict(config), classes=("cat", "dog", "emu"))
+    metadata = models.metadata_of(config, classes=("cat", "dog", "emu"))
     models.save(tmp_path / "scaled.safetensors", {"generator": network}, metadata)
     latents, classes = models.draw(list(range(21)), 16), torch.eye(3).repeat(7, 1)
 
@@ -142,14 +141,14 @@ def test_classes_that_scale_batch_norms_are_steady_too(tmp_path: Path, precision
 def test_folding_batch_norm_changes_nothing_but_rounding(checkpoints: Path) -> None:
     network = models.load(checkpoints / "tiny.safetensors")
     assert isinstance(network, models.Generator)
-    for part in network.module.modules():
+    for part in network.parts["generator"].modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
             part.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     latents = models.draw([1, 2, 3], 8)
     before = network(latents)
-    fold_batch_norm(network.module)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in network.module.modules())
+    fold_batch_norm(network.parts["generator"])
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in network.parts["generator"].modules())
     torch.testing.assert_close(network(latents), before, rtol=0, atol=2e-5)
 
 
@@ -168,7 +167,7 @@ def test_mixed_classes_meet_the_pure_ones_at_the_ends(checkpoints: Path) -> None
     network = models.load(checkpoints / "classy.safetensors")
     assert isinstance(network, models.Generator)
     latent = models.draw([5], 8)
-    mixed = network.module(latent, torch.tensor([[0.0, 1.0]]))
+    mixed = network.forward(latent, torch.tensor([[0.0, 1.0]]))
     torch.testing.assert_close(mixed, network(latent, torch.tensor([1])))
 
 
@@ -196,7 +195,7 @@ def test_rows_that_do_not_fit_are_refused(
 
 def test_weights_that_give_no_numbers_are_refused(checkpoints: Path) -> None:
     network = models.load(checkpoints / "tiny.safetensors")
-    for parameter in network.module.parameters():
+    for parameter in network.parts["generator"].parameters():
         parameter.data.fill_(3e38)
 
     async def test() -> None:
@@ -289,7 +288,7 @@ def test_a_sample_does_not_wait_for_a_translation(checkpoints: Path) -> None:
         sampler = await device.serve("tiny", models.load(checkpoints / "tiny.safetensors"))
         network = models.load(checkpoints / "horse.safetensors")
         assert isinstance(network, models.Translator)
-        held = network.module["a_to_b"] = Held(network.module["a_to_b"])
+        held = network.parts["a_to_b"] = Held(network.parts["a_to_b"])
         translator = await device.serve("horse", network)
         assert isinstance(sampler, Sampler)
         assert isinstance(translator, Translator)

@@ -76,7 +76,7 @@ def test_an_image_does_not_depend_on_its_neighbours() -> None:
 @torch.inference_mode()
 def test_a_translator_with_them_is_the_same_network() -> None:
     torch.manual_seed(0)
-    plain, quick = (models.build_generator(models.ResNetConfig(width=16, blocks=2)).eval() for _ in range(2))
+    plain, quick = (network.eval() for network in models.ResNetConfig(width=16, blocks=2).parts().values())
     quick.load_state_dict(plain.state_dict())
     quicken(quick, exact=True)
     kinds = [type(part) for part in quick.modules()]
@@ -92,7 +92,7 @@ def test_a_translator_with_them_is_the_same_network() -> None:
 def test_a_sampler_with_them_is_the_same_network(exact: bool, error: float, embedding: int) -> None:
     torch.manual_seed(0)
     config = models.DCGANConfig(image_size=64, width=64, latent_size=16, classes=3, class_embedding=embedding)
-    plain, quick = (models.build_generator(config).eval() for _ in range(2))
+    plain, quick = (config.parts()["generator"].eval() for _ in range(2))
     for part in plain.modules():
         if isinstance(part, ClassScale):
             nn.init.normal_(part.table.weight, std=0.3)

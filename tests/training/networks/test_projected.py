@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.functional import conv2d, linear
 
 import models
-from models import InputError, WeightsUnavailable, initialize, to_float
+from models import InputError, WeightsUnavailable, to_float
 from training import train
 from training.games.optimize import adam, frozen
 from training.networks import backbone_weights
@@ -205,7 +205,6 @@ def test_only_the_heads_learn(blank):
     fixed = {
         name: value.clone() for name, value in judge.state_dict().items() if name.startswith(("backbone.", "mix."))
     }
-    initialize(judge)
     optimizer = adam(judge, 1e-2, _Rates())
     judge(torch.randn(4, 3, 64, 64)).square().mean().backward()
     optimizer.step()
@@ -237,7 +236,6 @@ def test_gradients_reach_the_images_through_each_of_the_five(blank):
 def test_pixels_of_less_contrast_say_less(blank):
     """DCGAN's rule: no batch norm on what comes in, which would give faint differences the weight of strong ones."""
     judge = ProjectedDiscriminator(blank, 64, width=2, side=64)
-    initialize(judge)
     first = judge.pixels.blocks[:2]
     nn.init.zeros_(first[0].bias)
     images = torch.randn(4, 3, 64, 64)

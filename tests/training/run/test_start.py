@@ -28,7 +28,7 @@ def trained(sampler, tmp_path):
 
 def same(network, checkpoint, part="generator"):
     model = models.load(Path(checkpoint))
-    given = (model.module if part == "generator" else model.module[part]).state_dict()
+    given = model.parts[part].state_dict()
     return all(torch.equal(network.state_dict()[name], value) for name, value in given.items())
 
 
@@ -52,7 +52,8 @@ def test_classes_can_be_added_to_one_without(sampler, trained):
     ended = models.load(Path(outcome.checkpoint))
     assert len(ended.classes) == 10
     assert ended.config.class_embedding == 0
-    assert any(float(value.abs().max()) > 0 for name, value in ended.module.state_dict().items() if "scales" in name)
+    weights = ended.parts["generator"].state_dict()
+    assert any(float(value.abs().max()) > 0 for name, value in weights.items() if "scales" in name)
 
 
 def test_both_generators_of_a_translator(translator, tmp_path):

@@ -24,13 +24,13 @@ TRANSLATOR = ResNetConfig(width=4, blocks=1)
 def saved(path: Path, config: DCGANConfig | ResNetConfig, parts: tuple[str, ...], **fields: object) -> Path:
     """A checkpoint of random weights and, where there are any, batch statistics that are not those of a fresh norm."""
     noise = torch.Generator().manual_seed(0)
-    networks: Mapping[str, nn.Module] = {part: models.build_generator(config) for part in parts}
+    networks: Mapping[str, nn.Module] = {part: config.parts()[part] for part in parts}
     for network in networks.values():
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 drawn = torch.randn(tensor.shape, generator=noise)
                 tensor.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else 0.3 * drawn)
-    metadata = models.Metadata(models.kind_of(config), dataclasses.asdict(config), metrics={"fid": {"value": 12.5}})
+    metadata = models.metadata_of(config, metrics={"fid": {"value": 12.5}})
     models.save(path, networks, dataclasses.replace(metadata, **fields))  # type: ignore[arg-type]
     return path
 
@@ -131,8 +131,8 @@ class TwoFaced(nn.Module):
 
 def two_faced(monkeypatch: pytest.MonkeyPatch, checkpoint: Path, factor: float) -> None:
     model = models.load(checkpoint)
-    assert isinstance(model, Generator)
-    false = dataclasses.replace(model, module=TwoFaced(factor).eval(), classes=())
+    unconditional = dataclasses.replace(model.metadata, classes=None)
+    false = dataclasses.replace(model, parts={"generator": TwoFaced(factor).eval()}, metadata=unconditional)
     monkeypatch.setattr(exporter, "load", lambda path: false)
 
 

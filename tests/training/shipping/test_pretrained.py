@@ -104,8 +104,7 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
 
 def test_shipped_files_are_half_precision(arguments: argparse.Namespace, tmp_path: Path) -> None:
     config = models.DCGANConfig(image_size=16, width=64)
-    network = models.build_generator(config)
-    models.save(tmp_path / "x.safetensors", {"generator": network}, models.Metadata("dcgan", vars(config)))
+    models.save(tmp_path / "x.safetensors", config.parts(), models.metadata_of(config))
     pretrained.ship(tmp_path / "x.safetensors", tmp_path / "shipped" / "x.safetensors")
     sizes = [path.stat().st_size for path in (tmp_path / "x.safetensors", tmp_path / "shipped" / "x.safetensors")]
     assert sizes[1] < 0.51 * sizes[0]
@@ -116,8 +115,7 @@ def test_what_is_too_large_to_ship_is_not_shipped(
 ) -> None:
     monkeypatch.setattr(pretrained, "MAX_BYTES", 1000)
     config = models.DCGANConfig(image_size=16, width=4)
-    network = models.build_generator(config)
-    models.save(tmp_path / "x.safetensors", {"generator": network}, models.Metadata("dcgan", vars(config)))
+    models.save(tmp_path / "x.safetensors", config.parts(), models.metadata_of(config))
     with pytest.raises(InputError, match="narrower"):
         pretrained.ship(tmp_path / "x.safetensors", tmp_path / "shipped" / "x.safetensors")
     assert not (tmp_path / "shipped" / "x.safetensors").exists()

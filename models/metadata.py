@@ -1,8 +1,8 @@
 """What a checkpoint says of itself: the JSON object in its header.
 
 format_version  1
-kind            "dcgan", "mlp" or "cyclegan"
-architecture    the frozen config of `models.networks.architectures`
+kind            the architecture's name in the table of `models.networks`: "dcgan", "mlp", "cyclegan", ...
+architecture    the fields of that architecture's frozen config
 domains         ["horse", "zebra"] for translators, else null
 classes         ["airplane", ...] for class-conditional generators, else null
 training        loss, steps, images seen, dataset name and digest, seed, code version, device kind, ...
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import CheckpointError
-from models.networks.architectures import GeneratorConfig, ResNetConfig, config_from
 
 FORMAT_VERSION = 1
 
@@ -36,17 +35,28 @@ class Metadata:
         """The JSON object that a header holds; `parse` reads it back."""
         return json.dumps(dataclasses.asdict(self))
 
-    @property
-    def config(self) -> GeneratorConfig:
-        """The frozen architecture config; raises CheckpointError where it is not valid."""
-        return config_from(self.kind, self.architecture)
+    def check(self, name: str) -> None:
+        """Raises CheckpointError for another format, or fields of another type; `name` is what to call the file."""
+        if self.format_version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{name} has format {self.format_version}; this version reads format {FORMAT_VERSION}."
+            )
+        if not isinstance(self.kind, str):
+            raise CheckpointError(f"{name}: kind must be a name.")
+        for part in ("architecture", "training", "metrics"):
+            if not isinstance(getattr(self, part), dict):
+                raise CheckpointError(f"{name}: {part} must be a JSON object.")
+        for part in ("domains", "classes"):
+            names = getattr(self, part)
+            if names is not None and not (isinstance(names, tuple) and all(isinstance(one, str) for one in names)):
+                raise CheckpointError(f"{name}: {part} must be a list of names, or null.")
 
 
 def parse(text: str, name: str) -> Metadata:
     """Reads a header's JSON; `name` is what to call the file in an error.
 
     Raises:
-        CheckpointError: not JSON, an unknown field, or not valid (see `check`).
+        CheckpointError: not JSON, an unknown field, or not valid (see `Metadata.check`).
     """
     try:
         fields = json.loads(text)
@@ -59,27 +69,5 @@ def parse(text: str, name: str) -> Metadata:
         if isinstance(fields.get(part), list):
             fields[part] = tuple(fields[part])
     metadata = Metadata(**fields)
-    check(metadata, name)
+    metadata.check(name)
     return metadata
-
-
-def check(metadata: Metadata, name: str) -> None:
-    """Raises CheckpointError where format, architecture, domains and classes do not fit together."""
-    if metadata.format_version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{name} has format {metadata.format_version}; this version reads format {FORMAT_VERSION}."
-        )
-    for part in ("architecture", "training", "metrics"):
-        if not isinstance(getattr(metadata, part), dict):
-            raise CheckpointError(f"{name}: {part} must be a JSON object.")
-    config = metadata.config
-    if isinstance(config, ResNetConfig):
-        domains = metadata.domains
-        if not isinstance(domains, tuple) or len(domains) != 2 or not all(isinstance(d, str) for d in domains):
-            raise CheckpointError(f'{name}: a translator needs two domain names, such as ["horse", "zebra"].')
-        return
-    if metadata.domains is not None:
-        raise CheckpointError(f"{name}: only translators have domains.")
-    classes = metadata.classes or ()
-    if len(classes) != config.classes or not all(isinstance(name, str) for name in classes):
-        raise CheckpointError(f"{name}: {config.classes} class names are needed, {len(classes)} are given.")

@@ -1,0 +1,271 @@
+"""What `models.load` gives: a network behind one of three faces, ready to be called.
+
+    Generator      latents -> images
+    Autoencoder    a generator that also finds the code of an image: latents -> codes -> images, images -> codes
+    Translator     images -> images of another domain, in one direction or both
+
+A face says which parts a checkpoint of it holds, and what it needs to know of an architecture (`Architecture` and the
+protocols after it). Which architecture has which face stands in the table, `models/networks/table.py`.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, Self
+
+import torch
+from torch import nn
+
+from models.errors import CheckpointError, InputError
+from models.metadata import Metadata
+
+Direction = Literal["a_to_b", "b_to_a"]
+
+
+class Architecture(Protocol):
+    """A frozen dataclass that rebuilds networks; its fields are what a checkpoint's `architecture` holds."""
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        ...
+
+    def parts(self) -> dict[str, nn.Module]:
+        """New networks, initialised as their paper says, under the names that its face gives them."""
+        ...
+
+
+class SamplerConfig(Architecture, Protocol):
+    """What a `Generator` needs to know beside: the side in pixels, components of a latent, how many classes (or 0)."""
+
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def latent_size(self) -> int: ...
+    @property
+    def classes(self) -> int: ...
+
+
+class AutoencoderConfig(SamplerConfig, Protocol):
+    """What an `Autoencoder` needs to know beside: the components of a code."""
+
+    @property
+    def code_size(self) -> int: ...
+
+
+class TranslatorConfig(Architecture, Protocol):
+    """What a `Translator` needs to know beside: of what the sides of an image are multiples, and the least side."""
+
+    @property
+    def stride(self) -> int: ...
+    @property
+    def minimum_size(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """What every face has. A question that does not apply to a face is answered by None or ().
+
+    Attributes:
+        parts: the networks in eval mode, under the names by which `models.save` takes them.
+        config: their architecture.  metadata: the checkpoint's own words.  digest: SHA-256 of the checkpoint file.
+    """
+
+    PARTS: ClassVar[tuple[str, ...]]  # that a checkpoint holds
+    DOES: ClassVar[str]  # "a model that ..."
+
+    parts: dict[str, nn.Module]
+    config: Architecture
+    metadata: Metadata
+    digest: str
+
+    @property
+    def channels(self) -> int:
+        """1 (grey) or 3 (RGB)."""
+        return self.config.channels
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width of an image, in pixels; None: any."""
+        return None
+
+    @property
+    def latent_size(self) -> int | None:
+        """Components of a latent."""
+        return None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return ()
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Names of a and b."""
+        return ()
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """The directions that the checkpoint holds: "a_to_b", "b_to_a" or both."""
+        return ()
+
+    def check(self, name: str) -> None:
+        """Raises CheckpointError where the metadata does not fit; `name` is what to call the file."""
+        raise NotImplementedError
+
+    def check_parts(self, parts: set[str], name: str) -> None:
+        """Raises CheckpointError unless these are the parts of a checkpoint of this face."""
+        if parts != set(self.PARTS):
+            raise CheckpointError(
+                f"{name}: a {self.metadata.kind} checkpoint holds {' and '.join(self.PARTS)}, not {sorted(parts)}."
+            )
+
+    def to(self, device: str | torch.device) -> Self:
+        """Moves the weights to `device`, in place."""
+        for part in self.parts.values():
+            part.to(device)
+        return self
+
+
+@dataclass(frozen=True)
+class Generator(Model):
+    """Draws images from latents."""
+
+    PARTS: ClassVar[tuple[str, ...]] = ("generator",)
+    DOES = "draws images from latents"
+
+    config: SamplerConfig
+
+    @property
+    def image_size(self) -> int:
+        return self.config.image_size
+
+    @property
+    def latent_size(self) -> int:
+        return self.config.latent_size
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.metadata.classes or ()
+
+    def check(self, name: str) -> None:
+        if self.metadata.domains is not None:
+            raise CheckpointError(f"{name}: only translators have domains.")
+        needed, given = self.config.classes, len(self.classes)
+        if given != needed:
+            raise CheckpointError(f"{name}: {needed} class names are needed, {given} are given.")
+
+    def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        """As a call, without its checks; `classes` may also be float [n, classes], weights that mix the classes."""
+        return self.parts["generator"](latents, classes)
+
+    @torch.inference_mode()
+    def __call__(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        """Latents float32 [n, latent] (and classes int64 [n]) -> images float32 [n, c, s, s] in [-1, 1].
+
+        Raises:
+            InputError: a wrong shape, a latent that is not finite, a class out of range, missing or not wanted.
+        """
+        _check_rows("Latents", latents, self.latent_size)
+        if self.classes:
+            if classes is None or classes.shape != latents.shape[:1]:
+                raise InputError("This model is class-conditional: give one class for each latent.", where="class")
+            if bool(((classes < 0) | (classes >= len(self.classes))).any()):
+                raise InputError(f"A class is a number from 0 to {len(self.classes) - 1}.", where="class")
+        elif classes is not None:
+            raise InputError("This model has no classes: leave the class out.", where="class")
+        return self.forward(latents, classes)
+
+
+@dataclass(frozen=True)
+class Autoencoder(Generator):
+    """Draws images from latents by way of codes, and finds the code of an image."""
+
+    PARTS = ("mapping", "generator", "encoder")
+    DOES = "draws images from latents and finds the codes of images"
+
+    config: AutoencoderConfig
+
+    def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        return self.parts["generator"](self.parts["mapping"](latents), classes)
+
+    @torch.inference_mode()
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Images float32 [n, c, s, s] in [-1, 1] -> their codes float32 [n, code].
+
+        Raises:
+            InputError: a wrong shape.
+        """
+        shape = [self.channels, self.image_size, self.image_size]
+        if list(images.shape[1:]) != shape:
+            raise InputError(f"Images must be [n, {', '.join(map(str, shape))}], not {list(images.shape)}.")
+        return self.parts["encoder"](images)
+
+    @torch.inference_mode()
+    def decode(self, codes: torch.Tensor) -> torch.Tensor:
+        """Codes float32 [n, code] -> images float32 [n, c, s, s] in [-1, 1].
+
+        Raises:
+            InputError: a wrong shape, or a code that is not finite.
+        """
+        _check_rows("Codes", codes, self.config.code_size)
+        return self.parts["generator"](codes, None)
+
+
+@dataclass(frozen=True)
+class Translator(Model):
+    """Translates images between two domains, such as horse (a) and zebra (b)."""
+
+    PARTS = ("a_to_b", "b_to_a")
+    DOES = "translates images from one domain to another"
+
+    config: TranslatorConfig
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return self.metadata.domains or ()
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return tuple("a_to_b" if part == "a_to_b" else "b_to_a" for part in self.parts)
+
+    @property
+    def stride(self) -> int:
+        """Sides of an image must be multiples of this, in pixels (see `models.pad_to_stride`)."""
+        return self.config.stride
+
+    @property
+    def minimum_size(self) -> int:
+        """Sides of an image must be at least this, in pixels."""
+        return self.config.minimum_size
+
+    def check(self, name: str) -> None:
+        if len(self.domains) != 2:
+            raise CheckpointError(f'{name}: a translator needs two domain names, such as ["horse", "zebra"].')
+
+    def check_parts(self, parts: set[str], name: str) -> None:
+        """One direction is enough."""
+        super().check_parts(parts | set(self.PARTS) if parts else parts, name)
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor, direction: Direction) -> torch.Tensor:
+        """Images float32 [n, c, h, w] in [-1, 1] -> images of the other domain, the same shape and range.
+
+        Raises:
+            InputError: an unknown direction, or a shape that the network cannot take.
+        """
+        if direction not in self.parts:
+            raise InputError(f"direction is {' or '.join(self.directions)}, not {direction!r}.", where="direction")
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            raise InputError(f"Images must be [n, {self.channels}, h, w], not {list(images.shape)}.")
+        if any(side % self.stride or side < self.minimum_size for side in images.shape[2:]):
+            raise InputError(
+                f"Sides must be multiples of {self.stride} and at least {self.minimum_size}, "
+                f"not {list(images.shape[2:])}: see models.pad_to_stride."
+            )
+        return self.parts[direction](images)
+
+
+def _check_rows(what: str, rows: torch.Tensor, size: int) -> None:
+    if rows.ndim != 2 or rows.shape[1] != size:
+        raise InputError(f"{what} must be [n, {size}], not {list(rows.shape)}.", where=what.lower())
+    if not bool(torch.isfinite(rows).all()):
+        raise InputError(f"{what} must be finite numbers: no NaN, no infinity.", where=what.lower())

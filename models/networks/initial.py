@@ -1,0 +1,35 @@
+"""Where weights begin. A network calls its scheme at the end of its constructor; torch's own needs no call."""
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+_POWER_ITERATIONS = 15  # as many as torch takes when spectral norm is put on a layer
+
+
+def initialize_as_dcgan(module: nn.Module) -> None:
+    """DCGAN's initialisation, which CycleGAN took over: weights N(0, 0.02), batch norm's gamma N(1, 0.02), biases 0.
+
+    Linear layers (class embeddings) keep torch's own scheme: 0.02 would be far too small for layers that no
+    normalisation follows. Under spectral norm the scale of a weight is no part of the function, but of how far a step
+    of Adam turns it: from 0.02 the first layers turn too far at each to learn, so those begin as in Glorot and Bengio
+    2010, eq. 16 (docs/training.md has what that changed). Layers that do not train are left alone.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            if not any(parameter.requires_grad for parameter in layer.parameters()):
+                continue
+            if parametrize.is_parametrized(layer, "weight"):
+                _begin_spectral(layer)
+            else:
+                nn.init.normal_(layer.weight, 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)
+
+
+def _begin_spectral(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    nn.init.xavier_uniform_(layer.get_parameter("parametrizations.weight.original"))
+    for _ in range(_POWER_ITERATIONS):
+        _ = layer.weight  # each look takes one step of the power iteration, which had settled on other weights

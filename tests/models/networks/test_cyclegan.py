@@ -1,0 +1,32 @@
+"""CycleGAN's networks are the ones that the paper and its authors' code describe."""
+
+import pytest
+import torch
+
+from models import InputError, PatchGANConfig, ResNetConfig
+
+
+def test_cyclegan_has_the_parameters_of_the_authors_code() -> None:
+    """The authors print 11.378 M for the 9-block generator and 2.765 M for the discriminator."""
+    generator = ResNetConfig().parts()["a_to_b"]
+    assert sum(p.numel() for p in generator.parameters()) == 11_378_179
+    discriminator = PatchGANConfig().build()
+    assert sum(p.numel() for p in discriminator.parameters()) == 2_764_737
+
+
+def test_a_patch_sees_70_pixels() -> None:
+    """The gradient of one logit reaches exactly 70 x 70 input pixels (norms aside, which see everything)."""
+    discriminator = PatchGANConfig(width=2, norm="spectral").build()
+    images = torch.randn(1, 3, 128, 128, requires_grad=True)
+    logits = discriminator(images)
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    assert images.grad is not None
+    rows = images.grad.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
+    assert int(rows.max() - rows.min() + 1) == 70
+
+
+def test_configs_refuse_what_cannot_be_built() -> None:
+    with pytest.raises(InputError, match="blocks is "):
+        ResNetConfig(blocks=0)
+    with pytest.raises(InputError, match="layers is "):
+        PatchGANConfig(layers=9)
