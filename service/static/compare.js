@@ -10,7 +10,14 @@ export const showCompare = (frame, { before, after, beforeName, afterName, width
   frame.toggleAttribute("data-busy", after === null);
   const original = el("img", { src: before, alt: `Original: ${beforeName}` });
   if (after === null) return frame.replaceChildren(original);
-  const slider = el("input", { type: "range", min: 0, max: 100, step: 0.5, value: 50, "aria-label": `Divider between ${beforeName} and ${afterName}` });
+  const slider = el("input", {
+    type: "range",
+    min: 0,
+    max: 100,
+    step: 0.5,
+    value: 50,
+    "aria-label": `Divider between ${beforeName} and ${afterName}`,
+  });
   const move = () => frame.style.setProperty("--at", `${slider.value}%`);
   slider.addEventListener("input", move);
   move();
@@ -31,11 +38,3 @@ const handle = () =>
     svg("circle", { r: 19 }),
     svg("path", { d: "M-4 -6 -10 0l6 6M4 -6 10 0l-6 6" }),
   );
-
-/** {width, height} of an image as the browser shows it, upright. */
-export const sizeOf = async (url) => {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-  return { width: image.naturalWidth, height: image.naturalHeight };
-};

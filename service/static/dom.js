@@ -35,7 +35,13 @@ export const showFault = (box, error, retry = null) => {
   box.replaceChildren(sentence, ...(again ? [again] : []));
 };
 
-export const voidNotice = (title, text) => el("div", { class: "void" }, el("h2", {}, title), el("p", { class: "soft" }, text));
+/** What a form asks for cannot be had here: its controls say so. */
+export const closeForm = (form) => {
+  for (const control of form.querySelectorAll("button, input, select")) control.disabled = true;
+};
+
+export const voidNotice = (title, text) =>
+  el("div", { class: "void" }, el("h2", {}, title), el("p", { class: "soft" }, text));
 
 /** Save a blob under a name. */
 export const saveBlob = (blob, name) => {
@@ -55,10 +61,10 @@ export const blobFromBase64 = (text, type) => {
 /** Six digits: short enough to say aloud, and enough to be new each time. */
 export const randomSeed = () => 100_000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 900_000);
 
-/** Calls `work(signal)`; a newer call aborts the older one, so that the last wish wins. */
+/** Calls `work(signal)`; a newer call aborts the older one, so that the last wish wins, and `abort()` the last one. */
 export const latest = (work) => {
   let controller = null;
-  return async (...values) => {
+  const run = async (...values) => {
     controller?.abort();
     const mine = new AbortController();
     controller = mine;
@@ -68,6 +74,8 @@ export const latest = (work) => {
       if (controller === mine) controller = null;
     }
   };
+  run.abort = () => controller?.abort();
+  return run;
 };
 
 /** Numbers as a person reads them: 62.13, 0.0041, 12,000. */

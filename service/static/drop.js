@@ -5,7 +5,18 @@ const IMAGE = /\.(png|jpe?g|webp|gif|bmp|tiff?)$/i;
 export const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
 
 const readEntry = (entry) =>
-  new Promise((resolve, reject) => (entry.isFile ? entry.file((file) => resolve([file]), reject) : readFolder(entry).then(resolve, reject)));
+  new Promise((resolve, reject) =>
+    entry.isFile ? entry.file((file) => resolve([file]), reject) : readFolder(entry).then(resolve, reject),
+  );
+
+/** "a.heic", "a.heic and b.heic", "a.heic and 4 others" */
+export const named = ([first, ...more]) => {
+  if (more.length === 0) return first.name;
+  return `${first.name} and ${more.length === 1 ? more[0].name : `${more.length} others`}`;
+};
+
+// What file managers leave in folders, unseen.
+const isSeen = ({ name }) => !name.startsWith(".") && name !== "__MACOSX" && name !== "Thumbs.db";
 
 const readFolder = async (folder) => {
   const reader = folder.createReader();
@@ -14,7 +25,7 @@ const readFolder = async (folder) => {
     // One call gives at most 100 entries; an empty answer is the end.
     const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
     if (entries.length === 0) return files;
-    for (const entry of entries) files.push(...(await readEntry(entry)));
+    for (const entry of entries.filter(isSeen)) files.push(...(await readEntry(entry)));
   }
 };
 

@@ -2,7 +2,8 @@
 // The lens blends the four frames around the point, so that movement is smooth at any speed.
 
 import { animate, latentMap } from "./api.js";
-import { byId, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
+import { byId, closeForm, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
+import { classOf, modelOf } from "./link.js";
 
 const COARSE = 5; // frames a side that show at once
 const FINE = 15; // frames a side that replace them (225 images)
@@ -35,12 +36,23 @@ const wish = () => ({ model: model(), seeds: [...corners], classes: classesOf(),
 export const start = (all) => {
   models = all.filter((one) => one.sampler);
   if (models.length === 0) {
-    field("form").querySelectorAll("button, input, select").forEach((control) => (control.disabled = true));
-    byId("explorer").replaceChildren(voidNotice("No generator is being served", all.reason ?? "Exploring needs a generator in the service's model folder."));
+    closeForm(field("form"));
+    byId("explorer").replaceChildren(
+      voidNotice(
+        "No generator is being served",
+        all.reason ?? "Exploring needs a generator in the service's model folder.",
+      ),
+    );
     return;
   }
-  setOptions(field("model"), models.map(({ name, label }) => ({ value: name, text: label })));
-  field("model").addEventListener("change", () => (onModel(), refresh()));
+  setOptions(
+    field("model"),
+    models.map(({ name, label }) => ({ value: name, text: label })),
+  );
+  field("model").addEventListener("change", () => {
+    onModel();
+    refresh();
+  });
   field("class").addEventListener("change", () => refresh());
   field("form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -49,7 +61,8 @@ export const start = (all) => {
   });
   field("drift").addEventListener("click", () => setDrift(driftFrom === null));
   field("save").addEventListener("click", saveLoop);
-  for (const axis of ["x", "y"]) field(axis).addEventListener("input", () => aim({ ...target, [axis]: field(axis).value / 100 }));
+  for (const axis of ["x", "y"])
+    field(axis).addEventListener("input", () => aim({ ...target, [axis]: field(axis).value / 100 }));
   follow(field("lens"));
   follow(field("map-frame"));
   field("lens").addEventListener("keydown", onKey);
@@ -59,19 +72,23 @@ export const start = (all) => {
 export const show = (query) => {
   if (models.length === 0) return;
   const wanted = query.get("seed");
-  if (models.some(({ name }) => name === query.get("model"))) field("model").value = query.get("model");
-  if (wanted !== null || corners.length === 0) {
-    corners = PLACES.map(randomSeed);
+  if (wanted === null && corners.length > 0) return;
+  corners = PLACES.map(randomSeed);
+  try {
+    if (query.has("model")) field("model").value = modelOf(models, query.get("model")).name;
     onModel();
-    if (wanted !== null) {
-      corners[0] = Number(wanted);
-      truncation = query.has("truncation") ? Number(query.get("truncation")) : null;
-      if (query.has("class")) field("class").value = query.get("class");
-      target = { x: 0, y: 0 };
-      history.replaceState(null, "", "#explore");
-    }
-    refresh();
+    if (query.has("class")) field("class").value = classOf(model(), query.get("class"));
+  } catch (error) {
+    showFault(field("fault"), error);
+    return;
   }
+  if (wanted !== null) {
+    corners[0] = Number(wanted);
+    truncation = query.has("truncation") ? Number(query.get("truncation")) : null;
+    target = { x: 0, y: 0 };
+    history.replaceState(null, "", "#explore");
+  }
+  refresh();
 };
 
 const onModel = () => {
@@ -159,7 +176,12 @@ const paint = () => {
   ink.fillStyle = "#000";
   ink.fillRect(0, 0, size, size);
   ink.globalCompositeOperation = "lighter";
-  for (const [dx, dy, weight] of [[0, 0, (1 - fx) * (1 - fy)], [1, 0, fx * (1 - fy)], [0, 1, (1 - fx) * fy], [1, 1, fx * fy]]) {
+  for (const [dx, dy, weight] of [
+    [0, 0, (1 - fx) * (1 - fy)],
+    [1, 0, fx * (1 - fy)],
+    [0, 1, (1 - fx) * fy],
+    [1, 1, fx * fy],
+  ]) {
     if (weight === 0) continue;
     ink.globalAlpha = weight;
     ink.drawImage(bitmap, (column + dx) * size, (row + dy) * size, size, size, 0, 0, size, size);
@@ -181,8 +203,14 @@ const showSheet = (bitmap, side) => {
   [map.width, map.height] = [Math.max(512, bitmap.width), Math.max(512, bitmap.width)];
   enlarge(map, bitmap, 0, 0, bitmap.width);
   const last = bitmap.width - size;
-  const places = [[0, 0], [last, 0], [0, last], [last, last]];
-  field("corners").querySelectorAll("canvas").forEach((canvas, index) => enlarge(canvas, bitmap, ...places[index], size));
+  const places = [
+    [0, 0],
+    [last, 0],
+    [0, last],
+    [last, last],
+  ];
+  for (const [index, canvas] of field("corners").querySelectorAll("canvas").entries())
+    enlarge(canvas, bitmap, ...places[index], size);
   aim(target);
 };
 
@@ -207,7 +235,9 @@ const fetchMaps = latest(async (signal) => {
   const asked = wish();
   for (const side of [COARSE, FINE]) {
     const blob = await latentMap(asked, side, signal);
-    showSheet(await createImageBitmap(blob), side);
+    const bitmap = await createImageBitmap(blob);
+    signal.throwIfAborted(); // decoding does not hear of a newer wish
+    showSheet(bitmap, side);
     field("note").textContent = `${side} × ${side} images between four seeds; in between they are blended.`;
   }
 });

@@ -23,7 +23,8 @@ const step = (by) => {
 
 const fact = (name, value, style = "") => el("div", {}, el("dt", {}, name), el("dd", { class: style }, value));
 
-const button = (text, role, onclick, style = "") => el("button", { class: `button ${style}`, type: "button", "data-role": role, onclick }, text);
+const button = (text, role, onclick, style = "") =>
+  el("button", { class: `button ${style}`, type: "button", "data-role": role, onclick }, text);
 
 const copyLink = async (event) => {
   const link = new URL(items[at].link, location.href).href;
@@ -47,7 +48,17 @@ const render = () => {
     el(
       "aside",
       {},
-      el("button", { class: "button icon plain close", type: "button", "aria-label": "Close", "data-role": "close", onclick: () => dialog.close() }, "✕"),
+      el(
+        "button",
+        {
+          class: "button icon plain close",
+          type: "button",
+          "aria-label": "Close",
+          "data-role": "close",
+          onclick: () => dialog.close(),
+        },
+        "✕",
+      ),
       el(
         "dl",
         {},
@@ -60,10 +71,24 @@ const render = () => {
       el(
         "div",
         { class: "acts" },
-        button("Download", "download", () => saveBlob(item.blob, `${item.model.name}-seed-${item.seed}.${extension(item.blob)}`), "primary"),
-        el("a", { class: "button", href: `#explore?${explore}`, "data-role": "explore", onclick: () => dialog.close() }, "Explore from here"),
+        button(
+          "Download",
+          "download",
+          () => saveBlob(item.blob, `${item.model.name}-seed-${item.seed}.${extension(item.blob)}`),
+          "primary",
+        ),
+        el(
+          "a",
+          { class: "button", href: `#explore?${explore}`, "data-role": "explore", onclick: () => dialog.close() },
+          "Explore from here",
+        ),
         button("Copy link", "link", copyLink),
-        el("div", { class: "joined" }, button("Previous", "previous", () => step(-1), "grow"), button("Next", "next", () => step(1), "grow")),
+        el(
+          "div",
+          { class: "joined" },
+          button("Previous", "previous", () => step(-1), "grow"),
+          button("Next", "next", () => step(1), "grow"),
+        ),
       ),
     ),
   );

@@ -17,7 +17,10 @@ export const niceAxis = (low, high, count = 5) => {
   return { from, to: ticks.at(-1), ticks, step };
 };
 
-const label = (value, step) => value.toFixed(Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9) + (step % 1 && String(step).includes("25") ? 1 : 0))));
+const label = (value, step) =>
+  value.toFixed(
+    Math.max(0, Math.min(6, -Math.floor(Math.log10(step) + 1e-9) + (step % 1 && String(step).includes("25") ? 1 : 0))),
+  );
 
 /** One row for each answer, the newest first: a dot, and a whisker over its interval. */
 export const distancePlot = (title, rows, width) => {
@@ -33,7 +36,8 @@ export const distancePlot = (title, rows, width) => {
   ]);
   const marks = rows.map(({ name, value, interval, floor: best }, index) => {
     const y = index * rowHeight + 34;
-    const whisker = interval && svg("line", { class: "whisker", x1: scale(interval[0]), x2: scale(interval[1]), y1: y, y2: y });
+    const whisker =
+      interval && svg("line", { class: "whisker", x1: scale(interval[0]), x2: scale(interval[1]), y1: y, y2: y });
     return svg(
       "g",
       { class: index === 0 ? "new" : "old" },
@@ -44,7 +48,12 @@ export const distancePlot = (title, rows, width) => {
     );
   });
   const spoken = rows.map(({ name, value }) => `${name}: ${pretty(value)}`).join("; ");
-  return svg("svg", { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${spoken}` }, ...grid, ...marks);
+  return svg(
+    "svg",
+    { class: "plot", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${title}. ${spoken}` },
+    ...grid,
+    ...marks,
+  );
 };
 
 /** What real images would score at this count: nothing can be told below it. */
@@ -72,5 +81,9 @@ export const sharePlot = (shares, width) => {
     ];
   });
   const spoken = shares.map(({ name, value }) => `${name}: ${pretty(value)}`).join("; ");
-  return svg("svg", { class: "plot", viewBox: `0 0 ${width} ${shares.length * rowHeight}`, role: "img", "aria-label": spoken }, ...rows);
+  return svg(
+    "svg",
+    { class: "plot", viewBox: `0 0 ${width} ${shares.length * rowHeight}`, role: "img", "aria-label": spoken },
+    ...rows,
+  );
 };

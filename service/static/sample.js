@@ -1,8 +1,9 @@
 // Sample: a contact sheet of seeds. The address bar holds what was drawn, so that a link draws it again.
 
 import { drawSamples, sampleZip } from "./api.js";
-import { byId, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
+import { byId, closeForm, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
 import { openLightbox } from "./lightbox.js";
+import { classOf, modelOf } from "./link.js";
 
 const FULL = 3; // the truncation slider's end stands for "off"
 const TILE = 108; // the width that tiles come near to, in CSS pixels
@@ -16,15 +17,22 @@ const model = () => models.find((one) => one.name === field("model").value);
 export const start = (all) => {
   models = all.filter((one) => one.sampler);
   if (models.length === 0) {
-    field("form").querySelectorAll("button, input, select").forEach((control) => (control.disabled = true));
-    const reason = all.reason ?? "Put a generator's .safetensors file in the service's model folder; it appears here by itself.";
+    closeForm(field("form"));
+    const reason =
+      all.reason ?? "Put a generator's .safetensors file in the service's model folder; it appears here by itself.";
     field("sheet").replaceChildren(voidNotice("No generator is being served", reason));
     return;
   }
-  setOptions(field("model"), models.map(({ name, label }) => ({ value: name, text: label })));
+  setOptions(
+    field("model"),
+    models.map(({ name, label }) => ({ value: name, text: label })),
+  );
   field("seed").value = randomSeed();
   if (innerWidth < 860) field("n").value = 16;
-  field("model").addEventListener("change", () => (onModel(), draw()));
+  field("model").addEventListener("change", () => {
+    onModel();
+    draw();
+  });
   field("n").addEventListener("input", onRanges);
   field("truncation").addEventListener("input", onRanges);
   for (const name of ["n", "truncation", "class", "seed"]) field(name).addEventListener("change", () => draw());
@@ -45,16 +53,33 @@ export const start = (all) => {
 
 export const show = (query) => {
   if (models.length === 0) return;
-  if (query.has("seed") && location.hash !== written) {
-    if (models.some(({ name }) => name === query.get("model"))) field("model").value = query.get("model");
+  if (query.has("seed") && location.hash !== written) follow(query);
+  else if (!field("sheet").firstChild) draw();
+};
+
+/** Draws what a link says, or says why not. */
+const follow = (query) => {
+  field("seed").value = query.get("seed");
+  field("n").value = query.get("n") ?? 1;
+  field("truncation").value = query.get("truncation") ?? FULL;
+  onRanges();
+  try {
+    if (query.has("model")) field("model").value = modelOf(models, query.get("model")).name;
     onModel();
-    field("seed").value = query.get("seed");
-    field("n").value = query.get("n") ?? 1;
-    field("truncation").value = query.get("truncation") ?? FULL;
-    if (query.has("class")) field("class").value = query.get("class");
-    onRanges();
-    draw();
-  } else if (!field("sheet").firstChild) draw();
+    if (query.has("class")) field("class").value = classOf(model(), query.get("class"));
+  } catch (error) {
+    drawLatest.abort();
+    clear();
+    showFault(field("fault"), error);
+    return;
+  }
+  draw();
+};
+
+const clear = () => {
+  field("sheet").replaceChildren();
+  field("note").textContent = "";
+  field("save").hidden = true;
 };
 
 const onModel = () => {
@@ -109,7 +134,7 @@ const drawLatest = latest(async (signal, wish) => {
   const from = performance.now();
   const answer = await drawSamples(wish, signal);
   const took = performance.now() - from;
-  urls.forEach((url) => URL.revokeObjectURL(url));
+  for (const url of urls) URL.revokeObjectURL(url);
   const items = answer.images.map((blob, index) => ({
     url: URL.createObjectURL(blob),
     blob,
@@ -125,13 +150,18 @@ const drawLatest = latest(async (signal, wish) => {
   sheet.replaceChildren(...items.map((item, index) => tile(item, () => openLightbox(items, index))));
   const last = answer.seeds.at(-1);
   const range = items.length === 1 ? `Seed ${last}` : `Seeds ${answer.seeds[0]} to ${last}`;
-  field("note").textContent = `${range}, drawn in ${took < 1000 ? `${Math.round(took)} ms` : `${(took / 1000).toFixed(1)} s`}`;
+  field("note").textContent =
+    `${range}, drawn in ${took < 1000 ? `${Math.round(took)} ms` : `${(took / 1000).toFixed(1)} s`}`;
   field("save").hidden = false;
 });
 
 const tile = (item, open) => {
   const name = item.label ? `Seed ${item.seed}, ${item.label}` : `Seed ${item.seed}`;
-  return el("button", { class: "tile", type: "button", title: name, onclick: open }, el("img", { src: item.url, alt: name, decoding: "async" }));
+  return el(
+    "button",
+    { class: "tile", type: "button", title: name, onclick: open },
+    el("img", { src: item.url, alt: name, decoding: "async" }),
+  );
 };
 
 const draw = async () => {
@@ -144,9 +174,7 @@ const draw = async () => {
     if (location.hash.startsWith("#sample") || !location.hash) history.replaceState(null, "", written);
   } catch (error) {
     if (error.name === "AbortError") return;
-    field("sheet").replaceChildren();
-    field("note").textContent = "";
-    field("save").hidden = true;
+    clear();
     showFault(field("fault"), error, draw);
   }
 };

@@ -20,7 +20,13 @@ export const start = async (all) => {
   const models = all.filter((one) => one.sampler).map(({ name }) => name);
   sides = {
     a: buildSet({ id: "a", title: "First set", models, references, kind: "files" }),
-    b: buildSet({ id: "b", title: "Second set", models, references, kind: references.length > 0 ? "reference" : "files" }),
+    b: buildSet({
+      id: "b",
+      title: "Second set",
+      models,
+      references,
+      kind: references.length > 0 ? "reference" : "files",
+    }),
   };
   field("sets").replaceChildren(sides.a.node, sides.b.node);
 };
@@ -87,14 +93,28 @@ const render = () => {
   const [{ name, result }] = history;
   const blocks = DISTANCES.filter(([key]) => result[key]).map(([key, title, hint]) => {
     const rows = history.filter((one) => one.result[key]).slice(0, ROWS);
-    const plot = distancePlot(title, rows.map((one) => ({ name: one.name, ...one.result[key] })), width);
+    const plot = distancePlot(
+      title,
+      rows.map((one) => ({ name: one.name, ...one.result[key] })),
+      width,
+    );
     return el("section", { class: "result", "aria-label": title }, headline(title, result[key], hint), plot);
   });
-  const shares = SHARES.filter((key) => result[key]).map((key) => ({ name: `${key[0].toUpperCase()}${key.slice(1)}`, ...result[key] }));
+  const shares = SHARES.filter((key) => result[key]).map((key) => ({
+    name: `${key[0].toUpperCase()}${key.slice(1)}`,
+    ...result[key],
+  }));
   if (shares.length > 0) {
     const words = "Shares of one set that lie within the other's neighbourhoods; density may pass 1.";
-    const facts = el("div", { class: "facts" }, el("h3", {}, "Fidelity and variety"), el("p", { class: "soft small verdict" }, words));
-    blocks.push(el("section", { class: "result", "aria-label": "Fidelity and variety" }, facts, sharePlot(shares, width)));
+    const facts = el(
+      "div",
+      { class: "facts" },
+      el("h3", {}, "Fidelity and variety"),
+      el("p", { class: "soft small verdict" }, words),
+    );
+    blocks.push(
+      el("section", { class: "result", "aria-label": "Fidelity and variety" }, facts, sharePlot(shares, width)),
+    );
   }
   const how = `${countOf(result.a)} against ${countOf(result.b)}, protocol ${result.protocol}`;
   const save = () => saveBlob(new Blob([JSON.stringify(result, null, 2)], { type: "application/json" }), "score.json");

@@ -20,10 +20,14 @@
   read();
   apply();
   system.addEventListener("change", apply);
+  const again = () => {
+    read();
+    apply();
+  };
   // Chosen in another tab, or so shortly before this page that what it read first was the old choice.
-  addEventListener("storage", () => (read(), apply()));
+  addEventListener("storage", again);
   // Back from the browser's cache of pages, which hears of no storage.
-  addEventListener("pageshow", () => (read(), apply()));
+  addEventListener("pageshow", again);
   document.addEventListener("DOMContentLoaded", () => {
     apply();
     document.getElementById("theme").addEventListener("click", () => {

@@ -1,15 +1,19 @@
-// Translate: a photo goes up as it is, and comes back beside itself.
+// Translate: a photo goes up, and comes back beside itself.
 
 import { translateImage } from "./api.js";
-import { showCompare, sizeOf } from "./compare.js";
-import { byId, el, latest, setOptions, showFault, voidNotice } from "./dom.js";
-import { acceptDrop, acceptPaste, isImage } from "./drop.js";
+import { showCompare } from "./compare.js";
+import { byId, closeForm, el, latest, setOptions, showFault, voidNotice } from "./dom.js";
+import { acceptDrop, acceptPaste, isImage, named } from "./drop.js";
+import { fit } from "./photo.js";
+
+const LONG = 1_048_576; // pixels from which on a slow machine may not be done within a request's deadline
 
 const field = (name) => byId(`translate-${name}`);
 
 let models = [];
-let works = []; // {file, before, after, size, direction, loss}
+let works = []; // {file, before, after, size, whole, direction, loss}
 let shown = 0;
+let skipped = null; // the sentence about files that were not taken
 
 const model = () => models.find((one) => one.name === field("model").value);
 const direction = () => field("segments").querySelector("input:checked").value;
@@ -17,12 +21,23 @@ const direction = () => field("segments").querySelector("input:checked").value;
 export const start = (all) => {
   models = all.filter((one) => one.translator);
   if (models.length === 0) {
-    field("form").querySelectorAll("button, input, select").forEach((control) => (control.disabled = true));
-    field("drop").replaceWith(voidNotice("No translator is being served", all.reason ?? "Put a translator's .safetensors file in the service's model folder; it appears here by itself."));
+    closeForm(field("form"));
+    field("drop").replaceWith(
+      voidNotice(
+        "No translator is being served",
+        all.reason ?? "Put a translator's .safetensors file in the service's model folder; it appears here by itself.",
+      ),
+    );
     return;
   }
-  setOptions(field("model"), models.map(({ name, label }) => ({ value: name, text: label })));
-  field("model").addEventListener("change", () => (onModel(), redo()));
+  setOptions(
+    field("model"),
+    models.map(({ name, label }) => ({ value: name, text: label })),
+  );
+  field("model").addEventListener("change", () => {
+    onModel();
+    redo();
+  });
   field("format").addEventListener("change", () => redo());
   field("cycle").addEventListener("change", () => redo());
   for (const name of ["file", "camera"]) {
@@ -43,14 +58,21 @@ const onModel = () => {
   const [a, b] = domains;
   const names = { a_to_b: `${a} to ${b}`, b_to_a: `${b} to ${a}` };
   const choice = (value, index) =>
-    el("label", {}, el("input", { type: "radio", name: "direction", value, checked: index === 0, onchange: redo }), el("span", {}, names[value]));
+    el(
+      "label",
+      {},
+      el("input", { type: "radio", name: "direction", value, checked: index === 0, onchange: redo }),
+      el("span", {}, names[value]),
+    );
   field("segments").replaceChildren(...directions.map(choice));
   field("cycle").disabled = directions.length < 2; // a round trip needs the way back
 };
 
 const reset = () => {
-  works.forEach(({ before, after }) => [before, after].forEach((url) => url && URL.revokeObjectURL(url)));
+  translateAll.abort();
+  for (const url of works.flatMap(({ before, after }) => [before, after])) if (url) URL.revokeObjectURL(url);
   works = [];
+  skipped = null;
   field("result").hidden = true;
   field("drop").hidden = false;
   showFault(field("fault"), null);
@@ -58,18 +80,28 @@ const reset = () => {
 
 const take = (files) => {
   const images = files.filter(isImage);
-  if (images.length === 0) {
-    if (files.length > 0) showFault(field("fault"), { message: `${files[0].name} is not an image. PNG, JPEG and WebP photos work.` });
-    return;
-  }
+  const unread = sentenceOf(files.filter((file) => !isImage(file)));
+  if (images.length === 0) return unread && showFault(field("fault"), unread);
   reset();
+  skipped = unread;
   works = images.map((file) => ({ file, before: URL.createObjectURL(file), after: null, loss: null }));
   shown = 0;
   redo();
 };
 
+const sentenceOf = (files) => {
+  if (files.length === 0) return null;
+  const verb = files.length === 1 ? "is not an image" : "are not images";
+  return { message: `${named(files)} ${verb} that can be read here. PNG, JPEG, WebP, GIF, BMP and TIFF can.` };
+};
+
 const translateAll = latest(async (signal) => {
-  const wish = { model: model(), direction: direction(), format: field("format").value, cycle: field("cycle").checked && !field("cycle").disabled };
+  const wish = {
+    model: model(),
+    direction: direction(),
+    format: field("format").value,
+    cycle: field("cycle").checked && !field("cycle").disabled,
+  };
   for (const work of works) {
     if (work.after) URL.revokeObjectURL(work.after);
     Object.assign(work, { after: null, loss: null, error: null, direction: wish.direction });
@@ -77,12 +109,23 @@ const translateAll = latest(async (signal) => {
   field("drop").hidden = true;
   field("result").hidden = false;
   for (const [index, work] of works.entries()) {
-    work.size = work.size ?? (await sizeOf(work.before).catch(() => ({ width: 1, height: 1 })));
+    // What the browser cannot read goes up as it is: the service may, or says why not.
+    const asItIs = { file: work.file, size: { width: 1, height: 1 }, whole: null };
+    const sent = await fit(work.file, work.before, wish.model.mostPixels).catch(() => asItIs);
+    signal.throwIfAborted(); // decoding does not hear of a newer wish
+    Object.assign(work, { size: sent.size, whole: sent.whole });
     if (index === shown) render();
     try {
       const from = performance.now();
-      const answer = await translateImage({ ...wish, file: work.file }, signal);
-      Object.assign(work, { after: URL.createObjectURL(answer.blob), type: answer.blob.type, loss: answer.loss, took: performance.now() - from });
+      const long = sent.size.width * sent.size.height > LONG;
+      const answer = await translateImage({ ...wish, file: sent.file, long }, signal);
+      signal.throwIfAborted();
+      Object.assign(work, {
+        after: URL.createObjectURL(answer.blob),
+        type: answer.blob.type,
+        loss: answer.loss,
+        took: performance.now() - from,
+      });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       work.error = error;
@@ -102,10 +145,13 @@ const redo = async () => {
 
 const names = (work) => (work.direction === "a_to_b" ? model().domains : [...model().domains].reverse());
 
+const sidesOf = ({ width, height }) => `${width} × ${height}`;
+
 const noteOf = (work) => {
   if (work.error) return "";
-  if (!work.after) return `Translating ${work.file.name}`;
-  const parts = [`${work.size.width} × ${work.size.height}`, `${(work.took / 1000).toFixed(1)} s`];
+  const smaller = work.whole ? `, made smaller from ${sidesOf(work.whole)}, which is more than is taken here` : "";
+  if (!work.after) return `Translating ${work.file.name}${smaller}`;
+  const parts = [`${sidesOf(work.size)}${smaller}`, `${(work.took / 1000).toFixed(1)} s`];
   if (work.loss !== null) parts.push(`round trip differs by ${(work.loss * 100).toFixed(1)} % (L1)`);
   return parts.join(" · ");
 };
@@ -113,7 +159,7 @@ const noteOf = (work) => {
 const render = () => {
   const work = works[shown];
   const [beforeName, afterName] = names(work);
-  showFault(field("fault"), work.error ?? null, work.error ? redo : null);
+  showFault(field("fault"), work.error ?? skipped, work.error ? redo : null);
   // A photo that neither side can read has no size: leave the stage to the sentence.
   field("compare").hidden = Boolean(work.error) && work.size.width <= 1;
   showCompare(field("compare"), { ...work, ...work.size, beforeName, afterName });
@@ -135,7 +181,12 @@ const render = () => {
     ...works.map((one, index) =>
       el(
         "button",
-        { type: "button", "aria-pressed": String(index === shown), "aria-label": one.file.name, onclick: () => choose(index) },
+        {
+          type: "button",
+          "aria-pressed": String(index === shown),
+          "aria-label": one.file.name,
+          onclick: () => choose(index),
+        },
         el("img", { src: one.after ?? one.before, alt: "" }),
       ),
     ),
