@@ -3,9 +3,12 @@
 Endpoints are thin: `operations.run` reads, calls and answers. POSTs are BentoML apis, the rest is mounted at /.
 """
 
+import asyncio
+
 import bentoml
 from starlette.responses import Response
 
+from service import parent
 from service.endpoints.inspect import INSPECT
 from service.endpoints.interpolate import INTERPOLATE
 from service.endpoints.openai import GENERATIONS
@@ -16,11 +19,13 @@ from service.endpoints.table import INTERPOLATE_JOB, REFERENCE_JOB, SAMPLE_JOB, 
 from service.endpoints.translate import TRANSLATE
 from service.http.bento import Incoming, api
 from service.http.edge import Edge
+from service.http.protocol import serve_by
 from service.routes import mounted
 from service.runtime import Core
 from service.settings import Settings
 
 CORE = Core(Settings.from_environment())
+serve_by(CORE.settings)
 
 
 @bentoml.service(
@@ -28,6 +33,7 @@ CORE = Core(Settings.from_environment())
     workers=1,
     traffic={"timeout": CORE.settings.deadline_s + 5},  # ours comes first; this one answers in BentoML's own shape
     logging={"access": {"enabled": False}},  # ours is JSON, with request ids
+    metrics={"enabled": False},  # ours do not have every path that was ever asked for as a label
     tracing={"excluded_urls": ".*"},  # ours reach into the batches; BentoML's cost as much as the endpoint itself
 )
 @bentoml.asgi_app(mounted(CORE), path="/")
@@ -36,10 +42,12 @@ class GanService:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        await CORE.start()
+        self._watch = asyncio.create_task(parent.stop_when_it_is_gone())
+        await CORE.start(("", "bentoml", "uvicorn.error"))  # else they write to standard output and wait for it
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
+        self._watch.cancel()
         await CORE.stop()
 
     async def __is_ready__(self) -> bool:

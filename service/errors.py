@@ -3,6 +3,7 @@
 GanError
 ├── UnauthorizedError     no API key, or not one that we know      401
 ├── MediaTypeError        a body of a type the endpoint does not read   415
+│   └── CodingError       a body that is compressed, or coded otherwise
 ├── SlowUploadError       the request did not arrive in time       408
 ├── NotAcceptableError    no format that the Accept header allows  406
 ├── DeadlineError         not done within the deadline             504
@@ -22,6 +23,10 @@ class UnauthorizedError(GanError):
 
 class MediaTypeError(GanError):
     """The body is of a type that the endpoint does not read."""
+
+
+class CodingError(MediaTypeError):
+    """The body is coded in a way (Content-Encoding) that is not undone."""
 
 
 class SlowUploadError(GanError):

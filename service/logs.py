@@ -1,13 +1,15 @@
-"""TODO-DOC."""
+"""Log lines: one JSON object each, with the id of the request they belong to, written beside the event loop."""
 
-import asyncio
 import contextlib
 import contextvars
 import json
 import logging
+import os
 import sys
+import threading
+from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import TextIO
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
@@ -28,50 +30,88 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-class _Stdout(logging.StreamHandler[TextIO]):
-    """Writes to whatever standard output is at that moment, and leaves the flushing to `flush_logs`.
+class Outlet(logging.Handler):
+    """Log lines on their way to standard output, which a thread of its own writes.
 
-    A flush for every line would let go of the interpreter for every request, and wait to have it back from a thread
-    that runs a network.
+    Whoever logs never waits for whoever reads: what standard output does not take for a while is kept, and past `most`
+    characters lost, which is said once it is read again. Lines are written some at a time, because every write lets go
+    of the interpreter, and waits to have it back from a thread that runs a network.
     """
 
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stdout
+    def __init__(self, most: int = 4 << 20, every_s: float = 0.2) -> None:
+        super().__init__()
+        self._most = most
+        self._every_s = every_s
+        self._lines: deque[str] = deque()
+        self._waiting = 0  # characters
+        self._lost = 0
+        self._closing = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="logs", daemon=True)
+        self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        super().emit(record)
+        line = self.format(record) + "\n"
+        if self._waiting + len(line) > self._most:
+            self._lost += 1
+            return
+        self._lines.append(line)
+        self._waiting += len(line)
         if record.levelno >= logging.WARNING:
-            _flush()
+            self._wake.set()
 
-    def flush(self) -> None:
-        """Called after every line by the base class."""
+    def close(self) -> None:
+        """Writes what is left, if it is taken within a second."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(1)
+        super().close()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait(self._every_s)
+            self._wake.clear()
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        count = len(self._lines)
+        text = "".join(self._lines.popleft() for _ in range(count))
+        if text:
+            _to_stdout(text)
+        with self.lock or contextlib.nullcontext():
+            self._waiting -= len(text)
+            lost, self._lost = self._lost, 0
+        if lost:
+            note = logging.LogRecord("gan", logging.WARNING, __file__, 0, "log lines were lost", None, None)
+            note.fields = {"lines": lost}
+            _to_stdout(self.format(note) + "\n")
 
 
-def _flush() -> None:
-    """Lines that standard output cannot take (a broken pipe, a full disk) are lost, and the service goes on."""
+def _to_stdout(text: str) -> None:
+    """Lines that standard output cannot take (a broken pipe, a full disk) are lost, and the service goes on.
+
+    They are written past `sys.stdout` where that is a file: a thread that is stuck in it has it locked for everybody.
+    """
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
+        try:
+            file = sys.stdout.fileno()
+        except OSError:  # no file: what a test put there
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+        left = memoryview(text.encode(errors="backslashreplace"))
+        while left:
+            left = left[os.write(file, left) :]
 
 
-async def flush_logs(every_s: float = 0.2) -> None:
-    """Brings the log lines out, until cancelled."""
-    try:
-        while True:
-            await asyncio.sleep(every_s)
-            _flush()
-    finally:
-        _flush()
-
-
-def set_up_logging(as_json: bool) -> None:
-    """Our loggers write to standard output, whatever BentoML does with its own."""
-    handler = _Stdout()
-    handler.setFormatter(JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+def set_up_logging(as_json: bool, also: Iterable[str] = ()) -> Outlet:
+    """Our logger, and those named in `also`, write to standard output through an outlet, whatever they had before."""
+    outlet = Outlet()
+    outlet.setFormatter(JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for name in ("gan", *also):
+        logging.getLogger(name).handlers = [outlet]
     log = logging.getLogger("gan")
-    log.handlers = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False
+    return outlet

@@ -13,12 +13,12 @@ import functools
 import json
 from collections.abc import AsyncIterator, Sequence
 
-from prometheus_client import generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -30,6 +30,7 @@ from service.http.openapi import document
 from service.http.operation import Operation, run
 from service.http.page import page_routes
 from service.runtime import Core
+from service.telemetry import Telemetry
 
 
 def is_bento_api(operation: Operation) -> bool:
@@ -52,9 +53,7 @@ def standalone(core: Core) -> Starlette:
         await core.stop()
 
     edge = Middleware(Edge, core=core)
-    own_metrics = Route("/metrics", lambda _: PlainTextResponse(generate_latest(core.telemetry.registry)))
-    routes = [own_metrics, *_routes(core, OPERATIONS)]
-    return Starlette(routes=routes, lifespan=lifespan, middleware=[edge])
+    return Starlette(routes=_routes(core, OPERATIONS), lifespan=lifespan, middleware=[edge])
 
 
 def _routes(core: Core, operations: Sequence[Operation]) -> list[BaseRoute]:
@@ -65,11 +64,16 @@ def _routes(core: Core, operations: Sequence[Operation]) -> list[BaseRoute]:
         for one in operations
     ]
     routes.append(Route("/openapi.json", _document, methods=["GET"]))
+    routes.append(Route("/metrics", functools.partial(_metrics, core.telemetry), methods=["GET"]))
     return [*routes, *page_routes(), Route("/{path:path}", _Fallback(routes))]
 
 
 async def _endpoint(operation: Operation, core: Core, request: Request) -> Response:
     return await run(operation, core, request)
+
+
+async def _metrics(telemetry: Telemetry, _: Request) -> Response:
+    return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 @functools.cache

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from service.engine.engine import Engine
 from service.http.auth import load_keys
 from service.http.limits import RateLimit
 from service.jobs.jobs import Jobs
-from service.logs import flush_logs, set_up_logging
+from service.logs import Outlet, set_up_logging
 from service.registry.gate import Gate
 from service.registry.registry import Registry
 from service.scoring.baselines import ModelReferences
@@ -79,6 +79,7 @@ class Core:
         self.gate = self._new_gate(settings.gate_fid_margin) if settings.gate_fid_margin is not None else None
         self.registry = Registry(settings, self.engine, self.telemetry, self.gate)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._logs: Outlet | None = None
 
     def _new_drift(self) -> Drift:
         return Drift(
@@ -99,14 +100,16 @@ class Core:
         if self.drift is not None and drift is not None:
             self.drift.offer(drift, images)
 
-    async def start(self) -> None:
-        """Returns at once; the models are loaded and warmed in the background, and `ready` says when they are."""
-        set_up_logging(self.settings.log_json)
+    async def start(self, loggers: Iterable[str] = ()) -> None:
+        """Returns at once; the models are loaded and warmed in the background, and `ready` says when they are.
+
+        `loggers` are those of others that are to write as ours do.
+        """
+        self._logs = set_up_logging(self.settings.log_json, loggers)
         hand_over_soon()
         if self.drift is not None:
             self.drift.start()
         self._tasks.add(asyncio.create_task(self._load_and_watch()))
-        self._tasks.add(asyncio.create_task(flush_logs()))
 
     async def _load_and_watch(self) -> None:
         await self.registry.refresh()
@@ -130,6 +133,8 @@ class Core:
         self.encoders.shutdown(cancel_futures=True)
         await asyncio.to_thread(self.engine.close)
         await asyncio.to_thread(self.telemetry.close)
+        if self._logs is not None:
+            await asyncio.to_thread(self._logs.close)
 
     async def encode(self, function: Callable[..., Result], *arguments: object) -> Result:
         """Runs work on pixels or files beside the event loop."""

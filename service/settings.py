@@ -6,13 +6,23 @@ the system's path separator, `:`); an unknown `GAN_` name or a value out of boun
 """
 
 import importlib.util
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import torch
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 
 import models
@@ -58,6 +68,12 @@ def _all_cores() -> int:
     if asked and not (asked.isdecimal() and 1 <= int(asked) <= 1024):
         raise ValueError(f"OMP_NUM_THREADS is {asked[:20]!r}; write a whole number from 1 to 1024, or unset it.")
     return int(asked or os.cpu_count() or 1)
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ipaddress.ip_network(value, strict=False)  # raises ValueError, with a sentence
+    return values
 
 
 Names = Annotated[tuple[str, ...], _split(",")]
@@ -151,6 +167,31 @@ class Settings(BaseModel):
     rate_per_minute: int = Field(default=0, ge=0)
     """Requests a minute of each key, or of each address where no keys are asked for; past it 429. 0 is no limit."""
 
+    trusted_proxies: Annotated[tuple[str, ...], _split(","), AfterValidator(_networks)] = ()
+    """Addresses and networks of proxies whose header says who the caller is. Empty: whoever connects is the caller."""
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """The one header that those proxies write; the other is not looked at, since it may come from outside."""
+    connections: int = Field(default=4096, ge=1)
+    """Open at once, and at most half of the files that the process may open. For one more, the one that has waited
+    longest for its client is closed."""
+    connections_per_address: int = Field(default=512, ge=1)
+    """The same for one address (of IPv6, one network of 64 bits) that is no trusted proxy."""
+    header_kb: int = Field(default=32, ge=1, le=1024)
+    """The head of a request, address and headers; past it, 431."""
+    header_s: float = Field(default=10.0, gt=0)
+    """Seconds for a head to arrive; then 408."""
+    keep_alive_s: float = Field(default=5.0, gt=0)
+    """Seconds that a connection may stay open between two requests."""
+    send_s: float = Field(default=20.0, gt=0)
+    """Seconds in which a client has to take the next 64 KiB of its answer, or be cut off."""
+    half_closed_s: float = Field(default=10.0, ge=0)
+    """Seconds that a request is worked on after its client has closed its side: it may wait for the answer, or be
+    gone."""
+    bodies_mb: int = Field(default=1024, ge=1)
+    """Bodies of all requests together, in memory or in temporary files; half of it for one caller. Past it, 503."""
+    unsent_mb: int = Field(default=256, ge=1)
+    """Answers that clients have not taken yet; past it, the one that has stood still longest is cut off."""
+
     store: Path = Path("data/store")
     """Folder for references and jobs."""
     cache: Path | None = None
@@ -196,6 +237,7 @@ _PARTS = {
     "device": "Engine",
     "max_requests": "Limits",
     "api_keys": "Callers",
+    "connections": "Connections",
     "store": "Files, logs and drift",
 }
 

@@ -26,6 +26,7 @@ from models.errors import (
     WeightsUnavailable,
 )
 from service.errors import (
+    CodingError,
     DeadlineError,
     MediaTypeError,
     NotAcceptableError,
@@ -89,7 +90,14 @@ def error_response(error: Exception) -> Response:
     return _body(500, "internal", message, None)
 
 
-_CODES = {400: "invalid_input", 404: "not_found", 405: "method_not_allowed"}
+_CODES = {
+    400: "invalid_input",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "request_timeout",
+    431: "headers_too_large",
+    501: "not_implemented",
+}
 
 
 def _headers(error: GanError) -> dict[str, str]:
@@ -97,6 +105,8 @@ def _headers(error: GanError) -> dict[str, str]:
         return {"Retry-After": str(max(1, math.ceil(error.retry_after_s)))}
     if isinstance(error, WeightsUnavailable):
         return {"Retry-After": str(_WEIGHTS_RETRY_S)}
+    if isinstance(error, CodingError):
+        return {"Accept-Encoding": "identity"}
     if isinstance(error, UnauthorizedError):
         return {"WWW-Authenticate": "Bearer"}
     return {}

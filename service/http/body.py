@@ -3,24 +3,27 @@
 Nothing here ever treats text as an address to fetch from: a string where a file belongs is an error.
 """
 
+import codecs
 import contextlib
+import errno
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from email.message import Message
 from typing import Any
 
 from pydantic import BaseModel
-from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from models.errors import InputError, LimitError
+from models.errors import InputError, LimitError, OverloadError
 from service.errors import MediaTypeError
+from service.http.form import read_form
 from service.settings import Settings
 
-MAX_FIELDS = 100
-FIELD_BYTES = 1 << 20  # one form field of text
+# Marks in a JSON body, and how many there may be. The parser holds the interpreter, and with it everybody, for as long
+# as it takes: 0.1 s for so many lists or values, and for so many names that are not known.
+_MOST = {"names": (b":", 10_000), "lists and objects": (b"[{", 32_768), "values": (b",", 500_000)}
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ async def read_body(
     # Where no file has to come, JSON says the same as a form.
     if not any(field.required for field in fields) and (not fields or _media_type(request) == "application/json"):
         return (await _json(model, request) if model else None), {field.name: [] for field in fields}
-    form = await _form(request, sum(field.most for field in fields))
+    form = await _form(request, fields)
     stack.push_async_callback(form.close)
     files = _files(form, fields)
     names = {field.name for field in fields}
@@ -69,23 +72,33 @@ async def read_body(
 async def _json(model: type[BaseModel], request: Request) -> BaseModel:
     if _media_type(request) != "application/json":
         raise MediaTypeError("Send JSON, with Content-Type: application/json.", where="content-type")
-    return model.model_validate_json(await request.body() or b"{}")
+    _, options = parse_options_header(request.headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1").lower()
+    if charset not in ("utf-8", "utf8", "us-ascii"):
+        raise MediaTypeError("Send JSON in UTF-8 (RFC 8259, 8.1).", where="content-type")
+    body = (await request.body()).removeprefix(codecs.BOM_UTF8)
+    if not body:
+        if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+            raise InputError("A body was announced, and none came: send {} for all defaults.", where="body")
+        body = b"{}"
+    if 0 in body[:4] or body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise MediaTypeError("Send JSON in UTF-8; this looks like UTF-16 or UTF-32.", where="body")
+    for what, (marks, most) in _MOST.items():
+        if sum(body.count(mark) for mark in marks) > most:
+            raise InputError(f"The JSON has too many {what}: at most {most:,} are read.", where="body")
+    return model.model_validate_json(body)
 
 
-async def _form(request: Request, most_files: int) -> FormData:
+async def _form(request: Request, fields: tuple[FileField, ...]) -> FormData:
     if _media_type(request) != "multipart/form-data":
         raise MediaTypeError("Send a form, with Content-Type: multipart/form-data.", where="content-type")
-    header = Message()
-    header["content-type"] = request.headers["content-type"]
-    if not header.get_param("boundary"):
-        raise InputError("The Content-Type names no boundary; let your HTTP library set it.", where="content-type")
+    names, most = [field.name for field in fields], sum(field.most for field in fields)
     try:
-        return await request.form(max_files=most_files, max_fields=MAX_FIELDS, max_part_size=FIELD_BYTES)
-    except HTTPException as error:
-        kind = LimitError if error.detail.startswith("Too many") or "exceeded" in error.detail else InputError
-        raise kind(f"{error.detail.rstrip('.')}.", where="body") from error
-    except (FormParserError, UnicodeDecodeError, KeyError, AssertionError) as error:
-        raise InputError("The multipart body is broken or cut short.", where="body") from error
+        return await read_form(request.headers["content-type"], request.stream(), names, most)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OverloadError(f"There is no room for the files: {error.strerror}.", retry_after_s=5) from error
 
 
 def _media_type(request: Request) -> str:
@@ -98,8 +111,8 @@ def _files(form: FormData, fields: tuple[FileField, ...]) -> dict[str, list[Uplo
         values = form.getlist(field.name)
         if any(isinstance(value, str) for value in values):
             raise InputError(
-                f"{field.name} takes files, not text (with curl: -F {field.name}=@FILE). Nothing is fetched from "
-                "addresses.",
+                f"{field.name} takes files, not text (with curl: -F {field.name}=@FILE; a file that is text needs a "
+                "filename). Nothing is fetched from addresses.",
                 where=field.name,
             )
         files[field.name] = [value for value in values if isinstance(value, UploadFile)]

@@ -1,7 +1,8 @@
 """The edge: what happens to every request before an endpoint sees it, and to every answer after.
 
-One ASGI middleware, in this order: request id, span and log line; key; rate; how many at once; body limit. It stands
-inside BentoML's own middlewares, and around the plain Starlette application alike.
+One ASGI middleware, in this order: request id, span and log line; key; rate; body limit and a place. It stands inside
+BentoML's own middlewares, and around the plain Starlette application alike. What comes before there is a request is in
+protocol.py.
 """
 
 import logging
@@ -13,12 +14,13 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.errors import GanError, OverloadError
-from service.errors import MediaTypeError
+from models.errors import GanError
+from service.errors import CodingError, MediaTypeError
 from service.http.answers import error_response
 from service.http.auth import authenticate
+from service.http.callers import Callers
 from service.http.drain import Drain
-from service.http.limits import limited
+from service.http.limits import Room, Stay, Unsent
 from service.logs import request_id
 from service.telemetry import current_span
 
@@ -29,6 +31,7 @@ _log = logging.getLogger("gan.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET = ("/livez", "/healthz", "/readyz", "/metrics")
 _PICKLE = "application/vnd.bentoml+pickle"
+_LOGGED = 256  # characters of a path: a client may send 30 kB of one
 
 
 class Edge:
@@ -37,7 +40,9 @@ class Edge:
     def __init__(self, app: ASGIApp, core: "Core") -> None:
         self._app = app
         self._core = core
-        self._inside = 0
+        self._callers = Callers(core.settings)
+        self._room = Room(core.settings, core.telemetry.in_progress.set)
+        self._unsent = Unsent(core.settings.unsent_mb * 2**20)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _QUIET:
@@ -53,6 +58,7 @@ class Edge:
         span_token = current_span.set(span)
         started = time.perf_counter()
         drain = Drain(headers, receive, send, time.monotonic() + self._core.settings.deadline_s)
+        stay: Stay | None = None
         status = 500
 
         async def send_with_id(message: Message) -> None:
@@ -60,20 +66,19 @@ class Edge:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)["X-Request-ID"] = ident
-            await drain.send(message)
+                if stay is not None:
+                    stay.end()  # however slowly the client takes its answer, the place is another's
+            await self._unsent.send(scope, message, drain.send)
 
         try:
-            receive = self._admit(scope, headers, drain.receive)
+            stay = self._admit(scope, headers, drain.receive)
         except GanError as error:
             await error_response(error)(scope, drain.receive, send_with_id)
         else:
-            self._inside += 1
-            self._core.telemetry.in_progress.set(self._inside)
             try:
-                await self._app(scope, receive, send_with_id)
+                await self._app(scope, stay.receive, send_with_id)
             finally:
-                self._inside -= 1
-                self._core.telemetry.in_progress.set(self._inside)
+                stay.end()
         finally:
             seconds = time.perf_counter() - started
             self._record(scope, status, seconds)
@@ -83,21 +88,22 @@ class Edge:
             current_span.reset(span_token)
             request_id.reset(token)
 
-    def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        """`receive` under the body limit, or a GanError for who may not pass; notes the caller's name in the scope."""
+    def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Stay:
+        """The request's stay, or a GanError for who may not pass; notes the caller's name in the scope."""
         core, settings = self._core, self._core.settings
-        client = scope.get("client")
-        scope["gan.caller"] = client[0] if client else "-"
+        scope["gan.caller"] = self._callers.of(scope.get("client"), headers)
         if scope["path"].startswith("/v1/"):
             scope["gan.caller"] = authenticate(core.keys, headers) or scope["gan.caller"]
             core.rate.take(scope["gan.caller"])
-            if self._inside >= settings.max_requests:
-                raise OverloadError(f"{self._inside} requests are being answered already.", retry_after_s=1)
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media == _PICKLE:
             raise MediaTypeError("Pickles are not read: they can run code.", where="content-type")
+        coding = headers.get("content-encoding", "identity").strip().lower()
+        if coding not in ("", "identity"):
+            raise CodingError(f"Send the body as it is, not in Content-Encoding: {coding}.", where="content-encoding")
         most = settings.body_mb if media == "multipart/form-data" else settings.json_mb
-        return limited(receive, headers.get("content-length"), most * 2**20)
+        without_body = scope["method"] in ("GET", "HEAD", "DELETE")
+        return Stay(self._room, scope["gan.caller"], receive, _length(headers), most * 2**20, without_body)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint = scope.get("gan.endpoint", "other")
@@ -106,10 +112,18 @@ class Edge:
         telemetry.request_seconds.labels(endpoint).observe(seconds)
         fields = {
             "method": scope["method"],
-            "path": scope["path"],
+            "path": scope["path"][:_LOGGED],
             "endpoint": endpoint,
             "status": status,
             "ms": round(seconds * 1000, 2),
             "caller": scope.get("gan.caller", "-"),
         }
         _log.info("request", extra={"fields": fields})
+
+
+def _length(headers: Headers) -> int | None:
+    """Of the body, in bytes; None where only its end will tell."""
+    if "transfer-encoding" in headers:
+        return None
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdigit() else None

@@ -26,6 +26,7 @@ from PIL import Image
 
 import models
 from metrics import Extractor, Features, cached_weights
+from service.http.protocol import http_protocol
 from service.routes import standalone
 from service.runtime import Core
 from service.settings import Settings
@@ -206,7 +207,7 @@ def local_server(settings: Settings, extractor: Extractor | None = None) -> Iter
     core = Core(settings, extractor)
     app = standalone(core)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)  # from here on the port is ours
-    config = uvicorn.Config(app, log_level="warning", ws="none", lifespan="on")
+    config = uvicorn.Config(app, http=http_protocol(settings), log_level="warning", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()

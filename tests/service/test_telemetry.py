@@ -1,14 +1,17 @@
 """Metrics, logs and traces."""
 
 import asyncio
+import concurrent.futures
+import contextlib
 import http.server
 import io
 import json
 import logging
+import os
 import re
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from service.logs import flush_logs, set_up_logging
+from service.logs import JsonLines, Outlet
 from service.routes import standalone
 from service.runtime import Core
 from service.settings import Settings
@@ -72,7 +75,20 @@ def test_every_request_is_one_json_line(
     assert lines["wrong"]["status"] == 400
 
 
-def test_a_broken_standard_output_costs_lines_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def outlet(stdout: Any, monkeypatch: pytest.MonkeyPatch, most: int = 1 << 20) -> Iterator[logging.Logger]:
+    monkeypatch.setattr(sys, "stdout", stdout)
+    log = logging.getLogger("outlet")
+    one = Outlet(most, 0.001)
+    one.setFormatter(JsonLines())
+    log.handlers, log.propagate = [one], False
+    yield log
+    one.close()
+
+
+def test_a_broken_standard_output_costs_lines_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
     class Broken(io.StringIO):
         flushes = 0
 
@@ -80,21 +96,28 @@ def test_a_broken_standard_output_costs_lines_and_nothing_else(monkeypatch: pyte
             self.flushes += 1
             raise BrokenPipeError
 
-    async def test() -> None:
-        flushing = asyncio.create_task(flush_logs(0))
-        while output.flushes < 5:
-            await asyncio.sleep(0)
-        assert not flushing.done()
-        flushing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await flushing
+    broken = Broken()
+    with outlet(broken, monkeypatch) as log:
+        for count in range(1, 4):
+            log.warning("nobody reads this")
+            wait_until(lambda count=count: broken.flushes >= count, "an attempt")
 
-    output = Broken()
-    monkeypatch.setattr(sys, "stdout", output)
-    set_up_logging(True)
-    logging.getLogger("gan").warning("nobody reads this")
-    assert output.flushes > 0
-    asyncio.run(test())
+
+def test_whoever_logs_does_not_wait_for_whoever_reads(
+    monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., None]
+) -> None:
+    """Standard output is a full pipe: lines are kept up to a limit, then lost, and that is said."""
+    read, write = os.pipe()
+    with open(read, "rb") as reader, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with open(write, "w") as writer, outlet(writer, monkeypatch, most=300_000) as log:
+            for index in range(2000):  # more than the pipe takes, and more than is kept
+                log.warning("x" * 1000, extra={"fields": {"index": index}})
+            reading = pool.submit(reader.read)
+        lines = [json.loads(line) for line in reading.result().decode().splitlines()]
+    kept = [line["index"] for line in lines if "index" in line]
+    assert kept == sorted(kept)
+    assert len(kept) < 1000
+    assert len(kept) + sum(line["lines"] for line in lines if "lines" in line) == 2000
 
 
 class Collector(http.server.BaseHTTPRequestHandler):

@@ -310,7 +310,7 @@ def turn(local: Any) -> None:
 
 
 def test_work_stops_when_the_client_leaves(serve: Serve, turnstile: Any, wait_until: Callable[..., None]) -> None:
-    local = serve(turnstile)
+    local = serve(turnstile, half_closed_s=0)
     host, port = local.url.removeprefix("http://").split(":")
     body = json.dumps(SETS).encode()
     head = (

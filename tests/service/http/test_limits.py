@@ -147,7 +147,7 @@ def test_upload_and_work_share_one_deadline() -> None:
 def test_a_client_that_leaves_takes_its_work_along(
     serve: Callable[..., Any], held: Held, wait_until: Callable[..., None]
 ) -> None:
-    one = serve(max_batch=1)
+    one = serve(max_batch=1, half_closed_s=0)
     unit = one.core.registry.get("tiny", type(one.core.registry.served()[-1].unit)).unit
     host, port = one.url.removeprefix("http://").split(":")
     body = b'{"model": "tiny", "n": 200}'
