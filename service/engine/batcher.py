@@ -7,9 +7,14 @@ A lone caller waits for nobody, a burst shares forward passes. The queue is boun
 raised at once, with an estimate of when there will be room. Callers that left (cancelled, past their deadline) are
 skipped. Several batchers may share one executor; they take turns, one batch each.
 
-A request of many items does not hold up those behind it. Each item is due when it would be run if its request had the
-device to itself, told by a clock that counts what has been run; whatever is due first is next. So somebody who asks for
-one image waits for a batch or two of somebody's 256, and nobody for ever.
+The order is weighted fair queueing with equal weights (Demers, Keshav & Shenker 1989): items run in the order in which
+they would be done if the device served all requests at once, a share each. The clock is what each of them would have
+been given by then: a batch of 16 images while 4 requests are there moves it by 4. Item k of a request is due at (clock
+when the request came) + (size of its items up to k). So one image that comes beside eight requests of 256 runs in the
+next batch, because all of theirs that are due before it have run; and because every batch moves the clock, nobody waits
+for ever. Start-time fair queueing (Goyal et al. 1996) starts a newcomer at the tag of what is being run instead, which
+is simpler; but here every request is a flow of its own, and newcomers without end would all start at one tag, before
+the rest of a large request.
 
 Why not BentoML's own adaptive batching: one bad item fails its whole batch there, a burst slows the lone caller
 that follows it, and its queue has no bound (measured in benchmarks/serve_speed.py).
@@ -18,6 +23,7 @@ that follows it, and its queue has no bound (measured in benchmarks/serve_speed.
 import asyncio
 import bisect
 import itertools
+import logging
 import threading
 import time
 from collections import deque
@@ -34,6 +40,18 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _DUE = attrgetter("due")
+_log = logging.getLogger("gan")
+
+
+class Flow:
+    """What has one share of the device, whatever it submits: a request.
+
+    Attributes:
+        finish: when the last of its items is due, by the batcher's clock.
+    """
+
+    def __init__(self) -> None:
+        self.finish = 0.0
 
 
 @dataclass
@@ -42,7 +60,8 @@ class _Entry(Generic[Item, Result]):
     item: Item
     size: int
     tag: object
-    due: int
+    flow: Flow
+    due: float
     future: "asyncio.Future[Result]"
     loop: asyncio.AbstractEventLoop
     queued_ns: int = field(default_factory=time.time_ns)
@@ -57,7 +76,7 @@ class Batcher(Generic[Item, Result]):
         executor: a single-thread executor; the batcher never has more than one call in it.
         max_size: the most in one batch, in the items' own unit (images).
         max_queue: the most that may be waiting before an item, in the same unit.
-        observe: told about every batch, on the executor's thread.
+        observe: told about every batch, on the executor's thread; what it raises is logged.
     """
 
     def __init__(
@@ -77,7 +96,7 @@ class Batcher(Generic[Item, Result]):
         self._lock = threading.Lock()
         self._queue: deque[_Entry[Item, Result]] = deque()  # by due
         self._queued = 0
-        self._taken = 0  # into batches so far, in the items' unit: the clock
+        self._clock = 0.0  # what each request would have been given so far, in the items' unit
         self._active = False
         self._seconds_per_unit = 0.05  # a running mean, for Retry-After
 
@@ -91,49 +110,64 @@ class Batcher(Generic[Item, Result]):
         """How much waits, in the items' unit; what is being run does not count."""
         return self._queued
 
-    async def submit(self, key: Hashable, item: Item, size: int = 1, tag: object = None) -> Result:
+    async def submit(
+        self, key: Hashable, item: Item, size: int = 1, tag: object = None, flow: Flow | None = None
+    ) -> Result:
         """The result of `item`; whatever `run` raised for it is raised here.
 
         Args:
             key: only items of equal keys share a batch.
             size: what the item counts for.
             tag: passed on to `observe` (a trace context).
+            flow: the request that it belongs to, where that submits more than once.
         Raises:
             OverloadError: the queue is full.
         """
-        return await self.submit_all(key, [(item, size)], tag)[0]
+        return await self.submit_all(key, [(item, size)], tag, flow)[0]
 
     def submit_all(
-        self, key: Hashable, items: Sequence[tuple[Item, int]], tag: object = None
+        self, key: Hashable, items: Sequence[tuple[Item, int]], tag: object = None, flow: Flow | None = None
     ) -> "list[asyncio.Future[Result]]":
         """Queues all of the items or, where too much would be run before the last of them, none (OverloadError).
 
-        Their own number does not count, so that a request larger than the whole queue is not turned away for ever; nor
-        does what such a request still waits for count against a small one, which goes first.
+        What their own request has waiting does not count, so that one larger than the whole queue is not turned away
+        for ever; nor does what such a request still waits for count against a small one, which goes first.
         """
         loop = asyncio.get_running_loop()
+        flow = flow or Flow()
         with self._lock:
-            dues = list(itertools.accumulate((size for _, size in items[:-1]), initial=self._taken))
-            if self._queued >= self._max_queue:
-                self._forget_who_left()
-                ahead = sum(entry.size for entry in self._queue if entry.due <= dues[-1])
-                if ahead >= self._max_queue:
-                    raise OverloadError(
-                        f"{ahead} images are waiting already, of at most {self._max_queue}; try again later.",
-                        retry_after_s=ahead * self._seconds_per_unit,
-                    )
+            start = max(self._clock, flow.finish)
+            dues = list(itertools.accumulate((size for _, size in items), initial=start))[1:]
+            self._check_room(dues[-1], flow)
+            flow.finish = dues[-1]
             entries: list[_Entry[Item, Result]] = [
-                _Entry(key, item, size, tag, due, loop.create_future(), loop)
+                _Entry(key, item, size, tag, flow, due, loop.create_future(), loop)
                 for (item, size), due in zip(items, dues, strict=True)
             ]
             for entry in entries:
                 bisect.insort(self._queue, entry, key=_DUE)
                 self._queued += entry.size
-            start = not self._active
+            idle = not self._active
             self._active = True
-        if start:
+        if idle:
             self._executor.submit(self._step)
         return [entry.future for entry in entries]
+
+    def check_room(self, size: int) -> None:
+        """Raises the OverloadError that a new request of this size would meet now: before the work of preparing it."""
+        with self._lock:
+            self._check_room(self._clock + size, None)
+
+    def _check_room(self, due: float, flow: Flow | None) -> None:
+        if self._queued < self._max_queue:
+            return
+        self._forget_who_left()
+        ahead = sum(entry.size for entry in self._queue if entry.due <= due and entry.flow is not flow)
+        if ahead >= self._max_queue:
+            raise OverloadError(
+                f"{ahead} images are waiting already, of at most {self._max_queue}; try again later.",
+                retry_after_s=ahead * self._seconds_per_unit,
+            )
 
     def _forget_who_left(self) -> None:
         """So that work of callers past their deadline, which nobody will run, turns nobody away."""
@@ -158,21 +192,25 @@ class Batcher(Generic[Item, Result]):
             if size >= self._max_size:
                 break
         self._queue.extendleft(reversed(kept))
-        self._taken += size
+        self._clock += size / max(1, len({entry.flow for entry in (*batch, *self._queue)}))
         return batch
 
     def _step(self) -> None:
-        with self._lock:
-            batch = self._take()
-        if batch:
-            self._run_batch(batch)
+        try:
+            self._run_batch()
+        except Exception:  # of what comes after the answers: those who wait must not wait for ever
+            _log.exception("a batch was answered, and then something went wrong")
         with self._lock:
             self._active = bool(self._queue)
             if not self._active:
                 return
         self._executor.submit(self._step)  # at the back, so that batchers on one device take turns
 
-    def _run_batch(self, batch: list[_Entry[Item, Result]]) -> None:
+    def _run_batch(self) -> None:
+        with self._lock:
+            batch = self._take()
+        if not batch:
+            return
         started = time.time_ns()
         outcomes: list[Result | BaseException]
         try:
@@ -190,6 +228,8 @@ class Batcher(Generic[Item, Result]):
             self._observe(BatchReport(size, len(batch), started, ended, self._queued, queued, tags))
 
     def _run_alone(self, entry: _Entry[Item, Result]) -> Result | BaseException:
+        if entry.future.done():  # the caller left meanwhile
+            return asyncio.CancelledError()
         try:
             return self._run(entry.key, [entry.item])[0]
         except Exception as error:

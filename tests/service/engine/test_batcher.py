@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from models.errors import InputError, OverloadError
-from service.engine.batcher import Batcher
+from service.engine.batcher import Batcher, Flow
+from service.telemetry import BatchReport
 
 
 class Device:
@@ -74,7 +75,7 @@ def test_what_queues_while_a_batch_runs_shares_the_next_one(device: Device, exec
     assert device.batches == [[0], [1, 2, 3, 4, 5]]
 
 
-def test_a_batch_holds_at_most_max_size_and_keeps_the_order(device: Device, executor: ThreadPoolExecutor) -> None:
+def test_a_batch_holds_at_most_max_size_and_the_smallest_go_first(device: Device, executor: ThreadPoolExecutor) -> None:
     batcher = Batcher(device.run, executor, max_size=4, max_queue=100)
 
     async def test() -> None:
@@ -85,7 +86,7 @@ def test_a_batch_holds_at_most_max_size_and_keeps_the_order(device: Device, exec
         assert await asyncio.gather(first, *tasks) == [0, 2, 4, 6, 8, 10]
 
     together(test())
-    assert device.batches == [[0], [1, 2, 5], [3], [4]]  # 9 is more than a batch, and goes alone
+    assert device.batches == [[0], [2, 5, 1], [3], [4]]  # 9 is more than a batch, and goes alone
 
 
 def test_only_equal_keys_share_a_batch(device: Device, executor: ThreadPoolExecutor) -> None:
@@ -112,7 +113,7 @@ def test_a_request_of_many_items_does_not_hold_up_those_behind_it(device: Device
         await asyncio.gather(first, *many, *late)
 
     together(test())
-    assert device.batches == [[0], [1], [7, 8], [2], [3], [4], [5]]
+    assert device.batches == [[0], [7, 8], [1], [2], [3], [4], [5]]  # 7 and 8 would be done before the first four
 
 
 def test_a_request_larger_than_the_queue_does_not_turn_small_ones_away(
@@ -124,14 +125,120 @@ def test_a_request_larger_than_the_queue_does_not_turn_small_ones_away(
     async def test() -> None:
         first = await hold(device, batcher)
         accepted = batcher.submit_all("k", many)
-        late = await queued(batcher, batcher.submit("k", 7), batcher.submit("k", 8, 3))
-        for items in (many, [(9, 1)]):  # all of the first request is before its like; 4 + 1 + 3 before one
-            with pytest.raises(OverloadError):
-                batcher.submit_all("k", items)
+        late = await queued(batcher, batcher.submit("k", 7, 3), batcher.submit("k", 8, 3))
+        with pytest.raises(OverloadError):  # all of the first request is before its like
+            batcher.submit_all("k", many)
+        with pytest.raises(OverloadError):  # 4 + 3 + 3 before a batch
+            batcher.check_room(4)
+        batcher.check_room(1)  # nothing before one
         device.free.set()
         assert await asyncio.gather(first, *late, *accepted) == [0, 14, 16, 2, 4, 6, 8, 10]
 
     together(test())
+
+
+def test_one_item_beside_eight_large_requests_is_in_the_next_batch(
+    device: Device, executor: ThreadPoolExecutor
+) -> None:
+    """Weighted fair queueing: whenever it comes, it is before what eight others want after their next batch."""
+    batcher = Batcher(device.run, executor, max_size=16, max_queue=1024)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        large = [batcher.submit_all("k", [(100 * one + k, 16) for k in range(8)]) for one in range(1, 9)]
+        device.free.set()
+        for item in range(1, 6):
+            before = len(device.batches)
+            assert await batcher.submit("k", item) == 2 * item
+            assert [item] in device.batches[before : before + 3]  # what ran when it came, perhaps one more, and it
+        await asyncio.gather(first, *(future for futures in large for future in futures))
+
+    together(test())
+    turns = [batch[0] // 100 for batch in device.batches if batch[0] >= 100]
+    assert all(sorted(turns[at : at + 8]) == list(range(1, 9)) for at in range(0, 64, 8))  # and they take turns
+
+
+def test_newcomers_without_end_do_not_hold_up_a_large_request(device: Device, executor: ThreadPoolExecutor) -> None:
+    """Two batches of them always wait: each must start later than the one before, though no other request moves."""
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=1024)
+    rounds = 40
+
+    async def again_and_again(item: int) -> None:
+        for _ in range(rounds):
+            await batcher.submit("k", item)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        large = asyncio.gather(*batcher.submit_all("k", [(item, 4) for item in (100, 101)]))
+        others = [asyncio.create_task(again_and_again(item)) for item in range(1, 10)]
+        await asyncio.sleep(0)
+        device.free.set()
+        await large
+        assert not all(other.done() for other in others)
+        await asyncio.gather(first, *others)
+
+    together(test())
+    assert device.batches.index([101]) < 9 * rounds // 4  # a tenth of what runs is its share
+
+
+def test_what_one_request_submits_has_one_share(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=1, max_queue=100)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        flow = Flow()
+        many = await queued(batcher, *(batcher.submit("k", item, flow=flow) for item in (1, 2, 3)))
+        other = await queued(batcher, batcher.submit("k", 11), batcher.submit("k", 12))
+        device.free.set()
+        await asyncio.gather(first, *many, *other)
+
+    together(test())
+    assert device.batches == [[0], [1], [11], [12], [2], [3]]
+
+
+def test_an_observer_that_fails_stops_nothing(
+    device: Device, executor: ThreadPoolExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    def observe(report: BatchReport) -> None:
+        raise RuntimeError("no room for a metric")
+
+    batcher = Batcher(device.run, executor, max_size=1, max_queue=100, observe=observe)
+
+    async def test() -> None:
+        first = await hold(device, batcher)
+        tasks = await queued(batcher, *(batcher.submit("k", item) for item in (1, 2)))
+        device.free.set()
+        assert await asyncio.gather(first, *tasks) == [0, 2, 4]
+
+    together(test())
+    executor.shutdown()
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["no room for a metric"] * 3
+
+
+def test_who_left_while_a_batch_failed_is_not_run_alone(executor: ThreadPoolExecutor) -> None:
+    ran: list[list[int]] = []
+    failing, fail = threading.Event(), threading.Event()
+
+    def run(_: Hashable, items: Sequence[int]) -> list[int]:
+        ran.append(list(items))
+        if len(items) == 1:
+            return list(items)
+        failing.set()
+        assert fail.wait(300)
+        raise InputError("together they are too much")
+
+    batcher = Batcher(run, executor, max_size=8, max_queue=100)
+
+    async def test() -> None:
+        stays, leaves = batcher.submit_all("k", [(1, 1), (2, 1)])
+        await asyncio.to_thread(failing.wait, 300)
+        leaves.cancel()
+        fail.set()
+        assert await stays == 1
+
+    together(test())
+    executor.shutdown()
+    assert ran == [[1, 2], [1]]
 
 
 def test_those_who_come_later_do_not_hold_up_a_request_of_many_items(
@@ -153,7 +260,7 @@ def test_those_who_come_later_do_not_hold_up_a_request_of_many_items(
     together(test())
     turns = [index for index, batch in enumerate(device.batches) if batch[0] in range(1, 6)]
     assert len(turns) == 5
-    assert turns[-1] < 16  # though four callers, a whole batch, never cease to come
+    assert turns[2] < 16  # though four callers, a whole batch, never cease to come: a fifth is its share
 
 
 def test_one_bad_item_fails_alone(device: Device, executor: ThreadPoolExecutor) -> None:
@@ -244,7 +351,7 @@ def test_the_observer_sees_every_batch(device: Device, executor: ThreadPoolExecu
 
     async def test() -> None:
         first = await hold(device, batcher)
-        tasks = await queued(batcher, batcher.submit("k", 1, 3, "a"), batcher.submit("k", 2, 2, "b"))
+        tasks = await queued(batcher, batcher.submit("k", 1, 2, "a"), batcher.submit("k", 2, 3, "b"))
         device.free.set()
         await asyncio.gather(first, *tasks)
 
