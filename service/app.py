@@ -1,105 +1,71 @@
 """The BentoML service: `bentoml serve service.app:GanService`.
 
-Endpoints are thin: `operations.run` reads, calls and answers. POSTs are BentoML apis, the rest is mounted at /.
+BentoML brings the process, health and metrics; the endpoints are routes of the application that it mounts at /
+(routes.py). They are no BentoML apis, because those read requests and shape errors in ways of their own (bad uploads
+are 500s, bodies have no bound); so BentoML's own client, which speaks to apis only, does not work with this service.
+
+Importing this module reads no environment and starts nothing: `bentoml build` imports it, too.
 """
 
 import asyncio
+import functools
 
 import bentoml
-from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from service import parent
-from service.endpoints.inspect import INSPECT
-from service.endpoints.interpolate import INTERPOLATE
-from service.endpoints.openai import GENERATIONS
-from service.endpoints.references import CREATE_REFERENCE
-from service.endpoints.sample import SAMPLE
-from service.endpoints.score import SCORE
-from service.endpoints.table import INTERPOLATE_JOB, REFERENCE_JOB, SAMPLE_JOB, SCORE_JOB, TRANSLATE_JOB
-from service.endpoints.translate import TRANSLATE
-from service.http.bento import Incoming, api
+from service.http.auth import load_keys
 from service.http.edge import Edge
 from service.http.protocol import serve_by
-from service.routes import mounted
-from service.runtime import Core
-from service.settings import Settings
+from service.routes import application, start
+from service.runtime import Runtime
+from service.settings import LONGEST_DEADLINE_S, Settings
 
-CORE = Core(Settings.from_environment())
-serve_by(CORE.settings)
+
+@functools.cache
+def runtime() -> Runtime:
+    """Made when the service starts, from the environment."""
+    return Runtime(Settings.from_environment())
+
+
+serve_by(lambda: runtime().settings)
 
 
 @bentoml.service(
     name="gan-service",
     workers=1,
-    traffic={"timeout": CORE.settings.deadline_s + 5},  # ours comes first; this one answers in BentoML's own shape
+    traffic={"timeout": LONGEST_DEADLINE_S + 5},  # ours comes first; this one answers in BentoML's own shape
     logging={"access": {"enabled": False}},  # ours is JSON, with request ids
     metrics={"enabled": False},  # ours do not have every path that was ever asked for as a label
     tracing={"excluded_urls": ".*"},  # ours reach into the batches; BentoML's cost as much as the endpoint itself
 )
-@bentoml.asgi_app(mounted(CORE), path="/")
+@bentoml.asgi_app(application(runtime), path="/")
 class GanService:
     """Samples, interpolations, translations and scores of generative adversarial networks."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Wrong settings end `bentoml serve` here, with their sentence, and not worker after worker."""
+        load_keys(Settings.from_environment())
 
     @bentoml.on_startup
     async def start(self) -> None:
         self._watch = asyncio.create_task(parent.stop_when_it_is_gone())
-        await CORE.start(("", "bentoml", "uvicorn.error"))  # else they write to standard output and wait for it
+        await start(runtime(), ("", "bentoml", "uvicorn.error"))  # else they write to standard output and wait for it
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         self._watch.cancel()
-        await CORE.stop()
+        await runtime().stop()
 
     async def __is_ready__(self) -> bool:
-        return CORE.ready
-
-    @api(SAMPLE)
-    async def sample(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(INTERPOLATE)
-    async def interpolate(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(TRANSLATE)
-    async def translate(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(GENERATIONS)
-    async def generations(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(INSPECT)
-    async def inspect(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(SCORE)
-    async def score(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(CREATE_REFERENCE)
-    async def reference(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(SAMPLE_JOB)
-    async def submit_sample(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(INTERPOLATE_JOB)
-    async def submit_interpolate(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(TRANSLATE_JOB)
-    async def submit_translate(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(SCORE_JOB)
-    async def submit_score(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
-
-    @api(REFERENCE_JOB)
-    async def submit_reference(self, call: Incoming, /) -> Response:
-        return await call.answer(CORE)
+        return runtime().ready
 
 
-GanService.add_asgi_middleware(Edge, core=CORE)  # type: ignore[attr-defined]
+def edge(app: ASGIApp) -> Edge:
+    """Stands around BentoML's application; it is made when the service starts."""
+    return Edge(app, runtime())
+
+
+GanService.add_asgi_middleware(edge)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 GanError
 ├── UnauthorizedError     no API key, or not one that we know      401
+├── MethodError           the path takes other methods             405
 ├── MediaTypeError        a body of a type the endpoint does not read   415
 │   └── CodingError       a body that is compressed, or coded otherwise
 ├── SlowUploadError       the request did not arrive in time       408
@@ -11,14 +12,21 @@ GanError
     └── RateLimitError    the key's requests a minute are used up  429
 """
 
-from models.errors import (
-    GanError,
-    OverloadError,
-)
+from collections.abc import Sequence
+
+from models.errors import GanError, OverloadError
 
 
 class UnauthorizedError(GanError):
     """No API key came with the request, or not one that we know."""
+
+
+class MethodError(GanError):
+    """The path takes other methods: those `allowed`."""
+
+    def __init__(self, message: str, *, allowed: Sequence[str]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class MediaTypeError(GanError):

@@ -1,79 +1,103 @@
-"""All endpoints, and the plain Starlette application of those that are not BentoML apis.
+"""The table of operations as a Starlette application; also the web page, the document, and errors of no endpoint.
 
-    OPERATIONS   the whole table, in the order of the documentation
-    mounted()    what BentoML mounts at /: everything but POST without a path parameter, and the fallback
-    standalone() every endpoint, without BentoML: for tests and benchmarks
+    application()  what BentoML mounts at /
+    standalone()   the same with the edge around it, served without BentoML: for tests and benchmarks
 
-To add an endpoint: write its `Operation`, list it here, and, where it is a POST without a path parameter, add its
-two lines to app.py (a test compares the two).
+To add an endpoint: write its `Operation` and list it in endpoints/table.py. Nothing else changes.
 """
 
 import contextlib
 import functools
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from models.errors import NotFoundError
 from service.endpoints.jobs import runner
 from service.endpoints.table import JOBS, OPERATIONS
+from service.errors import MethodError
 from service.http.answers import error_response
 from service.http.edge import Edge
 from service.http.openapi import document
 from service.http.operation import Operation, run
 from service.http.page import page_routes
-from service.runtime import Core
-from service.telemetry import Telemetry
+from service.runtime import Runtime
 
 
-def is_bento_api(operation: Operation) -> bool:
-    """BentoML's apis are POST, and their paths have no parameters."""
-    return operation.method == "POST" and "{" not in operation.path
+def application(runtime: Callable[[], Runtime]) -> Starlette:
+    """Every endpoint. `runtime` is asked for at the first request, so that an application can be had without one."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    routes = [Route(path, _Resource(methods, runtime)) for path, methods in by_path.items()]
+    described = Route("/openapi.json", _document, methods=["GET"])
+    metrics = Route("/metrics", functools.partial(_metrics, runtime), methods=["GET"])
+    handlers = {HTTPException: _unrouted, Exception: _unrouted}
+    rest = Route("/{path:path}", _NothingHere())  # or BentoML, which asks each route, would answer in its own shape
+    app = Starlette(routes=[*routes, described, metrics, *page_routes(), rest], exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
 
 
-def mounted(core: Core) -> Starlette:
-    """The application that BentoML mounts at /."""
-    return Starlette(routes=_routes(core, [one for one in OPERATIONS if not is_bento_api(one)]))
+async def start(runtime: Runtime, loggers: Iterable[str] = ()) -> None:
+    """Starts it, and tells its jobs what they run; `loggers` are those of others that are to write as ours do."""
+    for operation, job in JOBS:
+        runtime.jobs.register(operation.name, runner(runtime, job, operation.handler))
+    await runtime.start(loggers)
 
 
-def standalone(core: Core) -> Starlette:
+def standalone(runtime: Runtime) -> Starlette:
     """Every endpoint, served without BentoML."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await core.start()
+        await start(runtime)
         yield
-        await core.stop()
+        await runtime.stop()
 
-    edge = Middleware(Edge, core=core)
-    return Starlette(routes=_routes(core, OPERATIONS), lifespan=lifespan, middleware=[edge])
-
-
-def _routes(core: Core, operations: Sequence[Operation]) -> list[BaseRoute]:
-    for operation, job in JOBS:
-        core.jobs.register(operation.name, runner(core, job, operation.handler))
-    routes: list[BaseRoute] = [
-        Route(one.path, functools.partial(_endpoint, one, core), methods=[one.method], name=one.name)
-        for one in operations
-    ]
-    routes.append(Route("/openapi.json", _document, methods=["GET"]))
-    routes.append(Route("/metrics", functools.partial(_metrics, core.telemetry), methods=["GET"]))
-    return [*routes, *page_routes(), Route("/{path:path}", _Fallback(routes))]
+    app = application(lambda: runtime)
+    app.router.lifespan_context = lifespan
+    app.add_middleware(Edge, runtime=runtime)
+    return app
 
 
-async def _endpoint(operation: Operation, core: Core, request: Request) -> Response:
-    return await run(operation, core, request)
+class _Resource:
+    """One path, and the operation of each method that it takes; GET answers HEAD, too."""
+
+    def __init__(self, operations: Mapping[str, Operation], runtime: Callable[[], Runtime]) -> None:
+        self._operations = operations
+        self._runtime = runtime
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        operation = self._operations.get("GET" if request.method == "HEAD" else request.method)
+        if operation is None:
+            allowed = sorted(self._operations)
+            error = MethodError(f"{request.url.path} takes {' or '.join(allowed)}.", allowed=allowed)
+            response = error_response(error)
+        else:
+            response = await run(operation, self._runtime(), request)
+        await response(scope, receive, send)
 
 
-async def _metrics(telemetry: Telemetry, _: Request) -> Response:
-    return Response(generate_latest(telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+class _NothingHere:
+    """What no other route answers, whatever the method."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = NotFoundError("There is nothing here; /docs.json lists the endpoints.")
+        await error_response(error)(scope, receive, send)
+
+
+async def _unrouted(_: Request, error: Exception) -> Response:
+    """What Starlette itself refuses, in our shape."""
+    return error_response(error)
 
 
 @functools.cache
@@ -85,25 +109,5 @@ async def _document(_: Request) -> Response:
     return Response(_document_bytes(), media_type="application/json")
 
 
-class _Fallback:
-    """Answers what no route answers, in our shape: 405 where another method would do, else 404."""
-
-    def __init__(self, routes: Sequence[BaseRoute]) -> None:
-        self._routes = routes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowed = sorted({one.method for one in OPERATIONS if _matches(one.path, scope["path"])})
-        if allowed:
-            error = HTTPException(405, f"{scope['path']} takes {' or '.join(allowed)}.")
-            response = error_response(error)
-            response.headers["Allow"] = ", ".join(allowed)
-        else:
-            response = error_response(HTTPException(404, "There is nothing here; /docs.json lists the endpoints."))
-        await response(scope, receive, send)
-
-
-def _matches(template: str, path: str) -> bool:
-    parts, given = template.split("/"), path.split("/")
-    return len(parts) == len(given) and all(
-        ours == theirs or (ours.startswith("{") and theirs != "") for ours, theirs in zip(parts, given, strict=True)
-    )
+async def _metrics(runtime: Callable[[], Runtime], _: Request) -> Response:
+    return Response(generate_latest(runtime().telemetry.registry), media_type=CONTENT_TYPE_LATEST)

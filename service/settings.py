@@ -29,6 +29,7 @@ import models
 from models import Precision
 
 _PREFIX = "GAN_"
+LONGEST_DEADLINE_S = 300.0  # BentoML's own deadline stands behind it, and keeps a timer for every request until then
 
 
 def _split(separator: str) -> BeforeValidator:
@@ -124,7 +125,7 @@ class Settings(BaseModel):
 
     max_requests: int = Field(default=512, ge=1)
     """Requests inside at once, uploads included; past it 503, at once."""
-    deadline_s: float = Field(default=30.0, gt=0, le=3600)
+    deadline_s: float = Field(default=30.0, gt=0, le=LONGEST_DEADLINE_S)
     """Seconds that a request may take, upload included; then 408 or 504. What takes longer is a job."""
     body_mb: int = Field(default=96, ge=1)
     """Size of a form with files, past which 413: room for two uncompressed statistics of 34 MB each."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageCms
-from starlette.datastructures import UploadFile
 
 import models
 from models.images import Pixels
+from service.call import File
 from service.settings import Settings
 
 # What a profile's colour space can be said of.
@@ -33,10 +33,10 @@ class Photo:
     profiled: bool
 
 
-def read_photo(upload: UploadFile, index: int, settings: Settings, channels: int) -> Photo:
+def read_photo(file: File, settings: Settings, channels: int) -> Photo:
     """Decodes an upload. Raises what `models.decode` does, naming the file."""
-    name = (upload.filename or f"image {index}")[:100]
-    image = models.decode(upload.file.read(), name=name, max_pixels=settings.translate_pixels)
+    name = file.name[:100]
+    image = models.decode(file.read(), name=name, max_pixels=settings.translate_pixels)
     profile = image.info.get("icc_profile")
     image = models.upright(image)
     rgb, alpha = models.split_alpha(image)
@@ -64,7 +64,7 @@ def _to_srgb(image: Image.Image, rgb: Image.Image, profile: bytes | None) -> Ima
 
 
 @functools.cache
-def _srgb() -> bytes:
+def srgb() -> bytes:
     """An sRGB profile without its time of making (bytes 24 to 36), so that equal requests give equal bytes."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile[:24] + struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + profile[36:]

@@ -1,74 +1,67 @@
-"""From pixels to the bytes of an answer, and the one rule of which bytes.
-
-The rule, for every endpoint that answers images: a field (`output`, `format`) wins; where it is absent, the first
-media type of the Accept header that can be made decides (of several images, an image type means a grid, where the
-endpoint makes grids); where that leaves it open (`*/*`), one image is answered as itself and several as a zip, in PNG.
-"""
+"""From pixels to the bytes of an answer: single images, animations, archives."""
 
 import base64
 import io
+import itertools
 import zipfile
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import models
+from models.errors import InputError
 from models.images import Pixels
 from service.encoding import png
 
 ImageFormat = Literal["png", "jpeg", "webp"]
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-PARCEL = 1 << 20  # pixels between two chances to leave: tens of milliseconds of a PNG
 
 
-async def each(
-    beside: Callable[..., Awaitable[list[Result]]],
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    pixels: int,
-) -> list[Result]:
-    """[function(item) for item in items], beside the event loop, a parcel of about a million pixels at a time.
-
-    A thread cannot be stopped. So a caller who is cancelled leaves after the parcel that is being worked on, and
-    between parcels others have their turn.
-
-    Args:
-        beside: runs a function with its arguments on a pool of threads (`Core.encode`).
-        pixels: of one item; larger ones than a parcel go one by one.
-    """
-    step = max(1, PARCEL // max(1, pixels))
-    results: list[Result] = []
-    for start in range(0, len(items), step):
-        results += await beside(_all, function, items[start : start + step])
-    return results
-
-
-def _all(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    return [function(item) for item in items]
+SHORTEST_GIF_MS = 20  # browsers show a frame of a GIF that is to last less for 100 ms
+_LONGEST_MS = {"gif": 655_350, "apng": 65_535, "webp": 2**24 - 1}  # that a frame can last; equal ones become one
 
 
 def animate(
     pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int, quality: int, text: Mapping[str, str]
 ) -> bytes:
-    """An endless animation; `text` goes into an APNG."""
+    """An endless animation of frames that last `frame_ms` on average; `text` goes into an APNG.
+
+    GIF counts in hundredths of a second, so its frames last a little more or less, and all of them together what was
+    asked.
+
+    Raises InputError for a pace that the format does not have.
+    """
+    if kind == "gif" and frame_ms < SHORTEST_GIF_MS:
+        raise InputError(f"Frames of a GIF last {SHORTEST_GIF_MS} ms or more: ask for webp or apng.", where="frame_ms")
+    if _most_alike(pixels) * frame_ms > _LONGEST_MS[kind]:
+        sentence = f"A frame of {kind} lasts {_LONGEST_MS[kind]:,} ms at most, and equal ones in a row become one."
+        raise InputError(sentence, where="frame_ms")
     images = [Image.fromarray(np.squeeze(one, 2) if one.shape[2] == 1 else one) for one in pixels]
     buffer = io.BytesIO()
-    first, rest = images[0], images[1:]
+    common: dict[str, Any] = {"save_all": True, "append_images": images[1:], "duration": frame_ms, "loop": 0}
     if kind == "gif":
-        first.save(buffer, "GIF", save_all=True, append_images=rest, duration=frame_ms, loop=0, disposal=1)
+        ends = [10 * (frame_ms * count // 10) for count in range(len(images) + 1)]
+        durations = [end - start for start, end in itertools.pairwise(ends)]
+        images[0].save(buffer, "GIF", **{**common, "duration": durations}, disposal=1)
     elif kind == "webp":
-        first.save(buffer, "WEBP", save_all=True, append_images=rest, duration=frame_ms, loop=0, quality=quality)
+        images[0].save(buffer, "WEBP", **common, quality=quality)
     else:
         info = PngInfo()
         for key, value in text.items():
             info.add_text(key, value)
-        first.save(buffer, "PNG", save_all=True, append_images=rest, duration=frame_ms, loop=0, pnginfo=info)
+        images[0].save(buffer, "PNG", **common, pnginfo=info)
     return buffer.getvalue()
+
+
+def _most_alike(pixels: Pixels) -> int:
+    """The most frames in a row that are the same."""
+    longest = run = 1
+    for one, other in itertools.pairwise(pixels):
+        run = run + 1 if np.array_equal(one, other) else 1
+        longest = max(longest, run)
+    return longest
 
 
 MEDIA: Mapping[str, str] = {
@@ -92,13 +85,6 @@ def encode(
     if kind == "png":
         return png.encode(pixels, text, icc)
     return models.encode(pixels, kind, quality=quality, icc=icc)
-
-
-def files(
-    pixels: Iterable[Pixels], kind: ImageFormat, quality: int, texts: Sequence[Mapping[str, str]] | None = None
-) -> list[bytes]:
-    """Each image encoded; `texts` go into PNG's text chunks."""
-    return [encode(one, kind, quality, texts[index] if texts else None) for index, one in enumerate(pixels)]
 
 
 def zip_of(named: Mapping[str, bytes]) -> bytes:

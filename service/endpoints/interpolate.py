@@ -7,27 +7,28 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse, Response
 
 import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
+from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.pictures import ImageFormat, animate
 from service.endpoints.fields import Body, Latent, ModelName, Quality, Seed, Truncation
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
-from service.engine.sampler import Latents, Sampler
-from service.errors import NotAcceptableError
-from service.http import accept as accept_module
-from service.http.operation import Call, Operation
-from service.runtime import Core
+from service.engine.sampler import Latents
+from service.http import accept
+from service.http.operation import Operation
+from service.runtime import Runtime
 
 MAX_KEYFRAMES = 32
 
 MAX_FRAMES = 256
 
 MAX_JOB_FRAMES = 10_000
+
+Output = Literal["strip", "zip", "gif", "webp", "apng", "json"]
 
 
 class InterpolateRequest(Body):
@@ -38,13 +39,13 @@ class InterpolateRequest(Body):
     """
 
     model: ModelName | None = None
-    seeds: Annotated[list[Seed], Field(min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
+    seeds: Annotated[list[Seed], Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
         None, description="One seed for each keyframe, or one for all of them."
     )
-    latents: Annotated[list[Latent], Field(min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
+    latents: Annotated[list[Latent], Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
         None, description="Latent vectors, in place of seeds."
     )
-    classes: Annotated[list[ClassLabel], Field(min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
+    classes: Annotated[list[ClassLabel], Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
         None, description="One class for each keyframe, or one for all. By default seed modulo the number of classes."
     )
     truncation: Truncation | None = None
@@ -56,10 +57,12 @@ class InterpolateRequest(Body):
         8, description="Frames from one keyframe to the next; of a map, images along each side."
     )
     loop: bool = Field(False, description="Go on from the last keyframe to the first.")
-    output: Literal["strip", "zip", "gif", "webp", "apng", "json"] | None = Field(
+    output: Output | None = Field(
         None, description="By default what Accept asks for; failing that, a strip: all frames in one image."
     )
-    format: ImageFormat | None = Field(None, description="Of a strip and of the images in a zip; by default png.")
+    format: ImageFormat | None = Field(
+        None, description="Of a strip and of single images; by default what Accept asks for; failing that, png."
+    )
     frame_ms: Annotated[int, Field(ge=10, le=10_000)] = Field(80, description="Of animations.")
     quality: Quality = 90
 
@@ -82,82 +85,73 @@ class InterpolateAnswer(BaseModel):
     format: ImageFormat
 
 
-Output = Literal["strip", "zip", "gif", "webp", "apng", "json"]
 Blend = Callable[[torch.Tensor, torch.Tensor, float | torch.Tensor], torch.Tensor]
-_FROM_ACCEPT: dict[str, Output] = {
-    "image/gif": "gif",
-    "image/webp": "webp",
-    "image/apng": "apng",
+
+_MAP: Mapping[str, Output] = {
     "image/png": "strip",
     "image/jpeg": "strip",
-    "image/*": "strip",
-    "*/*": "strip",
-    "application/zip": "zip",
+    "image/webp": "strip",
     "application/json": "json",
-    "application/*": "json",
+    "application/zip": "zip",
 }
-_ANIMATIONS = ("gif", "webp", "apng")
+_PATH: Mapping[str, Output] = {**_MAP, "image/gif": "gif", "image/webp": "webp", "image/apng": "apng"}
+_ANIMATIONS: Mapping[str, str] = {"gif": "image/gif", "webp": "image/webp", "apng": "image/apng"}
 _STRIP_SIDE = 16_383  # pixels: WebP's own limit; JPEG's is four times that
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What to answer; `format` is of single images."""
+class Frames:
+    """What was drawn: uint8 [n, h, w, c], of a map in rows of `columns`. `text` goes into PNGs."""
 
-    output: Output
-    format: ImageFormat
+    pixels: Pixels
+    columns: int
+    text: Mapping[str, str]
 
 
-async def interpolate(core: Core, call: Call) -> Response:
+async def interpolate(runtime: Runtime, call: Call) -> Answer:
     """Draws the frames, all of them in shared batches, and packs them."""
     request: InterpolateRequest = call.body
-    served = core.registry.get(request.model, Sampler)
+    served = runtime.registry.sampler(request.model)
     unit = served.unit
-    assert isinstance(unit, Sampler)
-    choice = choose(call.request.headers.get("accept", ""), request)
+    output = choose_output(call.accept, request)
     if request.seeds is None and request.latents is None and request.classes:
         request = request.model_copy(update={"seeds": [models.random_seed()]})
-    frames = plan_frames(unit.network, request, MAX_FRAMES if call.progress is None else MAX_JOB_FRAMES)
-    count = len(frames.latents)
+    most = MAX_JOB_FRAMES if call.is_job else MAX_FRAMES
+    rows = await runtime.beside_the_loop(call, plan_frames, unit.network, request, most)
+    count = len(rows.latents)
     columns = request.steps if request.shape == "map" else count
-    if choice.output == "strip":
+    if output == "strip":
         _check_strip(unit.network.image_size, columns, count)
-    pixels = await patience.images(unit, frames, call.progress)
-    core.served("interpolate", served.source.name, pixels)  # what lies between samples is no sample
-    text, headers = {"gan.model": served.id, "gan.digest": served.digest}, {"X-Frames": str(count)}
+    pixels = await patience.images(unit, rows, call.progress)
+    runtime.served("interpolate", served.source.name, pixels)  # what lies between samples is no sample
+    headers = {"X-Frames": str(count), "X-Model": served.id, "X-Digest": served.digest}
+    text = {"gan.model": served.id, "gan.digest": served.digest}
     if request.seeds:
         text["gan.seeds"] = headers["X-Seeds"] = ",".join(map(str, request.seeds))
-    content = await core.encode(pack, pixels, choice, columns, request, text)
-    headers |= {"X-Model": served.id, "X-Digest": served.digest}
-    if isinstance(content, list):
-        answer = InterpolateAnswer(
+    frames = Frames(pixels, columns, text)
+    kind = request.format or accept.image_format(call.accept)
+    if output == "json":
+        files = await _files(runtime, call, frames, kind)
+        about = InterpolateAnswer(
             model=served.id,
             digest=served.digest,
             seeds=request.seeds,
             frames=count,
             columns=columns,
-            images=content,
-            format=choice.format,
+            images=[pictures.base64_of(file) for file in files],
+            format=kind,
         )
-        return JSONResponse(answer.model_dump(), headers=headers)
-    media = pictures.MEDIA[choice.format] if choice.output == "strip" else _MEDIA[choice.output]
-    return Response(content, media_type=media, headers=headers)
+        return Answer.of(about, headers=headers)
+    content, media = await _packed(runtime, call, frames, output, kind)
+    return Answer(content, media, headers)
 
 
-_MEDIA = {"gif": "image/gif", "webp": "image/webp", "apng": "image/apng", "zip": "application/zip"}
-
-
-def choose(accept: str, request: InterpolateRequest) -> Choice:
-    """The rule of encoders.py, for this endpoint's outputs."""
-    wanted = accept_module.accepted(accept)
-    made = {m: one for m, one in _FROM_ACCEPT.items() if request.shape == "path" or one not in _ANIMATIONS}
-    output = request.output or next((made[media] for media in wanted if media in made), None)
-    if output is None:
-        raise NotAcceptableError(f"Accept allows none of: {', '.join(made)}.", where="accept")
+def choose_output(wanted: str, request: InterpolateRequest) -> Output:
+    """By the field, else by the Accept header `wanted`; raises InputError for an animated map."""
+    output = accept.choose(request.output, wanted, _PATH if request.shape == "path" else _MAP)
     if request.shape == "map" and output in _ANIMATIONS:
         raise InputError("A map is no animation: ask for strip, zip or json.", where="output")
-    jpeg = "image/jpeg" in wanted and "image/png" not in wanted
-    return Choice(output, request.format or ("jpeg" if jpeg else "png"))
+    return output
 
 
 def plan_frames(network: models.Generator, request: InterpolateRequest, most: int) -> Latents:
@@ -239,18 +233,28 @@ def _check_strip(size: int, columns: int, count: int) -> None:
         )
 
 
-def pack(
-    pixels: Pixels, choice: Choice, columns: int, request: InterpolateRequest, text: Mapping[str, str]
-) -> bytes | list[str]:
-    """The frames uint8 [n, h, w, c] as bytes, or as a list of base64 for JSON; `text` goes into PNGs."""
-    if choice.output == "strip":
-        return pictures.encode(models.grid(pixels, columns, padding=0), choice.format, request.quality, text)
-    if choice.output in ("gif", "webp", "apng"):
-        return animate(pixels, choice.output, request.frame_ms, request.quality, text)
-    files = pictures.files(pixels, choice.format, request.quality, [text] * len(pixels))
-    if choice.output == "zip":
-        return pictures.zip_of({f"{index:05d}.{choice.format}": file for index, file in enumerate(files)})
-    return [pictures.base64_of(file) for file in files]
+async def _files(runtime: Runtime, call: Call, frames: Frames, kind: ImageFormat) -> list[bytes]:
+    def file(picture: Pixels) -> bytes:
+        return pictures.encode(picture, kind, call.body.quality, frames.text)
+
+    return await runtime.each(call, file, list(frames.pixels))
+
+
+async def _packed(runtime: Runtime, call: Call, frames: Frames, output: Output, kind: ImageFormat) -> tuple[bytes, str]:
+    """The frames as one file of bytes, and its media type."""
+    request: InterpolateRequest = call.body
+    if output in ("gif", "webp", "apng"):
+        arguments = (frames.pixels, output, request.frame_ms, request.quality, frames.text)
+        return await runtime.beside_the_loop(call, animate, *arguments), _ANIMATIONS[output]
+    if output == "zip":
+        files = await _files(runtime, call, frames, kind)
+        named = {f"{index:05d}.{kind}": file for index, file in enumerate(files)}
+        return await runtime.beside_the_loop(call, pictures.zip_of, named), pictures.MEDIA["zip"]
+    return await runtime.beside_the_loop(call, _strip, frames, kind, request.quality), pictures.MEDIA[kind]
+
+
+def _strip(frames: Frames, kind: ImageFormat, quality: int) -> bytes:
+    return pictures.encode(models.grid(frames.pixels, frames.columns, padding=0), kind, quality, frames.text)
 
 
 INTERPOLATE = Operation(

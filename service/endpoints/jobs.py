@@ -2,7 +2,8 @@
 
     POST /v1/jobs/score        the body of POST /v1/score        202 and the job; the same for the other endpoints
     GET /v1/jobs/{id}          state, progress, seconds left
-    GET /v1/jobs/{id}/result   what the request would have been answered: same body, same headers, same errors
+    GET /v1/jobs/{id}/result   what the request would have been answered: same body, same headers, same errors; in
+                               the form that the body asked for, since the submission's Accept is about the 202
     DELETE /v1/jobs/{id}       cancels; removes a job that is over
 
 `job_of(operation)` makes the first kind from any operation, so a job can do neither more nor less than its request.
@@ -10,29 +11,21 @@ With an `Idempotency-Key` header, submitting again (after a lost answer) finds t
 """
 
 import asyncio
-import io
-import json
-import zipfile
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
-from starlette.datastructures import Headers, UploadFile
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.types import Message
 
-from service.encoding.pictures import zip_of
-from service.http.answers import error_response
-from service.http.operation import Call, Handler, Operation
-from service.jobs.jobs import Progress, Runner
-from service.jobs.records import Outcome, Record, State
+from service.call import Answer, Call, Progress
+from service.errors import NotAcceptableError
+from service.http import accept
+from service.http.answers import error_answer
+from service.http.operation import Handler, Operation
+from service.jobs import envelope
+from service.jobs.jobs import Runner
+from service.jobs.records import Record, State
+from service.runtime import Runtime
 
-if TYPE_CHECKING:
-    from service.runtime import Core
-
-_REQUEST = "request.json"
+_KEY = "Idempotency-Key"
 
 
 class JobProgress(BaseModel):
@@ -100,92 +93,51 @@ def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operati
         status=202,
         answers={"application/json": JobView},
         headers={"Location": "The job's address."},
-        request_headers={"Idempotency-Key": "Any unique text; sent again, it finds the job instead of making another."},
+        request_headers={_KEY: "Any unique text; sent again, it finds the job instead of making another."},
         errors=(409,),
         examples=operation.examples,
     )
 
 
 def _submit(operation: Operation) -> Handler:
-    async def submit(core: "Core", call: Call) -> Response:
-        files = {name: [(one.filename or name, await one.read()) for one in many] for name, many in call.files.items()}
-        payload = await core.encode(_pack, call, files)
-        sent = call.request.headers
-        client = sent.get("authorization") or sent.get("x-api-key") or ""
-        record = await core.jobs.submit(operation.name, payload, sent.get("idempotency-key"), client)
-        headers = {"Location": f"/v1/jobs/{record.id}"}
-        return JSONResponse(view(record).model_dump(mode="json"), 202, headers)
+    async def submit(runtime: Runtime, call: Call) -> Answer:
+        packed = await asyncio.to_thread(envelope.pack_call, call)
+        record = await runtime.jobs.submit(operation.name, packed, call.parameters.get(_KEY), call.caller)
+        return Answer.of(view(record), headers={"Location": f"/v1/jobs/{record.id}"}, status=202)
 
     return submit
 
 
-def _pack(call: Call, files: Mapping[str, Sequence[tuple[str, bytes]]]) -> bytes:
-    """What was asked, as one file. The same request gives the same bytes."""
-    body = call.body.model_dump(mode="json", by_alias=True, exclude_unset=True) if call.body else None
-    names = {field: [name for name, _ in many] for field, many in files.items()}
-    asked = {"accept": call.request.headers.get("accept", "*/*"), "body": body, "files": names}
-    contents = {f"{field}/{i}": data for field, many in files.items() for i, (_, data) in enumerate(many)}
-    return zip_of({_REQUEST: json.dumps(asked, sort_keys=True).encode(), **contents})
+def runner(runtime: Runtime, job: Operation, handler: Handler) -> Runner:
+    """Calls `handler` as an endpoint does, with what a job of the operation `job` was asked."""
 
-
-def runner(core: "Core", job: Operation, handler: Handler) -> Runner:
-    """Runs `handler` on what a job of the operation `job` was asked, and keeps the answer."""
-
-    async def run(payload: bytes, progress: Progress) -> Outcome:
+    async def run(packed: bytes, progress: Progress) -> Answer:
         try:
-            call = await core.encode(_unpack, job.body, payload, progress)
-            response = await handler(core, call)
+            return await handler(runtime, await asyncio.to_thread(envelope.unpack_call, packed, job.body, progress))
         except Exception as error:
-            response = error_response(error)
-        return await _collected(response)
+            return error_answer(error)
 
     return run
 
 
-def _unpack(body: type[BaseModel] | None, payload: bytes, progress: Progress) -> Call:
-    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
-        asked: dict[str, Any] = json.loads(archive.read(_REQUEST))
-        files = {
-            field: [
-                UploadFile(io.BytesIO(data := archive.read(f"{field}/{i}")), size=len(data), filename=name)
-                for i, name in enumerate(names)
-            ]
-            for field, names in asked["files"].items()
-        }
-    scope = {"type": "http", "headers": Headers({"accept": asked["accept"]}).raw}
-    checked = body.model_validate_json(json.dumps(asked["body"])) if body else None
-    return Call(Request(scope), checked, files, progress)
+async def get_job(runtime: Runtime, call: Call) -> Answer:
+    return Answer.of(view(await runtime.jobs.get(call.parameters["id"])))
 
 
-async def _collected(response: Response) -> Outcome:
-    """Any response, streamed or not, as bytes."""
-    parts: list[bytes] = []
-
-    async def send(message: Message) -> None:
-        parts.append(message.get("body", b""))
-
-    async def receive() -> Message:
-        await asyncio.Event().wait()  # nobody hangs up
-        return {"type": "http.disconnect"}
-
-    await response({"type": "http", "method": "GET", "headers": []}, receive, send)
-    headers = {name: value for name, value in response.headers.items() if name != "content-length"}
-    return Outcome(response.status_code, headers, b"".join(parts))
+async def get_result(runtime: Runtime, call: Call) -> Answer:
+    """The kept answer; an error is answered whatever the client accepts, as errors are everywhere."""
+    answer = await runtime.jobs.result(call.parameters["id"])
+    if answer.status < 400 and accept.preferred(call.accept, {answer.media_type: True}) is None:
+        raise NotAcceptableError(
+            f"This result is {answer.media_type}, which Accept does not allow; the form of a job's result is chosen by "
+            "the fields output and format when it is submitted.",
+            where="accept",
+        )
+    return answer
 
 
-async def get_job(core: "Core", call: Call) -> Response:
-    record = await core.jobs.get(call.request.path_params["id"])
-    return JSONResponse(view(record).model_dump(mode="json"))
-
-
-async def get_result(core: "Core", call: Call) -> Response:
-    outcome = await core.jobs.result(call.request.path_params["id"])
-    return Response(outcome.body, outcome.status, outcome.headers)
-
-
-async def delete_job(core: "Core", call: Call) -> Response:
-    record = await core.jobs.delete(call.request.path_params["id"])
-    return JSONResponse(view(record).model_dump(mode="json"))
+async def delete_job(runtime: Runtime, call: Call) -> Answer:
+    return Answer.of(view(await runtime.jobs.delete(call.parameters["id"])))
 
 
 _VIEW = {"application/json": JobView}

@@ -1,17 +1,18 @@
 """GET /v1/models."""
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse, Response
 
 from models import Precision
-from service.http.operation import Call, Operation
-from service.registry.checkpoints import Served
+from service.call import Answer, Call
+from service.http.operation import Operation
+from service.registry.checkpoints import AnyServed
+from service.registry.registry import Registry
 from service.registry.verdicts import Verdict
-from service.runtime import Core
+from service.runtime import Runtime
 
 
 class GateView(BaseModel):
@@ -59,9 +60,20 @@ class RefusedFile(BaseModel):
     gate: GateView | None = Field(description="Where it is the gate that holds it.")
 
 
-class Catalogue(BaseModel):
-    """The answer of GET /v1/models."""
+class OpenAIModel(BaseModel):
+    """A version, as OpenAI's clients read it."""
 
+    id: str
+    object: Literal["model"] = "model"
+    created: int = Field(description="When the checkpoint file was written, in seconds since 1970.")
+    owned_by: str = Field(description="The model's origin.")
+
+
+class Catalogue(BaseModel):
+    """The answer of GET /v1/models; `object` and `data` are what OpenAI's clients read of it."""
+
+    object: Literal["list"] = "list"
+    data: list[OpenAIModel] = Field(description="The models that POST /v1/images/generations takes.")
     ready: bool
     precision: Precision = Field(description="What the networks compute in.")
     translate_pixels: int = Field(description="Pixels of the largest photo that is translated; larger ones are 413.")
@@ -69,14 +81,22 @@ class Catalogue(BaseModel):
     refused: list[RefusedFile]
 
 
-def card(core: Core, one: Served, text: str | None) -> ModelCard:
+@dataclass(frozen=True)
+class _File:
+    """What is read of a checkpoint's files: its card's text, and when it was written."""
+
+    card: str | None
+    written: int
+
+
+def card(registry: Registry, one: AnyServed, text: str | None) -> ModelCard:
     """What is known of a version; `text` is its card."""
     network, metadata = one.unit.network, one.metadata
     return ModelCard(
         id=one.id,
         name=one.source.name,
         version=one.version,
-        names=core.registry.names_of(one),
+        names=registry.names_of(one),
         kind=metadata.kind,
         digest=one.digest,
         origin=one.source.origin,
@@ -89,37 +109,49 @@ def card(core: Core, one: Served, text: str | None) -> ModelCard:
         directions=list(network.directions),
         metrics=metadata.metrics,
         training=metadata.training,
-        gate=_gate(core.registry.verdict(one)),
+        gate=_gate(registry.verdict(one)),
         card=text,
     )
 
 
-def _text_of(one: Served) -> str | None:
+def _file_of(one: AnyServed) -> _File:
+    path = one.source.path
     try:
-        return one.source.path.with_suffix(".md").read_text(errors="replace")
+        written = int(path.stat().st_mtime)
     except OSError:
-        return None
+        written = 0
+    try:
+        return _File(path.with_suffix(".md").read_text(errors="replace"), written)
+    except OSError:
+        return _File(None, written)
 
 
 def _gate(verdict: Verdict | None) -> GateView | None:
     return None if verdict is None else GateView.model_validate(asdict(verdict))
 
 
-async def list_models(core: Core, _: Call) -> Response:
+async def list_models(runtime: Runtime, _: Call) -> Answer:
     """All versions in service, and what was refused and why."""
-    served = core.registry.served()
-    texts = await asyncio.to_thread(lambda: [_text_of(one) for one in served])
-    answer = Catalogue(
-        ready=core.ready,
-        precision=core.settings.precision,
-        translate_pixels=core.settings.translate_pixels,
-        models=[card(core, one, text) for one, text in zip(served, texts, strict=True)],
-        refused=[
-            RefusedFile(file=one.path.name, reason=one.reason, gate=_gate(one.verdict))
-            for one in core.registry.refusals
-        ],
+    registry = runtime.registry
+    served = registry.served()
+    files = await asyncio.to_thread(lambda: [_file_of(one) for one in served])
+    known = list(zip(served, files, strict=True))
+    return Answer.of(
+        Catalogue(
+            data=[
+                OpenAIModel(id=one.id, created=file.written, owned_by=one.source.origin)
+                for one, file in known
+                if "sample" in one.unit.CAN
+            ],
+            ready=runtime.ready,
+            precision=runtime.settings.precision,
+            translate_pixels=runtime.settings.translate_pixels,
+            models=[card(registry, one, file.card) for one, file in known],
+            refused=[
+                RefusedFile(file=one.path.name, reason=one.reason, gate=_gate(one.verdict)) for one in registry.refusals
+            ],
+        )
     )
-    return JSONResponse(answer.model_dump(mode="json"))
 
 
 MODELS = Operation(

@@ -4,18 +4,17 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse, Response
 
 import metrics
 from metrics import FeatureSet, Images
 from models.errors import InputError
+from service.call import Answer, Call, Progress
 from service.endpoints.fields import Body, Protocol, ReferenceName
 from service.http.body import FileField
-from service.http.operation import Call, Operation
-from service.runtime import Core
+from service.http.operation import Operation
+from service.runtime import Runtime
 from service.scoring import sets
 from service.scoring.references import Reference
-from service.scoring.worker import Report
 
 
 class ReferenceRequest(Body):
@@ -50,26 +49,26 @@ def view(reference: Reference) -> ReferenceView:
     return ReferenceView(**{**asdict(reference), "created_at": created})
 
 
-async def create(core: Core, call: Call) -> Response:
+async def create(runtime: Runtime, call: Call) -> Answer:
     """A set to statistics, kept under a name."""
     request: ReferenceRequest = call.body
-    await core.references.check_free(request.name)
-    source = await sets.uploaded(call.files["images"], "images", core.settings)
+    await runtime.references.check_free(request.name)
+    source = await sets.uploaded(call.files["images"], "images", runtime.settings)
     if isinstance(source, Images):
-        kept = await _extracted(core, call, source, request.protocol)
+        kept = await _extracted(runtime, call, source, request.protocol)
     else:
         kept = _checked(source, request.protocol)
-    reference = await core.references.add(request.name, kept, source.name)
+    reference = await runtime.references.add(request.name, kept, source.name)
     headers = {"Location": f"/v1/references/{reference.name}"}
-    return JSONResponse(view(reference).model_dump(mode="json"), 201, headers)
+    return Answer.of(view(reference), headers=headers, status=201)
 
 
-async def _extracted(core: Core, call: Call, images: Images, protocol: str) -> FeatureSet:
-    def work(report: Report) -> FeatureSet:
-        return metrics.features(images, protocol=protocol, extractor=core.extractor(), progress=report)
+async def _extracted(runtime: Runtime, call: Call, images: Images, protocol: str) -> FeatureSet:
+    def work(report: Progress) -> FeatureSet:
+        return metrics.features(images, protocol=protocol, extractor=runtime.extractor(), progress=report)
 
-    patience_s = core.settings.deadline_s if call.progress is None else None
-    return await core.scorer.run(work, call.progress, patience_s=patience_s)
+    patience_s = None if call.is_job else runtime.settings.deadline_s
+    return await runtime.scorer.run(work, call.progress, patience_s=patience_s)
 
 
 def _checked(kept: FeatureSet, protocol: str) -> FeatureSet:
@@ -82,29 +81,29 @@ def _checked(kept: FeatureSet, protocol: str) -> FeatureSet:
     return replace(kept, statistics=replace(kept.statistics, protocol=protocol))
 
 
-async def list_all(core: Core, _: Call) -> Response:
+async def list_all(runtime: Runtime, _: Call) -> Answer:
     """Every reference, by name."""
-    answer = ReferenceList(references=[view(one) for one in await core.references.all()])
-    return JSONResponse(answer.model_dump(mode="json"))
+    answer = ReferenceList(references=[view(one) for one in await runtime.references.all()])
+    return Answer.of(answer)
 
 
-async def get(core: Core, call: Call) -> Response:
-    reference = await core.references.get(call.request.path_params["name"])
-    return JSONResponse(view(reference).model_dump(mode="json"))
+async def get(runtime: Runtime, call: Call) -> Answer:
+    reference = await runtime.references.get(call.parameters["name"])
+    return Answer.of(view(reference))
 
 
-async def download(core: Core, call: Call) -> Response:
+async def download(runtime: Runtime, call: Call) -> Answer:
     """The numbers, as pytorch-fid reads them."""
-    reference = await core.references.get(call.request.path_params["name"])
-    data = await core.references.statistics(reference.name)
+    reference = await runtime.references.get(call.parameters["name"])
+    data = await runtime.references.statistics(reference.name)
     headers = {"Content-Disposition": f'attachment; filename="{reference.name}.npz"', "ETag": f'"{reference.digest}"'}
-    return Response(data, media_type="application/x-npz", headers=headers)
+    return Answer(data, "application/x-npz", headers)
 
 
-async def delete(core: Core, call: Call) -> Response:
+async def delete(runtime: Runtime, call: Call) -> Answer:
     """Removes it and answers what it was."""
-    reference = await core.references.delete(call.request.path_params["name"])
-    return JSONResponse(view(reference).model_dump(mode="json"))
+    reference = await runtime.references.delete(call.parameters["name"])
+    return Answer.of(view(reference))
 
 
 _VIEW = {"application/json": ReferenceView}

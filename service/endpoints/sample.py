@@ -1,4 +1,4 @@
-"""POST /v1/sample."""
+"""POST /v1/sample: seeds or latents to images."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse, Response
 
 import models
 from models.errors import InputError
 from models.images import Pixels
+from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import MAX_IMAGES, Body, Latent, ModelName, Quality, Seed, Truncation
@@ -19,11 +19,16 @@ from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
 from service.engine.sampler import Latents, Sampler
 from service.http import accept
-from service.http.operation import Call, Operation
-from service.registry.registry import Served
-from service.runtime import Core
+from service.http.operation import Operation
+from service.registry.checkpoints import Served
+from service.runtime import Runtime
 
 MAX_JOB_IMAGES = 10_000
+
+Seeds = Annotated[list[Seed], Field(fail_fast=True, min_length=1, max_length=MAX_IMAGES)]
+LatentRows = Annotated[list[Latent], Field(fail_fast=True, min_length=1, max_length=MAX_IMAGES)]
+ClassLabels = Annotated[list[ClassLabel], Field(fail_fast=True, min_length=1, max_length=MAX_IMAGES)]
+Output = Literal["image", "grid", "zip", "npz", "json"]
 
 
 class SampleRequest(Body):
@@ -33,19 +38,17 @@ class SampleRequest(Body):
     n: Annotated[int, Field(ge=1, le=MAX_IMAGES)] | None = Field(
         None, description="How many; by default as many as there are seeds, latents or classes, or 1."
     )
-    seed: Seed | Annotated[list[Seed], Field(min_length=1, max_length=MAX_IMAGES)] | None = Field(
+    seed: Seed | Seeds | None = Field(
         None, description="Image i uses seed + i; or one seed for each image. Without it, one is drawn and told."
     )
-    latents: Annotated[list[Latent], Field(min_length=1, max_length=MAX_IMAGES)] | None = Field(
-        None, description="One latent vector for each image, in place of seeds."
-    )
-    classes: ClassLabel | Annotated[list[ClassLabel], Field(min_length=1, max_length=MAX_IMAGES)] | None = Field(
+    latents: LatentRows | None = Field(None, description="One latent vector for each image, in place of seeds.")
+    classes: ClassLabel | ClassLabels | None = Field(
         None,
         alias="class",
         description="Number or name; one for all, or one for each image. By default seed modulo the number of classes.",
     )
     truncation: Truncation | None = None
-    output: Literal["image", "grid", "zip", "npz", "json"] | None = Field(
+    output: Output | None = Field(
         None, description="By default what Accept asks for; failing that, an image for one and a zip for more."
     )
     format: ImageFormat | None = Field(None, description="By default what Accept asks for; failing that, png.")
@@ -77,14 +80,27 @@ class SampleAnswer(BaseModel):
     images: list[SampleImage]
 
 
+_ONE: Mapping[str, Output] = {
+    **dict.fromkeys(accept.IMAGES, "image"),
+    "application/json": "json",
+    "application/zip": "zip",
+    "application/x-npz": "npz",
+}
+_SEVERAL: Mapping[str, Output] = {
+    "application/zip": "zip",
+    **dict.fromkeys(accept.IMAGES, "grid"),
+    "application/json": "json",
+    "application/x-npz": "npz",
+}
 _SMALL = 64 * 64 * 3  # values; one such image is encoded sooner than another thread is woken
+_HEADER = 2000  # characters of a list of seeds; proxies take 4 kB for all headers
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to draw: `seeds` is None for latents that the client gave."""
 
-    served: Served
+    served: Served[Sampler]
     rows: Latents
     seeds: list[int] | None
     truncation: float | None
@@ -107,46 +123,46 @@ class Plan:
         return text
 
 
-async def sample(core: Core, call: Call) -> Response:
+async def sample(runtime: Runtime, call: Call) -> Answer:
     """Seeds or latents to images, in the form that was asked for."""
     request: SampleRequest = call.body
-    served = core.registry.get(request.model, Sampler)
-    plan = make_plan(served, request)
-    choice = accept.choose(call.request.headers.get("accept", ""), request.output, request.format, plan.count)
-    assert isinstance(served.unit, Sampler)
+    served = runtime.registry.sampler(request.model)
+    count = _count(request)
+    output = accept.choose(request.output, call.accept, _ONE if count == 1 else _SEVERAL)
+    if output == "image" and count > 1:
+        raise InputError(f"output=image holds one image, not {count}: use grid, zip, npz or json.", where="output")
+    if count == 1:
+        plan = make_plan(served, request, count)
+    else:  # drawing the latents of a job takes seconds
+        plan = await runtime.beside_the_loop(call, make_plan, served, request, count)
     pixels = await patience.images(served.unit, plan.rows, call.progress)
-    core.served("sample", served.source.name, pixels, drift=served.source.name)
-    if pixels.size <= _SMALL:
-        content, media = pack(pixels, plan, choice, request.quality)
-    else:
-        content, media = await core.encode(pack, pixels, plan, choice, request.quality)
-    if isinstance(content, dict):
-        return JSONResponse(content)
-    return Response(content, media_type=media, headers=provenance(plan))
+    runtime.served("sample", served.source.name, pixels, drift=served.source.name)
+    kind = request.format or accept.image_format(call.accept)
+    return await _answer(runtime, call, plan, pixels, output, kind)
 
 
-def make_plan(served: Served, request: SampleRequest) -> Plan:
+def make_plan(served: Served[Sampler], request: SampleRequest, count: int) -> Plan:
     """Turns a request into latents and classes; raises InputError where its parts contradict each other."""
     network = served.unit.network
-    assert isinstance(network, models.Generator)
     if request.latents is not None and (request.seed is not None or request.truncation is not None):
         raise InputError("Give latents, or seed and truncation, not both.", where="latents")
-    count = _count(request)
     seeds = None
     if request.latents is not None:
         if any(len(row) != network.latent_size for row in request.latents):
             raise InputError(f"Each latent of {served.id} has {network.latent_size} numbers.", where="latents")
         latents = torch.tensor(request.latents, dtype=torch.float32)
     else:
-        seeds = request.seed if isinstance(request.seed, list) else None
-        if seeds is None:
-            base = models.random_seed() if request.seed is None else request.seed
-            assert isinstance(base, int)
-            seeds = models.sample_seeds(base, count)
+        seeds = _seeds(request.seed, count)
         latents = models.draw(seeds, network.latent_size, truncation=request.truncation)
     labels = request.classes if request.classes is not None or seeds is None else default_classes(network, seeds)
     classes = class_weights(network, labels, count)
     return Plan(served, Latents(latents, classes), seeds, request.truncation)
+
+
+def _seeds(seed: int | list[int] | None, count: int) -> list[int]:
+    if isinstance(seed, list):
+        return seed
+    return models.sample_seeds(models.random_seed() if seed is None else seed, count)
 
 
 def _count(request: SampleRequest) -> int:
@@ -162,49 +178,78 @@ def _count(request: SampleRequest) -> int:
     return counts.pop() if counts else 1
 
 
-def pack(pixels: Pixels, plan: Plan, choice: accept.Choice, quality: int) -> tuple[bytes | dict[str, object], str]:
-    """(content, media type) of the answer."""
-    kind = choice.format
-    seeds: Sequence[int | None] = plan.seeds or [None] * plan.count
-    texts = [plan.text(index) for index in range(plan.count)]
-    if choice.output == "grid":
-        text = {"gan.model": plan.served.id, "gan.digest": plan.served.digest, "gan.seeds": seed_list(plan)}
-        return pictures.encode(models.grid(pixels), kind, quality, text), pictures.MEDIA[kind]
-    if choice.output == "npz":
-        arrays: Mapping[str, np.ndarray] = {"images": pixels, "latents": plan.rows.latents.numpy()}
-        if plan.seeds is not None:
-            arrays = {**arrays, "seeds": np.array(plan.seeds, np.int64)}
-        return pictures.npz_of(arrays), pictures.MEDIA["npz"]
-    files = pictures.files(pixels, kind, quality, texts)
-    if choice.output == "image":
-        return files[0], pictures.MEDIA[kind]
-    if choice.output == "zip":
-        digits = max(3, len(str(plan.count - 1)))
-        names = [f"{i:0{digits}d}{'' if seed is None else f'_seed{seed}'}.{kind}" for i, seed in enumerate(seeds)]
-        return pictures.zip_of(dict(zip(names, files, strict=True))), pictures.MEDIA["zip"]
+async def _answer(
+    runtime: Runtime, call: Call, plan: Plan, pixels: Pixels, output: Output, kind: ImageFormat
+) -> Answer:
+    """The images in the form `output`, single files of the kind `kind`."""
+    quality = call.body.quality
+
+    def file(index: int) -> bytes:
+        return pictures.encode(pixels[index], kind, quality, plan.text(index))
+
+    if output in ("grid", "npz"):
+        pack = _grid if output == "grid" else _npz
+        content = await runtime.beside_the_loop(call, pack, plan, pixels, kind, quality)
+        media = kind if output == "grid" else "npz"
+        return Answer(content, pictures.MEDIA[media], provenance(plan))
+    small, all_of_them = pixels.size <= _SMALL, range(plan.count)
+    files = [file(index) for index in all_of_them] if small else await runtime.each(call, file, all_of_them)
+    if output == "image":
+        return Answer(files[0], pictures.MEDIA[kind], provenance(plan))
+    if output == "zip":
+        content = await runtime.beside_the_loop(call, _zip, plan, files, kind)
+        return Answer(content, pictures.MEDIA["zip"], provenance(plan))
+    if small:
+        return _json(plan, files, kind)
+    return await runtime.beside_the_loop(call, _json, plan, files, kind)
+
+
+def _grid(plan: Plan, pixels: Pixels, kind: ImageFormat, quality: int) -> bytes:
+    text = {"gan.model": plan.served.id, "gan.digest": plan.served.digest, "gan.seeds": _listed(plan.seeds or [])}
+    return pictures.encode(models.grid(pixels), kind, quality, text)
+
+
+def _npz(plan: Plan, pixels: Pixels, *_: object) -> bytes:
+    arrays: Mapping[str, np.ndarray] = {"images": pixels, "latents": plan.rows.latents.numpy()}
+    if plan.seeds is not None:
+        arrays = {**arrays, "seeds": np.array(plan.seeds, np.int64)}
+    return pictures.npz_of(arrays)
+
+
+def _zip(plan: Plan, files: Sequence[bytes], kind: ImageFormat) -> bytes:
+    digits = max(3, len(str(plan.count - 1)))
+    seeds = ["" if seed is None else f"_seed{seed}" for seed in _each_seed(plan)]
+    return pictures.zip_of({f"{i:0{digits}d}{seeds[i]}.{kind}": file for i, file in enumerate(files)})
+
+
+def _json(plan: Plan, files: Sequence[bytes], kind: ImageFormat) -> Answer:
     images = [
         {"seed": seed, "format": kind, "data": pictures.base64_of(file)}
-        for seed, file in zip(seeds, files, strict=True)
+        for seed, file in zip(_each_seed(plan), files, strict=True)
     ]
-    answer: dict[str, object] = {
-        "model": plan.served.id,
-        "digest": plan.served.digest,
-        "seeds": seeds,
-        "images": images,
-    }
-    return answer, pictures.MEDIA["json"]
+    about = {"model": plan.served.id, "digest": plan.served.digest, "seeds": _each_seed(plan)}
+    return Answer.of({**about, "images": images})
 
 
-def seed_list(plan: Plan) -> str:
-    """`7,8,9`; for a job's thousands, which follow one another, `7..5006`: no HTTP library takes them in a header."""
-    seeds = plan.seeds or []
+def _each_seed(plan: Plan) -> Sequence[int | None]:
+    return plan.seeds or [None] * plan.count
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """`7,8,9`; of a job's thousands, which follow one another, `7..5006`."""
     return f"{seeds[0]}..{seeds[-1]}" if len(seeds) > MAX_IMAGES else ",".join(map(str, seeds))
 
 
 def provenance(plan: Plan) -> dict[str, str]:
-    """Headers of binary answers: what made the image."""
+    """Headers of binary answers: what made the image. Seeds that the client listed and that are too long stay out."""
     headers = {"X-Model": plan.served.id, "X-Digest": plan.served.digest}
-    return headers if plan.seeds is None else {**headers, "X-Seeds": seed_list(plan)}
+    if plan.seeds is not None:
+        text = _listed(plan.seeds)
+        if len(text) <= _HEADER:
+            headers["X-Seeds"] = text
+        elif plan.seeds == models.sample_seeds(plan.seeds[0], plan.count):
+            headers["X-Seeds"] = f"{plan.seeds[0]}..{plan.seeds[-1]}"
+    return headers
 
 
 SAMPLE = Operation(
@@ -220,7 +265,7 @@ SAMPLE = Operation(
         "application/json": SampleAnswer,
     },
     headers={
-        "X-Seeds": "The seed of each image, separated by commas.",
+        "X-Seeds": "The seed of each image, separated by commas; FIRST..LAST where they are many and in a row.",
         "X-Model": "Name and version.",
         "X-Digest": "SHA-256 of the checkpoint.",
     },

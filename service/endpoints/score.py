@@ -1,4 +1,4 @@
-"""POST /v1/score: a thin caller of `metrics.score`, on the scoring thread."""
+"""POST /v1/score: `metrics.score` of two sets, on the scoring thread."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,20 +6,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from starlette.responses import JSONResponse, Response
 
 import metrics
 from metrics import FeatureSet, Images
 from models.errors import InputError, LimitError
-from service.endpoints import score as score_module
+from service.call import Answer, Call, File, Progress
 from service.endpoints.fields import Body, ModelName, Protocol, ReferenceName, Seed, Truncation
-from service.engine.sampler import Sampler
 from service.http.body import FileField
-from service.http.operation import Call, Operation
-from service.registry.checkpoints import Served
-from service.runtime import Core
+from service.http.operation import Operation
+from service.runtime import Runtime
 from service.scoring import sets
-from service.scoring.worker import Report
 
 
 def _split(value: object) -> object:
@@ -85,107 +81,116 @@ class ScoreAnswer(BaseModel):
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Images that a served model draws, and which version of it."""
+class SetRequest:
+    """One of the two sets as the request gives it: the fields of ScoreRequest without their a_ or b_.
 
-    images: Images
-    served: Served
-
-
-def drawn(
-    core: "Core", model: str | None, count: int, seed: int, truncation: float | None, loop: asyncio.AbstractEventLoop
-) -> Drawn:
-    """What a served model draws for seeds seed, seed + 1, ...: the pixels that POST /v1/sample answers.
-
-    Args:
-        loop: the event loop that the batcher lives on; the loaders are called from another thread.
-    Raises:
-        NotFoundError, InputError: no such model, or not one that draws.
+    Attributes:
+        field: a or b.  seeded: a seed was given.
     """
-    served = core.registry.get(model, Sampler)
-    assert isinstance(served.unit, Sampler)
-    images = sets.stream(served.unit, served.id, count, seed, truncation, loop)
-    return Drawn(images, served)
+
+    field: str
+    files: list[File]
+    reference: str | None
+    model: str | None
+    n: int | None
+    seed: int
+    seeded: bool
+    truncation: float | None
+
+    @classmethod
+    def a(cls, call: Call) -> "SetRequest":
+        body: ScoreRequest = call.body
+        seeded = "a_seed" in body.model_fields_set
+        files = call.files.get("a", [])
+        return cls("a", files, body.a_reference, body.a_model, body.a_n, body.a_seed, seeded, body.a_truncation)
+
+    @classmethod
+    def b(cls, call: Call) -> "SetRequest":
+        body: ScoreRequest = call.body
+        seeded = "b_seed" in body.model_fields_set
+        files = call.files.get("b", [])
+        return cls("b", files, body.b_reference, body.b_model, body.b_n, body.b_seed, seeded, body.b_truncation)
+
+    @property
+    def ways(self) -> list[str]:
+        """In which ways the set is given; it should be one."""
+        given = {"files": self.files, "a reference": self.reference, "a model": self.model or self.n}
+        return [name for name, value in given.items() if value]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two sets. `about` goes into the answer, so that the score can be made again."""
+    """One of the two sets, ready to be read. `about` goes into the answer, so that the score can be made again."""
 
     source: Images | FeatureSet
     about: Mapping[str, Any]
 
 
-async def score(core: Core, call: Call) -> Response:
+async def score(runtime: Runtime, call: Call) -> Answer:
     """Two sets to distances, with intervals and verdicts."""
     request: ScoreRequest = call.body
-    a = await _side(core, call, "a")
-    alone = request.metrics == ["is"] and not _ways(call, "b")
-    b = None if alone else await _side(core, call, "b")
+    asked = SetRequest.b(call)
+    a = await _side(runtime, call, SetRequest.a(call))
+    alone = request.metrics == ["is"] and not asked.ways
+    b = None if alone else await _side(runtime, call, asked)
     sides = [side for side in (a, b) if side is not None]
     network = "is" in request.metrics or any(isinstance(side.source, Images) for side in sides)
 
-    def work(report: Report) -> dict[str, Any]:
+    def work(report: Progress) -> dict[str, Any]:
         return metrics.score(
             a.source,
             b.source if b is not None else None,
             metrics=request.metrics,
             protocol=request.protocol,
-            extractor=core.extractor() if network else None,
+            extractor=runtime.extractor() if network else None,
             bootstrap=request.bootstrap,
             progress=report,
         )
 
-    patience_s = core.settings.deadline_s if call.progress is None else None
-    result = await core.scorer.run(work, call.progress, patience_s=patience_s)
+    patience_s = None if call.is_job else runtime.settings.deadline_s
+    result = await runtime.scorer.run(work, call.progress, patience_s=patience_s)
     about = {"a": {**result["a"], **a.about}, "b": {**result["b"], **b.about} if b is not None else None}
-    return JSONResponse({**result, **about})
+    return Answer.of({**result, **about})
 
 
-def _ways(call: Call, side: str) -> list[str]:
-    """In which ways the request gives a set."""
-    given = {
-        "files": call.files.get(side),
-        "a reference": getattr(call.body, f"{side}_reference"),
-        "a model": getattr(call.body, f"{side}_model") or getattr(call.body, f"{side}_n"),
-    }
-    return [name for name, value in given.items() if value]
-
-
-async def _side(core: Core, call: Call, side: str) -> Side:
-    """The set that a request gives as `a` or `b`.
+async def _side(runtime: Runtime, call: Call, asked: SetRequest) -> Side:
+    """The set that a request gives.
 
     Raises:
         InputError: given in no way, or in more than one.  NotFoundError: no such reference or model.
         LimitError: too many images.
     """
-    request: ScoreRequest = call.body
-    reference, model, count, seed, truncation = (
-        getattr(request, f"{side}_{name}") for name in ("reference", "model", "n", "seed", "truncation")
-    )
-    ways = _ways(call, side)
+    side, ways = asked.field, asked.ways
     if len(ways) != 1:
         raise InputError(
             f"Give set {side} in one way: as files in the form field {side}, as {side}_reference, or as {side}_n "
             f"images of {side}_model; it has {' and '.join(ways) or 'none of them'}.",
             where=side,
         )
-    if ways != ["a model"] and (truncation is not None or f"{side}_seed" in request.model_fields_set):
+    if ways != ["a model"] and (asked.truncation is not None or asked.seeded):
         raise InputError(f"{side}_seed and {side}_truncation are for models.", where=f"{side}_seed")
-    if ways == ["files"]:
-        uploaded = await sets.uploaded(call.files[side], side, core.settings)
+    if asked.files:
+        uploaded = await sets.uploaded(asked.files, side, runtime.settings)
         return Side(uploaded, {"source": "files" if isinstance(uploaded, Images) else "statistics"})
-    if ways == ["a reference"]:
-        kept = await core.references.get(reference)
-        features = await core.references.features(reference)
-        return Side(features, {"source": f"reference {reference}", "digest": kept.digest})
+    if asked.reference is not None:
+        kept = await runtime.references.get(asked.reference)
+        features = await runtime.references.features(asked.reference)
+        return Side(features, {"source": f"reference {asked.reference}", "digest": kept.digest})
+    return _drawn(runtime, call, asked)
+
+
+def _drawn(runtime: Runtime, call: Call, asked: SetRequest) -> Side:
+    """What a served model draws for seeds seed, seed + 1, ...: the pixels that POST /v1/sample answers."""
+    side, count = asked.field, asked.n
     if count is None:
         raise InputError(f"Say how many images the model shall draw: {side}_n.", where=f"{side}_n")
-    most = core.settings.set_files if call.progress is None else core.settings.job_images
+    most = runtime.settings.job_images if call.is_job else runtime.settings.set_files
     if count > most:
         raise LimitError(f"At most {most:,} images of a model are scored at once, not {count:,}.", where=f"{side}_n")
-    drawn = score_module.drawn(core, model, count, seed, truncation, asyncio.get_running_loop())
-    return Side(drawn.images, {"source": drawn.served.id, "digest": drawn.served.digest, "seed": seed})
+    served = runtime.registry.sampler(asked.model)
+    loop = asyncio.get_running_loop()
+    images = sets.stream(served.unit, served.id, count, asked.seed, asked.truncation, loop)
+    return Side(images, {"source": served.id, "digest": served.digest, "seed": asked.seed})
 
 
 SCORE = Operation(

@@ -1,4 +1,4 @@
-"""All operations, in the order of the documentation, and those that also run as jobs."""
+"""All operations, in the order of the documentation: routes, jobs and the OpenAPI document are made of this table."""
 
 from service.endpoints.inspect import INSPECT
 from service.endpoints.interpolate import INTERPOLATE, InterpolateJob
@@ -17,18 +17,14 @@ from service.endpoints.score import SCORE
 from service.endpoints.translate import TRANSLATE
 from service.http.operation import Operation
 
-# What also runs as a job, with the operation that submits it.
-SAMPLE_JOB, SCORE_JOB, REFERENCE_JOB = job_of(SAMPLE, SampleJob), job_of(SCORE), job_of(CREATE_REFERENCE)
-
-INTERPOLATE_JOB, TRANSLATE_JOB = job_of(INTERPOLATE, InterpolateJob), job_of(TRANSLATE)
-
-JOBS = (
-    (SAMPLE, SAMPLE_JOB),
-    (INTERPOLATE, INTERPOLATE_JOB),
-    (TRANSLATE, TRANSLATE_JOB),
-    (SCORE, SCORE_JOB),
-    (CREATE_REFERENCE, REFERENCE_JOB),
+JOBS: tuple[tuple[Operation, Operation], ...] = (
+    (SAMPLE, job_of(SAMPLE, SampleJob)),
+    (INTERPOLATE, job_of(INTERPOLATE, InterpolateJob)),
+    (TRANSLATE, job_of(TRANSLATE)),
+    (SCORE, job_of(SCORE)),
+    (CREATE_REFERENCE, job_of(CREATE_REFERENCE)),
 )
+"""What also runs as a job, with the operation that submits it."""
 
 OPERATIONS: tuple[Operation, ...] = (
     SAMPLE,

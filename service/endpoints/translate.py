@@ -2,26 +2,31 @@
 
 import asyncio
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse, Response
 
 import models
 from models.errors import InputError
 from models.images import Pixels
+from service.call import Answer, Call
 from service.encoding import pictures
-from service.encoding.photos import Photo, _srgb, read_photo
+from service.encoding.photos import Photo, read_photo, srgb
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
 from service.engine import patience
 from service.engine.translator import Translator
-from service.http import accept as accept_module
+from service.http import accept
 from service.http.body import FileField
-from service.http.operation import Call, Operation
-from service.runtime import Core
+from service.http.operation import Operation
+from service.runtime import Runtime
+
+MOST_FILES = 32
+
+Output = Literal["image", "zip", "json"]
 
 
 class TranslateRequest(Body):
@@ -31,7 +36,7 @@ class TranslateRequest(Body):
     direction: Annotated[str, Field(min_length=1, max_length=200)] = Field(
         "a_to_b", description="a_to_b, b_to_a, or the domain to translate to, such as zebra."
     )
-    output: Literal["image", "zip", "json"] | None = Field(
+    output: Output | None = Field(
         None, description="By default what Accept asks for; failing that, an image for one and a zip for more."
     )
     format: ImageFormat | None = Field(None, description="By default what Accept asks for; failing that, png.")
@@ -63,7 +68,12 @@ class TranslateAnswer(BaseModel):
     images: list[TranslatedImage]
 
 
-MOST_FILES = 32
+_ONE: Mapping[str, Output] = {
+    **dict.fromkeys(accept.IMAGES, "image"),
+    "application/json": "json",
+    "application/zip": "zip",
+}
+_SEVERAL: Mapping[str, Output] = {"application/zip": "zip", "application/json": "json"}
 
 
 @dataclass(frozen=True)
@@ -75,43 +85,48 @@ class Translated:
     cycle_l1: float | None
 
 
-async def translate(core: Core, call: Call) -> Response:
+async def translate(runtime: Runtime, call: Call) -> Answer:
     """All images at once; those of one size share forward passes, with other requests' too."""
     request: TranslateRequest = call.body
-    served = core.registry.get(request.model, Translator)
-    unit = cast(Translator, served.unit)
+    served = runtime.registry.translator(request.model)
+    unit = served.unit
     direction = direction_of(unit.network, request.direction)
     uploads = call.files["images"]
-    accept = call.request.headers.get("accept", "")
-    choice = accept_module.choose(accept, request.output, request.format, len(uploads), ("image", "zip", "json"))
+    output = accept.choose(request.output, call.accept, _ONE if len(uploads) == 1 else _SEVERAL)
+    if output == "image" and len(uploads) > 1:
+        raise InputError(f"output=image holds one image, not {len(uploads)}: use zip or json.", where="output")
+    kind = request.format or accept.image_format(call.accept)
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
     channels = unit.network.channels
-    photos = [await core.encode(read_photo, one, index, core.settings, channels) for index, one in enumerate(uploads)]
+    read = functools.partial(read_photo, settings=runtime.settings, channels=channels)
+    photos = await runtime.each(call, read, uploads)
     for photo in photos:
-        if photo.alpha is not None and choice.format == "jpeg":
+        if photo.alpha is not None and kind == "jpeg":
             raise InputError(f"{photo.name} is transparent, and JPEG is not: ask for png or webp.", where="format")
     done = await translate_all(unit, photos, direction, request.cycle, call)
     translations = [one.pixels for one in done]
-    core.served("translate", served.source.name, translations, drift=f"{served.source.name}:{direction}")
-    files = await core.encode(_encode_all, done, choice.format, request.quality, served.id, served.digest)
+    runtime.served("translate", served.source.name, translations, drift=f"{served.source.name}:{direction}")
+    text = {"gan.model": served.id, "gan.digest": served.digest}
+    encode = functools.partial(_encode, kind=kind, quality=request.quality, text=text)
+    files = await runtime.each(call, encode, done)
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
     if request.cycle:
         headers["X-Cycle-L1"] = ",".join(f"{one.cycle_l1:.6f}" for one in done)
-    if choice.output == "image":
-        return Response(files[0], media_type=pictures.MEDIA[choice.format], headers=headers)
-    if choice.output == "zip":
-        names = [f"{index:03d}_{_stem(one.photo.name)}.{choice.format}" for index, one in enumerate(done)]
-        packed = await core.encode(pictures.zip_of, dict(zip(names, files, strict=True)))
-        return Response(packed, media_type=pictures.MEDIA["zip"], headers=headers)
+    if output == "image":
+        return Answer(files[0], pictures.MEDIA[kind], headers)
+    if output == "zip":
+        names = [f"{index:03d}_{_stem(one.photo.name)}.{kind}" for index, one in enumerate(done)]
+        packed = await runtime.beside_the_loop(call, pictures.zip_of, dict(zip(names, files, strict=True)))
+        return Answer(packed, pictures.MEDIA["zip"], headers)
     answer = TranslateAnswer(
         model=served.id,
         digest=served.digest,
         direction=direction,
-        format=choice.format,
+        format=kind,
         images=[_described(unit, one, file) for one, file in zip(done, files, strict=True)],
     )
-    return JSONResponse(answer.model_dump(), headers=headers)
+    return await runtime.beside_the_loop(call, functools.partial(Answer.of, answer, headers=headers))
 
 
 def direction_of(network: models.Translator, wanted: str) -> models.Direction:
@@ -161,18 +176,13 @@ async def translate_all(
             task.cancel()
 
 
-def _encode_all(done: list[Translated], kind: ImageFormat, quality: int, model: str, digest: str) -> list[bytes]:
-    text = {"gan.model": model, "gan.digest": digest}
-    srgb = _srgb()
-    files = []
-    for one in done:
-        pixels = one.pixels
-        if one.photo.alpha is not None:
-            colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-            pixels = np.concatenate([colour, one.photo.alpha[..., None]], axis=2)
-        icc = srgb if one.photo.profiled and pixels.shape[2] > 1 else None
-        files.append(pictures.encode(pixels, kind, quality, text, icc))
-    return files
+def _encode(one: Translated, kind: ImageFormat, quality: int, text: Mapping[str, str]) -> bytes:
+    pixels = one.pixels
+    if one.photo.alpha is not None:
+        colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+        pixels = np.concatenate([colour, one.photo.alpha[..., None]], axis=2)
+    icc = srgb() if one.photo.profiled and pixels.shape[2] > 1 else None
+    return pictures.encode(pixels, kind, quality, text, icc)
 
 
 def _described(unit: Translator, one: Translated, file: bytes) -> TranslatedImage:

@@ -1,84 +1,78 @@
-"""Which format an answer has: what the request asks for, else what its Accept header prefers."""
+"""Which form an answer has: the one rule for the Accept header (RFC 9110 12.5.1), over a table for each endpoint.
 
-from collections.abc import Collection, Mapping
+A table is an endpoint's forms by media type, the one it would choose itself first. Each media type has the weight of
+the most specific range that covers it, so that `image/*, image/png;q=0` is any image but a PNG; the highest weight
+wins, among equals the range that the header names first, then the table's order.
+"""
+
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TypeVar
 
-from models.errors import InputError
-from service.encoding.pictures import MEDIA, ImageFormat
+from service.encoding.pictures import ImageFormat
 from service.errors import NotAcceptableError
 
-Output = Literal["image", "grid", "zip", "npz", "json"]
+Form = TypeVar("Form")
 
-_FORMAT_OF: Mapping[str, ImageFormat] = {
-    "image/png": "png",
-    "image/jpeg": "jpeg",
-    "image/webp": "webp",
-    "image/*": "png",
-}
+IMAGES: Mapping[str, ImageFormat] = {"image/png": "png", "image/jpeg": "jpeg", "image/webp": "webp"}
 
-_OUTPUT_OF: Mapping[str, Output] = {"application/zip": "zip", "application/x-npz": "npz", "application/json": "json"}
+_ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')  # a comma within quotes does not end it
+_WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What to answer: `output`, with images inside encoded as `format`."""
+class _Range:
+    """One item of the header; `media` is type/subtype, type/* or */*."""
 
-    output: Output
-    format: ImageFormat
+    media: str
+    weight: float
+    place: int
+
+    def covers(self, media: str) -> bool:
+        return self.media in ("*/*", media, media.partition("/")[0] + "/*")
+
+    @property
+    def specificity(self) -> int:
+        return 2 - self.media.count("*")
 
 
-def choose(
-    accept: str,
-    output: Output | None,
-    kind: ImageFormat | None,
-    count: int,
-    made: Collection[Output] = ("image", "grid", "zip", "npz", "json"),
-) -> Choice:
-    """The rule at the head of this file.
+def choose(field: Form | None, accept: str, table: Mapping[str, Form]) -> Form:
+    """The form that a field of the request names or, where it is None, the one that the client wants most.
 
     Args:
-        made: what the endpoint makes.
+        accept: the header's lines, joined by commas; "" is the same as */*.
     Raises:
-        NotAcceptableError: Accept allows nothing that we make, and no field says otherwise.
-        InputError: `output` is image, and there are several.
+        NotAcceptableError: it allows none of them.
     """
-    if output is None:
-        output, from_accept = _from_accept(accept, count, made)
-        kind = kind or from_accept
-    if output == "image" and count > 1:
-        raise InputError(f"output=image holds one image, not {count}: use grid, zip, npz or json.", where="output")
-    asked = [_FORMAT_OF[media] for media in accepted(accept) if media in _FORMAT_OF]
-    return Choice(output, kind or (asked[0] if asked else "png"))
+    form = preferred(accept, table) if field is None else field
+    if form is None:
+        raise NotAcceptableError(f"Accept allows none of what can be made here: {', '.join(table)}.", where="accept")
+    return form
 
 
-def _from_accept(accept: str, count: int, made: Collection[Output]) -> tuple[Output, ImageFormat | None]:
-    picture: Output = "image" if count == 1 else "grid"
-    for media in accepted(accept):
-        if media in _FORMAT_OF and picture in made:
-            return picture, _FORMAT_OF[media]
-        if media in _OUTPUT_OF and _OUTPUT_OF[media] in made:
-            return _OUTPUT_OF[media], None
-        if media == "*/*":
-            return ("image" if count == 1 else "zip"), None
-        if media == "application/*":
-            return "json", None
-    kinds = ", ".join(media for media in MEDIA.values() if _OUTPUT_OF.get(media, picture) in made)
-    raise NotAcceptableError(f"Accept allows none of what can be made here: {kinds}.", where="accept")
+def preferred(accept: str, table: Mapping[str, Form]) -> Form | None:
+    """The same, or None where the header allows none."""
+    ranges = _ranges(accept)
+    best, form = (0.0, 0), None
+    for media, one in table.items():
+        covering = [each for each in ranges if each.covers(media)]
+        decides = max(covering, key=lambda each: (each.specificity, -each.place), default=None)
+        if decides is not None and decides.weight > 0 and (form is None or (decides.weight, -decides.place) > best):
+            best, form = (decides.weight, -decides.place), one
+    return form
 
 
-def accepted(header: str) -> list[str]:
-    """Media types of an Accept header, the most wanted first; types with q=0 are left out."""
-    wanted = []
-    for part in (header or "*/*").split(","):
-        media, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    quality = float(parameter[2:])
-                except ValueError:
-                    quality = 0.0
-        if media and quality > 0:
-            wanted.append((quality, media))
-    return [media for _, media in sorted(wanted, key=lambda one: -one[0])]
+def image_format(accept: str) -> ImageFormat:
+    """What images are encoded as where no field says so: what the header wants most, and PNG where it wants none."""
+    return preferred(accept, IMAGES) or "png"
+
+
+def _ranges(accept: str) -> list[_Range]:
+    found = []
+    for place, item in enumerate(_ITEM.findall(accept or "*/*")):
+        media, *parameters = (piece.strip().lower() for piece in item.split(";"))
+        weights = [value for name, _, value in (one.partition("=") for one in parameters) if name.strip() == "q"]
+        weight = weights[0].strip() if weights else "1"
+        found.append(_Range(media, float(weight) if _WEIGHT.fullmatch(weight) else 0.0, place))
+    return found

@@ -1,17 +1,20 @@
-"""From exceptions to HTTP answers: the one place where a status code is chosen.
+"""From exceptions to answers: the one place where a status is chosen.
 
-Every body is `{"error": {"code", "message", "where"}}`; `Retry-After` goes with 429 and 503.
+Every body is `{"error": {"code", "message", "where"}}`; `Retry-After` goes with 429 and 503. `FAULTS` is the one list
+of statuses: errors are answered by it, the OpenAPI document describes them by it, and a test holds docs/api/errors.md
+to it.
 """
 
 import logging
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from models.errors import (
     BrokenImageError,
@@ -25,15 +28,20 @@ from models.errors import (
     OverloadError,
     WeightsUnavailable,
 )
+from service.call import Answer
 from service.errors import (
     CodingError,
     DeadlineError,
     MediaTypeError,
+    MethodError,
     NotAcceptableError,
     RateLimitError,
     SlowUploadError,
     UnauthorizedError,
 )
+
+_log = logging.getLogger("gan")
+_WEIGHTS_RETRY_S = 3600  # the operator has to act
 
 
 class ErrorDetail(BaseModel):
@@ -50,54 +58,77 @@ class ErrorBody(BaseModel):
     error: ErrorDetail
 
 
-_log = logging.getLogger("gan")
+@dataclass(frozen=True)
+class Fault:
+    """How a kind of error is answered; `about` is what the documentation says of it."""
 
-# The first class that fits wins, so subclasses stand before their parents.
-STATUS: Mapping[type[GanError], tuple[int, str]] = {
-    UnauthorizedError: (401, "unauthorized"),
-    MediaTypeError: (415, "unsupported_media_type"),
-    SlowUploadError: (408, "request_timeout"),
-    NotAcceptableError: (406, "not_acceptable"),
-    DeadlineError: (504, "deadline_exceeded"),
-    RateLimitError: (429, "rate_limited"),
-    BrokenImageError: (422, "broken_image"),
-    ImageError: (415, "unsupported_image"),
-    LimitError: (413, "too_large"),
-    InputError: (400, "invalid_input"),
-    NotFoundError: (404, "not_found"),
-    ConflictError: (409, "conflict"),
-    WeightsUnavailable: (503, "weights_unavailable"),
-    OverloadError: (503, "overloaded"),
-    CheckpointError: (500, "broken_checkpoint"),
+    status: int
+    code: str
+    about: str
+
+
+FAULTS: Mapping[type[Exception], Fault] = {
+    InputError: Fault(400, "invalid_input", "A field is wrong, missing or unknown."),
+    UnauthorizedError: Fault(401, "unauthorized", "An API key is needed, or the one given is not known."),
+    NotFoundError: Fault(404, "not_found", "There is no such model, reference, job or address."),
+    MethodError: Fault(405, "method_not_allowed", "The path takes other methods."),
+    NotAcceptableError: Fault(406, "not_acceptable", "Accept allows none of the formats there are."),
+    SlowUploadError: Fault(408, "request_timeout", "The request did not arrive in time."),
+    ConflictError: Fault(409, "conflict", "It exists already, or it is not there yet."),
+    LimitError: Fault(413, "too_large", "Past a stated limit: bytes, pixels, files or fields."),
+    MediaTypeError: Fault(415, "unsupported_media_type", "A body of a type that is not read."),
+    ImageError: Fault(415, "unsupported_image", "A file that is no image, or of a kind that is not read."),
+    BrokenImageError: Fault(422, "broken_image", "An image file that is truncated or corrupt."),
+    RateLimitError: Fault(429, "rate_limited", "The key's requests a minute are used up."),
+    CheckpointError: Fault(500, "broken_checkpoint", "A model's file cannot be used."),
+    OverloadError: Fault(503, "overloaded", "Too much is waiting, or models are being loaded."),
+    WeightsUnavailable: Fault(503, "weights_unavailable", "The FID weights are not at hand."),
+    DeadlineError: Fault(504, "deadline_exceeded", "Not done within the deadline."),
 }
+INTERNAL = Fault(500, "internal", "A fault of the service's own.")
+SERVER_FAULTS = (
+    INTERNAL,
+    Fault(431, "headers_too_large", "The headers are longer, or more, than the limits allow."),
+    Fault(501, "not_implemented", "The request uses what the server does not do."),
+)
+"""What stands for no class of our errors: protocol.py raises them as HTTP errors."""
 
-_WEIGHTS_RETRY_S = 3600  # the operator has to act
+
+def about(status: int) -> str:
+    """What the documentation says of a status."""
+    return " ".join(dict.fromkeys(fault.about for fault in FAULTS.values() if fault.status == status))
+
+
+def error_answer(error: Exception) -> Answer:
+    """The answer to any exception; what nobody foresaw is logged and answered 500 without its text."""
+    if isinstance(error, ValidationError):
+        return _answer(FAULTS[InputError], *describe(error))
+    if isinstance(error, ClientDisconnect):  # nobody is there to read it
+        return _answer(FAULTS[InputError], "The client left before the answer.", None)
+    if isinstance(error, HTTPException):  # Starlette's own: of its router and its files
+        return _of_starlette(error)
+    fault = next((FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS), None)
+    if fault is None or not isinstance(error, GanError):
+        _log.error("unexpected %s", type(error).__name__, exc_info=error)
+        message = "Something went wrong on the server; it is logged under this answer's X-Request-ID."
+        return _answer(INTERNAL, message, None)
+    return _answer(fault, error.message, error.where, _headers(error))
 
 
 def error_response(error: Exception) -> Response:
-    """The answer to any exception; what is not a GanError is logged and answered 500 without its text."""
-    if isinstance(error, ValidationError):
-        return _body(400, "invalid_input", *describe(error))
-    if isinstance(error, ClientDisconnect):  # nobody is there to read it
-        return _body(400, "client_left", "The client left before the answer.", None)
-    if isinstance(error, HTTPException):  # Starlette's own: routing, and its multipart parser
-        return _body(error.status_code, _CODES.get(error.status_code, "http_error"), error.detail, None)
-    for kind, (status, code) in STATUS.items():
-        if isinstance(error, kind):
-            return _body(status, code, error.message, error.where, _headers(error))
-    _log.error("unexpected %s", type(error).__name__, exc_info=error)
-    message = "Something went wrong on the server; it is logged under this answer's X-Request-ID."
-    return _body(500, "internal", message, None)
+    """The same, for what stands before the endpoints."""
+    return response(error_answer(error))
 
 
-_CODES = {
-    400: "invalid_input",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "request_timeout",
-    431: "headers_too_large",
-    501: "not_implemented",
-}
+def response(answer: Answer) -> Response:
+    """An answer over HTTP."""
+    return Response(answer.content, answer.status, answer.headers, answer.media_type)
+
+
+def _of_starlette(error: HTTPException) -> Answer:
+    known = (fault for fault in (*FAULTS.values(), *SERVER_FAULTS) if fault.status == error.status_code)
+    fault = next(known, Fault(error.status_code, "http_error", ""))
+    return _answer(fault, error.detail, None, error.headers)
 
 
 def _headers(error: GanError) -> dict[str, str]:
@@ -109,13 +140,19 @@ def _headers(error: GanError) -> dict[str, str]:
         return {"Accept-Encoding": "identity"}
     if isinstance(error, UnauthorizedError):
         return {"WWW-Authenticate": "Bearer"}
+    if isinstance(error, MethodError):
+        return {"Allow": ", ".join(error.allowed)}
     return {}
 
 
-def _body(
-    status: int, code: str, message: str, where: str | None, headers: Mapping[str, str] | None = None
-) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message, "where": where}}, status, headers)
+def _answer(fault: Fault, message: str, where: str | None, headers: Mapping[str, str] | None = None) -> Answer:
+    body = ErrorBody(error=ErrorDetail(code=fault.code, message=readable(message), where=where and readable(where)))
+    return Answer.of(body, headers=headers, status=fault.status)
+
+
+def readable(text: str) -> str:
+    """Text that a client sent may hold halves of characters (`\\ud800`), which UTF-8 cannot."""
+    return text.encode(errors="replace").decode()
 
 
 # A field's name, and not pydantic's name for one side of a union ("list[constrained-int]", "int").

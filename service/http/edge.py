@@ -9,7 +9,6 @@ import logging
 import random
 import re
 import time
-from typing import TYPE_CHECKING
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -17,15 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.errors import GanError
 from service.errors import CodingError, MediaTypeError
 from service.http.answers import error_response
-from service.http.auth import authenticate
+from service.http.auth import authenticate, load_keys
 from service.http.callers import Callers
 from service.http.drain import Drain
-from service.http.limits import Room, Stay, Unsent
+from service.http.limits import RateLimit, Room, Stay, Unsent
 from service.logs import request_id
+from service.runtime import Runtime
 from service.telemetry import current_span
-
-if TYPE_CHECKING:
-    from service.runtime import Core
 
 _log = logging.getLogger("gan.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -35,14 +32,16 @@ _LOGGED = 256  # characters of a path: a client may send 30 kB of one
 
 
 class Edge:
-    """See the head of this file. `core` brings the settings and counters."""
+    """See the head of this file. `runtime` brings the settings and counters."""
 
-    def __init__(self, app: ASGIApp, core: "Core") -> None:
+    def __init__(self, app: ASGIApp, runtime: Runtime) -> None:
         self._app = app
-        self._core = core
-        self._callers = Callers(core.settings)
-        self._room = Room(core.settings, core.telemetry.in_progress.set)
-        self._unsent = Unsent(core.settings.unsent_mb * 2**20)
+        self._runtime = runtime
+        self._keys = load_keys(runtime.settings)
+        self._rate = RateLimit(runtime.settings.rate_per_minute)
+        self._callers = Callers(runtime.settings)
+        self._room = Room(runtime.settings, runtime.telemetry.in_progress.set)
+        self._unsent = Unsent(runtime.settings.unsent_mb * 2**20)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in _QUIET:
@@ -54,10 +53,10 @@ class Edge:
         given = headers.get("x-request-id", "")
         ident = given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
         token = request_id.set(ident)
-        span = self._core.telemetry.start_request(f"{scope['method']} {scope['path']}", headers)
+        span = self._runtime.telemetry.start_request(f"{scope['method']} {scope['path']}", headers)
         span_token = current_span.set(span)
         started = time.perf_counter()
-        drain = Drain(headers, receive, send, time.monotonic() + self._core.settings.deadline_s)
+        drain = Drain(headers, receive, send, time.monotonic() + self._runtime.settings.deadline_s)
         stay: Stay | None = None
         status = 500
 
@@ -90,11 +89,11 @@ class Edge:
 
     def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Stay:
         """The request's stay, or a GanError for who may not pass; notes the caller's name in the scope."""
-        core, settings = self._core, self._core.settings
+        settings = self._runtime.settings
         scope["gan.caller"] = self._callers.of(scope.get("client"), headers)
         if scope["path"].startswith("/v1/"):
-            scope["gan.caller"] = authenticate(core.keys, headers) or scope["gan.caller"]
-            core.rate.take(scope["gan.caller"])
+            scope["gan.caller"] = authenticate(self._keys, headers) or scope["gan.caller"]
+            self._rate.take(scope["gan.caller"])
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media == _PICKLE:
             raise MediaTypeError("Pickles are not read: they can run code.", where="content-type")
@@ -107,7 +106,7 @@ class Edge:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         endpoint = scope.get("gan.endpoint", "other")
-        telemetry = self._core.telemetry
+        telemetry = self._runtime.telemetry
         telemetry.requests.labels(endpoint, str(status)).inc()
         telemetry.request_seconds.labels(endpoint).observe(seconds)
         fields = {

@@ -1,38 +1,22 @@
 """The OpenAPI 3.1 document, made from the same `Operation`s and pydantic models that answer.
 
 BentoML's own document is 3.0.2 with 3.1 schemas inside, and knows neither our statuses nor our answers; ours takes its
-place at /docs.json (see middleware.py), so that there is one description only.
+place at /docs.json (see edge.py), so that there is one description only.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from service.http.answers import ErrorBody
+from service.http.answers import ErrorBody, about
 from service.http.operation import Content, Operation
 
 _REF = "#/components/schemas/{model}"
 Json = dict[str, Any]
 
-
-_STATUSES: Mapping[int, str] = {
-    400: "A field is wrong, missing or unknown.",
-    401: "An API key is needed, or the one given is not known.",
-    404: "There is no such model, reference or job.",
-    405: "The path takes other methods.",
-    406: "Accept allows none of the formats there are.",
-    408: "The request did not arrive in time.",
-    409: "It exists already, or it is not there yet.",
-    413: "Past a stated limit: bytes, pixels or files.",
-    415: "A body or file of a type that is not read.",
-    422: "An image file that is truncated or corrupt.",
-    429: "The key's requests a minute are used up.",
-    503: "Too much is waiting, models are being loaded, or the FID weights are not at hand.",
-    504: "Not done within the deadline.",
-}
 _ALWAYS = (400, 401, 408, 429, 503, 504)
 _WITH_BODY = (413, 415)
 _RETRY = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
@@ -43,6 +27,10 @@ def document(operations: Iterable[Operation]) -> Json:
     operations = list(operations)
     models = _models(operations)
     _, definitions = models_json_schema([(model, _mode(model, operations)) for model in models], ref_template=_REF)
+    schemas = definitions.get("$defs", {})
+    for model in models:
+        if any(one.body is model for one in operations):
+            schemas[model.__name__] = _with_null(schemas[model.__name__])
     paths: dict[str, Json] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
@@ -56,7 +44,7 @@ def document(operations: Iterable[Operation]) -> Json:
         "paths": paths | _system_paths(),
         "security": [{}, {"bearer": []}, {"key": []}],
         "components": {
-            "schemas": definitions.get("$defs", {}),
+            "schemas": schemas,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -125,7 +113,7 @@ def _content(content: Content) -> Json:
 
 def _error(status: int) -> Json:
     answer: Json = {
-        "description": _STATUSES[status],
+        "description": about(status),
         "content": {"application/json": {"schema": _reference(ErrorBody)}},
     }
     return answer | ({"headers": _RETRY} if status in (429, 503) else {})
@@ -151,8 +139,7 @@ def _query_parameters(model: type[BaseModel]) -> list[Json]:
 
 def _request_body(operation: Operation) -> Json:
     content: Json = {}
-    if operation.takes_json:
-        assert operation.body is not None
+    if operation.body is not None and operation.takes_json:
         content["application/json"] = {"schema": _reference(operation.body)}
         if operation.examples:
             examples = {name: {"value": dict(value)} for name, value in operation.examples.items()}
@@ -196,6 +183,22 @@ def _as_text(schema: Json) -> Json:
         return schema
     words = "|".join(schema["items"]["enum"])
     return {"type": "string", "pattern": f"^({words})(,({words}))*$", "description": schema["description"]}
+
+
+def _with_null(schema: Json) -> Json:
+    """A JSON body's: null is as good as left out, on every field that may be left out (see values.py)."""
+    required = schema.get("required", [])
+    fields = {name: one if name in required else _or_null(one) for name, one in schema["properties"].items()}
+    return {**schema, "properties": fields}
+
+
+def _or_null(schema: Json) -> Json:
+    null: Json = {"type": "null"}
+    if "anyOf" in schema:
+        return schema if null in schema["anyOf"] else {**schema, "anyOf": [*schema["anyOf"], null]}
+    outer = {key: value for key, value in schema.items() if key in ("default", "description", "title")}
+    inner = {key: value for key, value in schema.items() if key not in outer}
+    return {"anyOf": [inner, null], **outer}
 
 
 def _without_null(schema: Json) -> Json:

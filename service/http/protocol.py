@@ -266,7 +266,9 @@ def http_protocol(settings: Settings) -> Callable[..., HttpConnection]:
     return functools.partial(HttpConnection, settings, Connections(settings, Callers(settings)))
 
 
-def serve_by(settings: Settings) -> None:
+def serve_by(settings: Callable[[], Settings]) -> None:
     """Has the server that this process starts next use it: BentoML starts uvicorn with `http="auto"`, and has no
-    setting to change that, so that the name is given another meaning in uvicorn's table."""
-    HTTP_PROTOCOLS["auto"] = http_protocol(settings)  # type: ignore[assignment]
+    setting to change that, so that the name is given another meaning in uvicorn's table. The settings are asked for
+    when the first client connects."""
+    protocol = functools.cache(lambda: http_protocol(settings()))
+    HTTP_PROTOCOLS["auto"] = lambda *args, **options: protocol()(*args, **options)  # type: ignore[assignment]

@@ -31,13 +31,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
-from service.jobs.records import OWNER, Outcome, Record, State
+from service.call import Answer, Progress
+from service.jobs.envelope import pack_answer, unpack_answer
+from service.jobs.records import OWNER, Record, State
 from service.storage import Store
 
-Progress = Callable[[int, int], None]
-"""Called with (done, total), on the event loop."""
-Runner = Callable[[bytes, Progress], Awaitable[Outcome]]
-"""Does the work that a payload asks for. An Outcome of status 400 or more is a failed job."""
+Runner = Callable[[bytes, Progress], Awaitable[Answer]]
+"""Does the work that a packed call asks for. An answer of status 400 or more is a failed job."""
 
 _log = logging.getLogger("gan")
 _SECTION = "jobs"
@@ -48,11 +48,16 @@ _SUFFIXES = ("request", "cancel", "result", "json")  # the record last: without 
 
 @dataclass
 class _Live:
-    """A job of this process that is not over."""
+    """A job of this process that is not over. `record` is what was saved, `progress` what came since."""
 
     record: Record
     task: "asyncio.Task[None] | None" = None
     cancelled: bool = False
+    progress: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def shown(self) -> Record:
+        """The record with the progress of this moment."""
+        return dataclasses.replace(self.record, **({} if self.record.over else self.progress))
 
 
 class Jobs:
@@ -129,7 +134,7 @@ class Jobs:
             if len(self._live) >= self._max_waiting:
                 raise OverloadError(
                     f"{len(self._live)} jobs are waiting already, the most accepted; try again later.",
-                    retry_after_s=min((live.record.seconds_left or 60.0) for live in self._live.values()),
+                    retry_after_s=min((live.shown().seconds_left or 60.0) for live in self._live.values()),
                 )
             record = Record(job_id, kind, "queued", digest, created_at=time.time())
             await self._put(f"{job_id}.request", payload)
@@ -140,7 +145,7 @@ class Jobs:
         if _ID.fullmatch(job_id) is None:
             raise NotFoundError("There is no such job; ids are 32 hexadecimal digits.", where="id")
         if job_id in self._live:
-            return self._live[job_id].record
+            return self._live[job_id].shown()
         try:
             return Record.parse(await asyncio.to_thread(self._store.get, _SECTION, f"{job_id}.json"))
         except NotFoundError:
@@ -150,7 +155,7 @@ class Jobs:
         except (TypeError, ValueError):  # written by another version of this service
             raise NotFoundError(f"There is no record that can be read of job {job_id}.", where="id") from None
 
-    async def result(self, job_id: str) -> Outcome:
+    async def result(self, job_id: str) -> Answer:
         """What the request would have been answered, success or error.
 
         Raises:
@@ -159,8 +164,7 @@ class Jobs:
         record = await self.get(job_id)
         if record.status is None:
             raise ConflictError(f"The job is {record.state} and has no result.", where="id")
-        body = await asyncio.to_thread(self._store.get, _SECTION, f"{job_id}.result")
-        return Outcome(record.status, record.headers, body)
+        return unpack_answer(await asyncio.to_thread(self._store.get, _SECTION, f"{job_id}.result"))
 
     async def delete(self, job_id: str) -> Record:
         """Cancels a job that is not over; removes one that is. Returns its last record. Raises NotFoundError."""
@@ -195,16 +199,16 @@ class Jobs:
             async with self._turns[live.record.kind]:
                 await self._save(live, state="running", started_at=time.time(), attempts=live.record.attempts + 1)
                 payload = await asyncio.to_thread(self._store.get, _SECTION, f"{job_id}.request")
-                outcome = await self._runners[live.record.kind](payload, _reporter(live))
-            await self._put(f"{job_id}.result", outcome.body)
-            state: State = "done" if outcome.status < 400 else "failed"
-            await self._finish(live, state, status=outcome.status, headers=outcome.headers)
+                answer = await self._runners[live.record.kind](payload, _reporter(live))
+            await self._put(f"{job_id}.result", pack_answer(answer))
+            state: State = "done" if answer.status < 400 else "failed"
+            await self._finish(live, state, status=answer.status)
         except asyncio.CancelledError:
             if not live.cancelled:  # the service stops
                 await self._save(live, state="queued", attempts=0, done=0, seconds_left=None, signed_at=0.0, owner="")
                 raise
             await self._finish(live, "cancelled")
-        except Exception:  # the store's; the work's own errors are outcomes
+        except Exception:  # the store's; the work's own errors are answers
             _log.exception("job %s could not be kept", job_id)
         finally:
             del self._live[job_id]
@@ -221,7 +225,7 @@ class Jobs:
     async def _save_in_turn(self, live: _Live, changes: Mapping[str, Any]) -> None:
         async with self._writing:
             if not live.record.over:
-                signed = {"owner": OWNER, "signed_at": time.time(), **changes}
+                signed = {**live.progress, "owner": OWNER, "signed_at": time.time(), **changes}
                 record = dataclasses.replace(live.record, **signed)
                 await self._put(f"{record.id}.json", record.dump())
                 live.record = record
@@ -302,7 +306,7 @@ def _reporter(live: _Live) -> Progress:
         first = first or (now, done)
         since, begun = first
         left = (now - since) / (done - begun) * (total - done) if done > begun else None
-        live.record = dataclasses.replace(live.record, done=done, total=total, seconds_left=left)
+        live.progress = {"done": done, "total": total, "seconds_left": left}
 
     return report
 

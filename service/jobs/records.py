@@ -4,22 +4,12 @@ import dataclasses
 import json
 import os
 import socket
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 OWNER = f"{socket.gethostname()}:{os.getpid()}"
 """Who runs a job: this process."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """An HTTP answer, kept: of the work, or of the error that it ended in."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -40,7 +30,6 @@ class Record:
     owner: str = OWNER
     signed_at: float = 0.0
     status: int | None = None
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def over(self) -> bool:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeGuard, TypeVar
 
 import models
 from models.errors import CheckpointError
@@ -32,13 +33,16 @@ class Source:
     origin: str  # "folder" or "bentoml"
 
 
+Unit = TypeVar("Unit", bound=Sampler | Translator, covariant=True)
+
+
 @dataclass(frozen=True, eq=False)
-class Served:
+class Served(Generic[Unit]):
     """One version of one model, loaded and warm."""
 
     source: Source
     version: str
-    unit: Sampler | Translator
+    unit: Unit
 
     @property
     def id(self) -> str:
@@ -53,7 +57,15 @@ class Served:
         return self.unit.network.metadata
 
 
-def natural(one: Served) -> tuple[tuple[int, int, str], ...]:
+AnyServed = Served[Sampler | Translator]
+
+
+def is_of(one: AnyServed, kind: type[Unit]) -> TypeGuard[Served[Unit]]:
+    """Whether the model is of this kind."""
+    return isinstance(one.unit, kind)
+
+
+def natural(one: AnyServed) -> tuple[tuple[int, int, str], ...]:
     """Version 10 comes after 9; a file without a version in its name comes before all that have one."""
     parts = re.findall(r"\d+|\D+", one.source.version)
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)

@@ -1,7 +1,7 @@
 """The gate: a new version goes into service only if its FID is no worse than the old one's by GAN_GATE_FID_MARGIN.
 
 Both draw the same number of images from the same seeds, and each set's FID against the model's reference
-(model_references.py) decides. That takes minutes, on a thread of the lowest priority, one model at a time, while the
+(baselines.py) decides. That takes minutes, on a thread of the lowest priority, one model at a time, while the
 old version serves and scores are answered; what was measured is kept in the store, so a restart does not measure it
 again. Where a model has no reference, and for translators, which need photos to work on, the FIDs that the two files
 record are compared: a translator's in each direction.
@@ -12,22 +12,22 @@ import contextlib
 import hashlib
 import json
 import logging
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import metrics
 from metrics import FeatureSet
 from models.errors import GanError, NotFoundError, OverloadError
+from service.call import Progress
 from service.engine.sampler import Sampler
-from service.registry.checkpoints import Served
-from service.registry.verdicts import Pair, State, Verdict, _fids, pair_of, recorded
+from service.registry.checkpoints import AnyServed, Served, is_of
+from service.registry.verdicts import Pair, State, Verdict, fids_of, pair_of, recorded
 from service.scoring import sets
 from service.scoring.baselines import ModelReferences
 from service.scoring.references import digest_of
-from service.scoring.worker import keep_to_the_background
+from service.scoring.worker import Worker, keep_to_the_background
 from service.settings import Settings
 from service.storage import Store
 
@@ -35,10 +35,6 @@ _log = logging.getLogger("gan")
 _SECTION = "gate"
 _SEED = 0
 _RETRY_S = 30.0  # after which what could not be measured is tried again
-
-
-class _Left(Exception):
-    """Unwinds a measurement that nobody waits for any more."""
 
 
 class Gate:
@@ -68,10 +64,10 @@ class Gate:
         self._extractor = extractor
         self._verdicts: dict[Pair, Verdict] = {}
         self._again_at: dict[Pair, float] = {}
-        self._work: dict[Pair, tuple[asyncio.Task[None], threading.Event]] = {}
-        self._executor = ThreadPoolExecutor(1, "gate", keep_to_the_background)
+        self._work: dict[Pair, asyncio.Task[None]] = {}
+        self._worker = Worker("gate", keep_to_the_background)
 
-    async def ask(self, new: Served, old: Served) -> Verdict:
+    async def ask(self, new: AnyServed, old: AnyServed) -> Verdict:
         """The verdict, at once where it is known; else one whose state is "measuring", and the measuring begins."""
         pair = pair_of(new, old)
         known = self._verdicts.get(pair)
@@ -81,11 +77,11 @@ class Gate:
         self._verdicts[pair] = verdict
         return verdict
 
-    async def _first_look(self, new: Served, old: Served) -> Verdict:
+    async def _first_look(self, new: AnyServed, old: AnyServed) -> Verdict:
         pair, model = pair_of(new, old), new.source.name
         self._again_at.pop(pair, None)
         try:
-            if not isinstance(new.unit, Sampler) or not await self._references.known(model):
+            if not (is_of(new, Sampler) and is_of(old, Sampler) and await self._references.known(model)):
                 return self._by_files(new, old)
             reference = await self._references.load(model)
         except Exception as error:  # whatever is wrong with one reference, the other models are served
@@ -93,8 +89,7 @@ class Gate:
         fid, before = await self._kept(new, reference), await self._kept(old, reference)
         if fid is not None and before is not None:
             return self._compared(new, old, fid, before)
-        stop = threading.Event()
-        self._work[pair] = (asyncio.create_task(self._measure(new, old, reference, stop)), stop)
+        self._work[pair] = asyncio.create_task(self._measure(new, old, reference))
         return self._verdict("measuring", new, old, "is being measured, and the one in service goes on meanwhile.")
 
     def drop_all_but(self, pairs: set[Pair]) -> None:
@@ -103,39 +98,26 @@ class Gate:
             del self._verdicts[pair]
             self._again_at.pop(pair, None)
             if pair in self._work:
-                self._stop(pair)
+                self._work.pop(pair).cancel()
 
-    def close(self) -> None:
-        """Stops what is being measured. Not on the event loop, which it needs to come to its end."""
-        for _, stop in self._work.values():
-            stop.set()
-        self._executor.shutdown(cancel_futures=True)
+    async def close(self) -> None:
+        """Stops what is being measured."""
+        for task in self._work.values():
+            task.cancel()
+        await asyncio.to_thread(self._worker.close)
 
-    def _stop(self, pair: Pair) -> None:
-        task, stop = self._work.pop(pair)
-        stop.set()
-        task.cancel()
-
-    async def _measure(self, new: Served, old: Served, reference: FeatureSet, stop: threading.Event) -> None:
-        pair = pair_of(new, old)
-        images, loop = self._settings.gate_images, asyncio.get_running_loop()
-
-        def report(done: int) -> None:
-            if stop.is_set():
-                raise _Left
-            loop.call_soon_threadsafe(self._progress, pair, done)
-
+    async def _measure(self, new: Served[Sampler], old: Served[Sampler], reference: FeatureSet) -> None:
+        pair, loop = pair_of(new, old), asyncio.get_running_loop()
         try:
             fids = []
-            for one, before in ((old, 0), (new, images)):
+            for one, before in ((old, 0), (new, self._settings.gate_images)):
                 fid = await self._kept(one, reference)
                 if fid is None:
-                    fid = await loop.run_in_executor(self._executor, self._fid, one, reference, before, report, loop)
+                    work = partial(self._fid, one, reference, loop)
+                    fid = await self._worker.run(work, partial(self._progress, pair, before))
                     await self._keep(one, reference, fid)
                 fids.append(fid)
             verdict = self._compared(new, old, fids[1], fids[0])
-        except _Left:
-            return
         except Exception as error:
             verdict = self._unmeasured(new, old, error)
         self._verdicts[pair] = verdict
@@ -143,34 +125,27 @@ class Gate:
         self.ruled.set()
 
     def _fid(
-        self,
-        one: Served,
-        reference: FeatureSet,
-        before: int,
-        report: Callable[[int], None],
-        loop: asyncio.AbstractEventLoop,
+        self, one: Served[Sampler], reference: FeatureSet, loop: asyncio.AbstractEventLoop, report: Progress
     ) -> float:
         """FID of what this version draws. On the gate's thread."""
-        assert isinstance(one.unit, Sampler)
-        report(before)
         drawn = metrics.statistics(
             sets.stream(one.unit, one.id, self._settings.gate_images, _SEED, None, loop),
             protocol=reference.statistics.protocol or "pytorch-fid",
             extractor=self._extractor(),
             workers=1,
-            progress=lambda done, _: report(before + done),
+            progress=report,
         )
         return metrics.frechet_distance(drawn, reference.statistics)
 
-    def _progress(self, pair: Pair, done: int) -> None:
+    def _progress(self, pair: Pair, before: int, done: int, _: int) -> None:
         if pair in self._verdicts and pair in self._work:
-            self._verdicts[pair] = replace(self._verdicts[pair], done=done)
+            self._verdicts[pair] = replace(self._verdicts[pair], done=before + done)
 
-    def _key(self, one: Served, reference: FeatureSet) -> str:
+    def _key(self, one: AnyServed, reference: FeatureSet) -> str:
         parts = [one.digest, digest_of(reference.statistics), self._settings.gate_images, self._settings.precision]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:40] + ".json"
 
-    async def _kept(self, one: Served, reference: FeatureSet) -> float | None:
+    async def _kept(self, one: AnyServed, reference: FeatureSet) -> float | None:
         """This version's FID, where it was measured before."""
         try:
             data = await asyncio.to_thread(self._store.get, _SECTION, self._key(one, reference))
@@ -178,12 +153,12 @@ class Gate:
         except (NotFoundError, ValueError, KeyError, TypeError):  # none, or one that cannot be read
             return None
 
-    async def _keep(self, one: Served, reference: FeatureSet, fid: float) -> None:
+    async def _keep(self, one: AnyServed, reference: FeatureSet, fid: float) -> None:
         data = json.dumps({"fid": fid, "model": one.id}).encode()
         with contextlib.suppress(OverloadError):  # a full disk costs another measurement, not the verdict
             await asyncio.to_thread(self._store.put, _SECTION, self._key(one, reference), data)
 
-    def _compared(self, new: Served, old: Served, fid: float, before: float) -> Verdict:
+    def _compared(self, new: AnyServed, old: AnyServed, fid: float, before: float) -> Verdict:
         passed = fid <= before + self._margin
         return replace(
             self._verdict(
@@ -197,22 +172,22 @@ class Gate:
             done=2 * self._settings.gate_images,
         )
 
-    def _unmeasured(self, new: Served, old: Served, error: Exception) -> Verdict:
+    def _unmeasured(self, new: AnyServed, old: AnyServed, error: Exception) -> Verdict:
         if not isinstance(error, GanError):
             _log.error("measuring %s failed", new.id, exc_info=error)
         self._again_at[pair_of(new, old)] = time.monotonic() + _RETRY_S
         return self._verdict("held", new, old, f"could not be measured: {str(error) or type(error).__name__}")
 
-    def _by_files(self, new: Served, old: Served) -> Verdict:
+    def _by_files(self, new: AnyServed, old: AnyServed) -> Verdict:
         worse = recorded(new.metadata, old.metadata, self._margin)
         fine = "is no worse, by what the two files record."
-        if not _fids(old.metadata):
+        if not fids_of(old.metadata):
             fine = f"passes unmeasured: {old.id} records no FID, and there is nothing to measure the two against."
         return replace(
             self._verdict("held" if worse else "passed", new, old, worse or fine), images=None, reference=None
         )
 
-    def _verdict(self, state: State, new: Served, old: Served, what: str) -> Verdict:
+    def _verdict(self, state: State, new: AnyServed, old: AnyServed, what: str) -> Verdict:
         """With the sentence "{new} {what}", which is also logged."""
         verdict = Verdict(
             state,

@@ -16,7 +16,7 @@ from models.errors import GanError, InputError, NotFoundError, OverloadError
 from service.engine.engine import Engine
 from service.engine.sampler import Sampler
 from service.engine.translator import Translator
-from service.registry.checkpoints import Served, Source, Stamp, natural, scan
+from service.registry.checkpoints import AnyServed, Served, Source, Stamp, Unit, is_of, natural, scan
 from service.registry.gate import Gate
 from service.registry.verdicts import Pair, Verdict, pair_of
 from service.settings import Settings
@@ -47,10 +47,10 @@ class Registry:
         self._telemetry = telemetry
         self._gate = gate
         self._shown: set[tuple[str, str]] = set()
-        self._served: dict[Path, Served] = {}
-        self._waiting: dict[Path, Served] = {}  # replaced files, until the gate has said whether they may be swapped in
+        self._served: dict[Path, AnyServed] = {}
+        self._waiting: dict[Path, AnyServed] = {}  # replaced files that the gate has yet to rule on
         self._stamps: dict[Path, Stamp] = {}
-        self._current: dict[str, Served] = {}
+        self._current: dict[str, AnyServed] = {}
         self._aliases: dict[str, str] = {}
         self._refused: dict[Path, str] = {}
         self._verdicts: dict[Path, Verdict] = {}
@@ -69,43 +69,51 @@ class Registry:
         held = {p: Refusal(p, one.reason, one) for p, one in self._verdicts.items() if one.state != "passed"}
         return [one for _, one in sorted({**held, **{p: Refusal(p, why) for p, why in self._refused.items()}}.items())]
 
-    def verdict(self, one: Served) -> Verdict | None:
+    def verdict(self, one: AnyServed) -> Verdict | None:
         """What the gate said of this version; None where it was not asked."""
         verdict = self._verdicts.get(one.source.path)
         return verdict if verdict is not None and verdict.digest == one.digest else None
 
-    def served(self) -> list[Served]:
+    def served(self) -> list[AnyServed]:
         """All versions of all models, by name and natural order of version."""
         return sorted(self._served.values(), key=lambda one: (one.source.name, natural(one)))
 
-    def names_of(self, one: Served) -> list[str]:
+    def names_of(self, one: AnyServed) -> list[str]:
         """The names that lead to this version now: its id, its bare name when in service, aliases."""
         bare = [one.source.name] if self._current.get(one.source.name) is one else []
         aliases = [alias for alias in self._aliases if self._find(alias) is one]
         return [one.id, *bare, *sorted(aliases)]
 
-    def get(self, name: str | None, kind: type[Sampler] | type[Translator]) -> Served:
-        """The model of that name; without a name, the first of the kind that is in service.
+    def sampler(self, name: str | None) -> Served[Sampler]:
+        """The generator of that name; without a name, the first one in service.
 
         Raises:
             NotFoundError: no such model; the text lists those there are.
             InputError: it is of the other kind.
+            OverloadError: the models are still being loaded.
         """
-        fitting = sorted(key for key, one in self._current.items() if isinstance(one.unit, kind))
+        return self._get(name, Sampler)
+
+    def translator(self, name: str | None) -> Served[Translator]:
+        """The translator of that name; the same rules and errors."""
+        return self._get(name, Translator)
+
+    def _get(self, name: str | None, kind: type[Unit]) -> Served[Unit]:
+        fitting = sorted(key for key, one in self._current.items() if is_of(one, kind))
         one = self._find(name) if name else self._current.get(fitting[0]) if fitting else None
         if one is None and self._required is None:
             raise OverloadError("The models are still being loaded; /readyz says when they are.", retry_after_s=2)
         if one is None:
             there = ", ".join(fitting) or "none"
             raise NotFoundError(f"There is no model {name or 'of this kind'}; there are: {there}.", where="model")
-        if not isinstance(one.unit, kind):
+        if not is_of(one, kind):
             raise InputError(
                 f"{name} is of kind {one.metadata.kind} and cannot do this; these can: {', '.join(fitting) or 'none'}.",
                 where="model",
             )
         return one
 
-    def _find(self, name: str) -> Served | None:
+    def _find(self, name: str) -> AnyServed | None:
         name = self._aliases.get(name, name)
         if name in self._current:
             return self._current[name]
@@ -164,7 +172,7 @@ class Registry:
             else:
                 self._serve(new)
 
-    def _serve(self, new: Served) -> None:
+    def _serve(self, new: AnyServed) -> None:
         self._served[new.source.path] = new
         _log.info("serving %s from %s", new.id, new.source.path)
 
@@ -178,7 +186,7 @@ class Registry:
             if await self._passes(new, self._served[path], asked):
                 del self._waiting[path]
                 self._serve(new)
-        current: dict[str, Served] = {}
+        current: dict[str, AnyServed] = {}
         for one in self.served():  # ascending versions
             before = current.get(one.source.name)
             if before is None:
@@ -190,15 +198,15 @@ class Registry:
             self._gate.drop_all_but(asked)
         self._show()
 
-    async def _passes(self, new: Served, old: Served, asked: set[Pair]) -> bool:
+    async def _passes(self, new: AnyServed, old: AnyServed, asked: set[Pair]) -> bool:
         if self._gate is None:
             return True
         asked.add(pair_of(new, old))
         verdict = self._verdicts[new.source.path] = await self._gate.ask(new, old)
         return verdict.state == "passed"
 
-    def _forget_hold(self, one: Served) -> None:
-        """Nothing is left that this version was worse than."""
+    def _forget_hold(self, one: AnyServed) -> None:
+        """It is now the lowest version, with nothing to compare it with: drops an earlier "held"."""
         verdict = self.verdict(one)
         if verdict is not None and verdict.state != "passed":
             del self._verdicts[one.source.path]

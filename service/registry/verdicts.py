@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from models import Metadata
-from service.registry.checkpoints import Served
+from service.registry.checkpoints import AnyServed
 
 State = Literal["measuring", "passed", "held"]
 
@@ -40,7 +40,7 @@ class Verdict:
     reference: str | None = None
 
 
-def pair_of(new: Served, old: Served) -> Pair:
+def pair_of(new: AnyServed, old: AnyServed) -> Pair:
     """Of the name too: one file may serve under two, which have references of their own."""
     return new.source.name, new.digest, old.digest
 
@@ -57,8 +57,8 @@ _ALIKE = {
 
 def recorded(new: Metadata, old: Metadata, margin: float) -> str | None:
     """None where each FID that the old file records is at most the margin higher in the new, else what is wrong."""
-    fids = _fids(new)
-    for name, before in _fids(old).items():
+    fids = fids_of(new)
+    for name, before in fids_of(old).items():
         now, what = fids.get(name), "FID" + name.removeprefix("fid").replace("_", " ")
         if now is None:
             return f"records no {what} in its file, and the version in service has one."
@@ -72,7 +72,7 @@ def recorded(new: Metadata, old: Metadata, margin: float) -> str | None:
     return None
 
 
-def _fids(metadata: Metadata) -> dict[str, Mapping[str, Any]]:
+def fids_of(metadata: Metadata) -> dict[str, Mapping[str, Any]]:
     """The FIDs that a file records, by the names that training/ gives them: a translator has one for each direction."""
     found = {name: metadata.metrics.get(name) for name in ("fid", "fid_a_to_b", "fid_b_to_a")}
     return {

@@ -9,22 +9,18 @@ import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
-
-from starlette.datastructures import UploadFile
 
 import models
 from metrics import FeatureSet, Images, Loader
 from models.errors import InputError, LimitError
 from models.images import Pixels
+from service.call import File
 from service.engine.classes import class_weights, default_classes
 from service.engine.patience import patiently
 from service.engine.sampler import Latents, Sampler
 from service.scoring import archives
 from service.scoring.references import from_npz
-
-if TYPE_CHECKING:
-    from service.settings import Settings
+from service.settings import Settings
 
 
 def stream(
@@ -60,18 +56,18 @@ MOST_FILES = 1000  # in one form field; a larger set comes as an archive
 _NPZ_BYTES = 160 * 2**20  # two float64 arrays of 2048 x 2048, and room for a reference's features
 
 
-async def uploaded(files: Sequence[UploadFile], field: str, settings: "Settings") -> Images | FeatureSet:
+async def uploaded(files: Sequence[File], field: str, settings: Settings) -> Images | FeatureSet:
     """The files of one form field: images, or one zip or tar of images, or one .npz of statistics.
 
     Raises:
         InputError: no image among them, or an archive that archives.py refuses.  LimitError: too many or too large.
         Images themselves are decoded later; a broken one is told then, by name.
     """
-    named = [(file.filename or f"{field} {index}", await file.read()) for index, file in enumerate(files)]
-    return await asyncio.to_thread(_open, named, field, settings)
+    return await asyncio.to_thread(_open, files, field, settings)
 
 
-def _open(named: Sequence[tuple[str, bytes]], field: str, settings: "Settings") -> Images | FeatureSet:
+def _open(files: Sequence[File], field: str, settings: Settings) -> Images | FeatureSet:
+    named = [(file.name, file.read()) for file in files]
     if len(named) == 1 and archives.kind_of(named[0][1]) is not None:
         name, data = named[0]
         if archives.kind_of(data) == "zip" and _is_npz(data):

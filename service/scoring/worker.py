@@ -1,8 +1,8 @@
-"""The one thread that runs Inception, and the bounded queue in front of it.
+"""A thread for work of seconds to hours, which reports how far it is and stops when nobody waits for it any more.
 
-Scores take seconds to hours, so they never share the thread that serves images, and a request for one is turned away
-at once (OverloadError, with an estimate of when it would fit) rather than left to wait behind a long one. Jobs wait
-instead: their number is bounded where they are submitted.
+There are three: of scores, of the gate and of drift. None of them shares the thread that serves images. A request for
+a score is turned away at once (OverloadError, with an estimate of when it would fit) rather than left to wait behind a
+long one. Jobs wait instead: their number is bounded where they are submitted.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 
 import metrics
 from models.errors import OverloadError, WeightsUnavailable
+from service.call import Progress
 from service.settings import Settings
 
 Result = TypeVar("Result")
-Report = Callable[[int, int], None]
-Work = Callable[[Report], Result]
-"""Runs on the thread and calls its argument with (done, total) now and then; a cancelled one leaves by that call."""
+Work = Callable[[Progress], Result]
+"""A function of `report`, which it must call often with (done, total): when its caller left, `report` raises."""
 
 _GUESS_S = 10.0  # time left of work that has not reported yet
 
@@ -30,30 +30,35 @@ class _Stopped(Exception):
     """Unwinds work whose caller left."""
 
 
-class Scorer:
+class Worker:
     """Runs works one after the other on a thread of its own.
 
     Args:
-        max_waiting: how many requests may wait while one runs.
-        threads: torch's, inside one forward pass.
+        name: of the thread.
+        begin: called first on the thread.
+        max_waiting: how many impatient callers may wait while one runs.
+        busy: what those past it are told.
     """
 
-    def __init__(self, max_waiting: int, threads: int) -> None:
+    def __init__(self, name: str, begin: Callable[[], None], *, max_waiting: int = 0, busy: str = "") -> None:
         self._max_waiting = max_waiting
-        self._executor = ThreadPoolExecutor(1, "score", lambda: _limit_torch(threads))
+        self._busy = busy
+        self._executor = ThreadPoolExecutor(1, name, begin)
         self._lock = threading.Lock()
         self._active = 0  # running and waiting
         self._left_s = _GUESS_S
         self._closing = threading.Event()
 
-    async def run(self, work: Work[Result], progress: Report | None = None, *, patience_s: float | None) -> Result:
+    async def run(
+        self, work: Work[Result], progress: Progress | None = None, *, patience_s: float | None = None
+    ) -> Result:
         """The result of `work`; when the caller is cancelled, the work stops at its next report.
 
         Args:
             progress: called on the event loop with what the work reports.
             patience_s: how long the caller would wait for its turn; None waits as long as it takes.
         Raises:
-            OverloadError: the queue is full, or the turn would come later than that.
+            OverloadError: the queue is full, or the turn would come later than that; or the service goes down.
         """
         relay = _relay(asyncio.get_running_loop(), progress)
         stop = threading.Event()
@@ -79,17 +84,13 @@ class Scorer:
         waiting = self._active - 1
         wait_s = self._left_s + waiting * _GUESS_S
         if waiting >= self._max_waiting or wait_s > patience_s:
-            raise OverloadError(
-                "Another set is being scored, and scores run one at a time: try again later, or submit this one "
-                "as a job (POST /v1/jobs/score).",
-                retry_after_s=wait_s,
-            )
+            raise OverloadError(self._busy, retry_after_s=wait_s)
 
     def _leave(self, _: Future[Any]) -> None:
         with self._lock:
             self._active -= 1
 
-    def _run(self, work: Work[Result], relay: Report, stop: threading.Event) -> Result:
+    def _run(self, work: Work[Result], relay: Progress, stop: threading.Event) -> Result:
         started = time.monotonic()
         self._left_s = _GUESS_S
 
@@ -106,17 +107,28 @@ class Scorer:
         return work(report)
 
     def close(self) -> None:
-        """Stops what runs at its next report, and drops what waits."""
+        """Stops what runs at its next report, and drops what waits. Not on the event loop, which the work may need."""
         self._closing.set()
         self._executor.shutdown(cancel_futures=True)
 
 
-def _relay(loop: asyncio.AbstractEventLoop, progress: Report | None) -> Report:
+def _relay(loop: asyncio.AbstractEventLoop, progress: Progress | None) -> Progress:
     def relay(done: int, total: int) -> None:
         if progress is not None:
             loop.call_soon_threadsafe(progress, done, total)
 
     return relay
+
+
+def scorer(settings: Settings) -> Worker:
+    """The thread that scores."""
+    return Worker(
+        "score",
+        lambda: _limit_torch(settings.threads),
+        max_waiting=settings.score_queue,
+        busy="Another set is being scored, and scores run one at a time: try again later, or submit this one as a job "
+        "(POST /v1/jobs/score).",
+    )
 
 
 def _limit_torch(threads: int) -> None:

@@ -28,7 +28,7 @@ import models
 from metrics import Extractor, Features, cached_weights
 from service.http.protocol import http_protocol
 from service.routes import standalone
-from service.runtime import Core
+from service.runtime import Runtime
 from service.settings import Settings
 from tests.service.browser import driver, page  # noqa: F401  fixtures
 
@@ -138,7 +138,7 @@ class Local:
     """A service in this process."""
 
     url: str
-    core: Core
+    runtime: Runtime
 
 
 @dataclasses.dataclass(frozen=True)
@@ -204,16 +204,16 @@ def turnstile(mean_colours: MeanColours) -> Iterator[Turnstile]:
 @contextlib.contextmanager
 def local_server(settings: Settings, extractor: Extractor | None = None) -> Iterator[Local]:
     """The endpoints without BentoML, in a thread with an event loop of its own."""
-    core = Core(settings, extractor)
-    app = standalone(core)
+    runtime = Runtime(settings, extractor)
+    app = standalone(runtime)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)  # from here on the port is ours
     config = uvicorn.Config(app, http=http_protocol(settings), log_level="warning", lifespan="on")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        wait_until(lambda: server.started and core.ready, "the local server's readiness")
-        yield Local(f"http://127.0.0.1:{listener.getsockname()[1]}", core)
+        wait_until(lambda: server.started and runtime.ready, "the local server's readiness")
+        yield Local(f"http://127.0.0.1:{listener.getsockname()[1]}", runtime)
     finally:
         server.should_exit = True
         thread.join(300)

@@ -25,7 +25,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from service.logs import JsonLines, Outlet
 from service.routes import standalone
-from service.runtime import Core
+from service.runtime import Runtime
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -158,16 +158,16 @@ def test_a_trace_runs_through_queue_batch_and_forward(checkpoints: Path, tmp_pat
     spans = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
-    core = Core(Settings(models=(checkpoints,), store=tmp_path, reload_s=0), tracer_provider=provider)
+    runtime = Runtime(Settings(models=(checkpoints,), store=tmp_path, reload_s=0), tracer_provider=provider)
     caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     async def test() -> None:
-        await core.registry.refresh()
-        transport = httpx.ASGITransport(standalone(core))
+        await runtime.registry.refresh()
+        transport = httpx.ASGITransport(standalone(runtime))
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             answer = await client.post("/v1/sample", json={"model": "tiny"}, headers={"traceparent": caller})
             assert answer.status_code == 200
-        await core.stop()
+        await runtime.stop()
 
     asyncio.run(test())
     by_name = {span.name: span for span in spans.get_finished_spans()}

@@ -1,44 +1,52 @@
-"""Encoding in parcels: in order, and left as soon as the caller leaves."""
+"""Animations play at the pace that was asked for."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Sequence
+import io
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from service.encoding import pictures
+from models.errors import InputError
+from service.encoding.pictures import animate
 
-
-@pytest.mark.parametrize(("pixels", "parcels"), [(1, 1), (pictures.PARCEL // 2, 3), (2 * pictures.PARCEL, 5)])
-def test_parcels_hold_a_million_pixels_and_keep_the_order(pixels: int, parcels: int) -> None:
-    calls = 0
-
-    async def beside(work: Callable[..., list[int]], function: Callable[[int], int], items: Sequence[int]) -> list[int]:
-        nonlocal calls
-        calls += 1
-        return work(function, items)
-
-    assert asyncio.run(pictures.each(beside, lambda item: 2 * item, range(5), pixels)) == [0, 2, 4, 6, 8]
-    assert calls == parcels
+NOISE = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 
 
-def test_a_caller_who_leaves_is_followed_after_the_parcel_that_runs() -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    seen: list[int] = []
+def durations(data: bytes) -> list[int]:
+    image = Image.open(io.BytesIO(data))
+    found = []
+    for index in range(image.n_frames):
+        image.seek(index)
+        image.load()
+        found.append(round(image.info["duration"]))
+    return found
 
-    def encode(item: int) -> int:
-        seen.append(item)
-        begun.set()
-        assert go_on.wait(60)
-        return item
 
-    async def test() -> None:
-        task = asyncio.create_task(pictures.each(asyncio.to_thread, encode, range(100), pictures.PARCEL))
-        await asyncio.to_thread(begun.wait, 60)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        go_on.set()
+@pytest.mark.parametrize("kind", ["gif", "webp", "apng"])
+@pytest.mark.parametrize("frame_ms", [20, 25, 33, 85, 99, 10_000])
+def test_all_frames_together_last_what_was_asked(kind: Any, frame_ms: int) -> None:
+    each = durations(animate(NOISE, kind, frame_ms, 90, {}))
+    assert len(each) == len(NOISE)
+    grid = 10 if kind == "gif" else 1
+    assert abs(sum(each) - len(NOISE) * frame_ms) < grid
+    assert all(abs(one - frame_ms) < grid for one in each)
 
-    asyncio.run(test())  # which waits for the pool's threads before it returns
-    assert seen == [0]
+
+def test_a_gif_is_not_faster_than_browsers_play_it() -> None:
+    with pytest.raises(InputError, match="webp or apng") as refused:
+        animate(NOISE, "gif", 19, 90, {})
+    assert refused.value.where == "frame_ms"
+    assert durations(animate(NOISE, "webp", 10, 90, {})) == [10] * len(NOISE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "equal", "lasts"), [("gif", 65, True), ("gif", 66, False), ("apng", 6, True), ("apng", 7, False)]
+)
+def test_equal_frames_that_become_one_that_is_too_long(kind: Any, equal: int, lasts: bool) -> None:
+    frames = np.concatenate([NOISE[:1].repeat(equal, axis=0), NOISE[1:2]])
+    if lasts:
+        assert sum(durations(animate(frames, kind, 10_000, 90, {}))) == (equal + 1) * 10_000
+    else:
+        with pytest.raises(InputError, match="equal ones in a row"):
+            animate(frames, kind, 10_000, 90, {})

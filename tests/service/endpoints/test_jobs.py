@@ -185,7 +185,7 @@ import sys, threading
 from dataclasses import dataclass
 from pathlib import Path
 import torch, uvicorn
-from service.runtime import Core
+from service.runtime import Runtime
 from service.routes import standalone
 from service.settings import Settings
 
@@ -198,8 +198,8 @@ class Extractor:
         return images[:, :2, 0, 0].numpy()
 
 models, store, port, stuck = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "stuck"
-core = Core(Settings(models=(models,), store=store, reload_s=0), Extractor())
-uvicorn.run(standalone(core), port=port, log_level="warning")
+runtime = Runtime(Settings(models=(models,), store=store, reload_s=0), Extractor())
+uvicorn.run(standalone(runtime), port=port, log_level="warning")
 """
 
 

@@ -48,4 +48,4 @@ def test_a_new_model_appears_without_a_restart(
     wait_until(
         lambda: bool(requests.get(f"{one.url}/v1/models", timeout=300).json()["refused"]), "the third model's refusal"
     )
-    assert one.core.ready
+    assert one.runtime.ready

@@ -109,7 +109,7 @@ def test_what_is_not_statistics_is_refused(scoring: Any, arrays: dict[str, Any])
     "name", ["../../x", "..", "a/b", "/etc/x", "a\\b", ".hidden", "x.", "a b", "ä", "a\x00b", "a" * 65, ""]
 )
 def test_hostile_names_are_refused(scoring: Any, name: str) -> None:
-    root = scoring.core.settings.store.parent
+    root = scoring.runtime.settings.store.parent
     before = set(root.rglob("*"))
     answer = keep(scoring.url, name)
     assert answer.status_code == 400

@@ -175,7 +175,7 @@ def test_the_same_seed_gives_the_same_pixels_under_load(serve: Callable[..., Any
     """96 requests of mixed sizes at once: each is what it is alone, and they share forward passes."""
     one = serve(max_batch=16)
     wanted = {seed: sample(one.url, model="tiny", seed=seed).content for seed in range(24)}
-    before = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
+    before = one.runtime.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
 
     def ask(index: int) -> bool:
         seed, n = index % 20, 1 + index % 4
@@ -187,5 +187,5 @@ def test_the_same_seed_gives_the_same_pixels_under_load(serve: Callable[..., Any
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         assert all(pool.map(ask, range(96)))
-    passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"}) - before
+    passes = one.runtime.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"}) - before
     assert passes < 96

@@ -300,7 +300,7 @@ def test_busy_is_answered_at_once_and_serving_goes_on(serve: Serve, turnstile: A
 
 def answered(local: Any) -> float:
     """How many scores the service is through with, whether anybody got the answer or not."""
-    samples = [sample for metric in local.core.telemetry.requests.collect() for sample in metric.samples]
+    samples = [sample for metric in local.runtime.telemetry.requests.collect() for sample in metric.samples]
     return sum(s.value for s in samples if s.name.endswith("_total") and s.labels["endpoint"] == "score")
 
 
@@ -322,7 +322,7 @@ def test_work_stops_when_the_client_leaves(serve: Serve, turnstile: Any, wait_un
     wait_until(lambda: answered(local) == 1, "the request's end")
     turn(local)
     turnstile.let_all()
-    wait_until(lambda: local.core.scorer.idle, "the work's end")
+    wait_until(lambda: local.runtime.scorer.idle, "the work's end")
     assert turnstile.batches == 1  # of four: the work left at the first report
 
 
@@ -333,7 +333,7 @@ def test_past_the_deadline_a_job_is_recommended(serve: Serve, turnstile: Any, wa
     assert "job" in late.json()["error"]["message"]
     turn(local)
     turnstile.let_all()
-    wait_until(lambda: local.core.scorer.idle, "the work's end")
+    wait_until(lambda: local.runtime.scorer.idle, "the work's end")
     assert turnstile.batches <= 1  # none where the deadline came first
 
 

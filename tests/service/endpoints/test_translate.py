@@ -15,14 +15,12 @@ import numpy as np
 import pytest
 import requests
 from PIL import Image, ImageCms
-from starlette.datastructures import UploadFile
-from starlette.requests import Request
 
 import models
 from models.errors import OverloadError
+from service.call import Call, File
 from service.encoding.photos import Photo, read_photo
 from service.endpoints.translate import translate_all
-from service.http.operation import Call
 from service.settings import Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -127,8 +125,8 @@ def in_srgb(light: np.ndarray) -> np.ndarray:
 def read(image: Image.Image, icc: bytes) -> np.ndarray:
     buffer = io.BytesIO()
     image.save(buffer, "TIFF", icc_profile=icc)
-    upload = UploadFile(io.BytesIO(buffer.getvalue()), filename="a.tif")
-    return read_photo(upload, 0, Settings(), channels=3).pixels.astype(float)
+    file = File("a.tif", io.BytesIO(buffer.getvalue()))
+    return read_photo(file, Settings(), channels=3).pixels.astype(float)
 
 
 def test_profiles_of_grey_and_of_inks_are_converted_too() -> None:
@@ -245,7 +243,7 @@ class Full:
 
 def test_a_job_waits_for_room_in_the_queue_where_a_request_is_turned_away() -> None:
     photo = Photo("a.png", np.zeros((2, 3, 3), np.uint8), None, False)
-    request = Call(Request({"type": "http"}), None)
+    request = Call()
     with pytest.raises(OverloadError):
         asyncio.run(translate_all(Full(), [photo], "a_to_b", True, request))
     seen: list[tuple[int, int]] = []
@@ -272,7 +270,7 @@ def test_concurrent_translations_share_forward_passes(serve: Callable[..., Any],
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: translate(one.url, image).content, range(64)))
     assert answers == [expected] * 64
-    passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "horse"})
+    passes = one.runtime.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "horse"})
     assert passes < 65
 
 
@@ -302,4 +300,4 @@ def test_openvino_is_what_runs(serve: Callable[..., Any], monkeypatch: pytest.Mo
     one = serve(translate_engine="openvino", precision="bfloat16")
     assert np.asarray(opened(translate(one.url, picture(9, 9)))).min() == 255
     assert set(seen) == {("bfloat16", True)}
-    assert one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "horse"}) == 1
+    assert one.runtime.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "horse"}) == 1

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 import requests
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import Message
 
+from service.call import Answer, Call
 from service.endpoints.sample import SampleRequest
 from service.engine.sampler import SamplerRun
-from service.http.operation import Call, Operation, run
-from service.runtime import Core
+from service.http.operation import Operation, run
+from service.runtime import Runtime
 from service.settings import Settings
 
 
@@ -57,7 +57,7 @@ def test_past_the_queue_requests_are_turned_away_at_once(
     serve: Callable[..., Any], held: Held, wait_until: Callable[..., None]
 ) -> None:
     one = serve(max_queue=8, max_batch=4)
-    unit = one.core.registry.get("tiny", type(one.core.registry.served()[-1].unit)).unit
+    unit = one.runtime.registry.sampler("tiny").unit
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         accepted = [pool.submit(sample, one.url)]
         assert held.reached.wait(300)
@@ -80,7 +80,7 @@ def test_more_requests_than_may_be_inside(
     one = serve(max_requests=2)
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         inside = [pool.submit(sample, one.url) for _ in range(2)]
-        wait_until(lambda: one.core.telemetry.in_progress._value.get() == 2, "two requests inside")
+        wait_until(lambda: one.runtime.telemetry.in_progress._value.get() == 2, "two requests inside")
         refused = sample(one.url)
         assert refused.status_code == 503
         assert refused.headers["Retry-After"] == "1"
@@ -105,7 +105,7 @@ def test_past_the_deadline_the_answer_is_504_and_the_work_is_dropped(
         return sample(one.url).status_code == 200  # on a machine with much to do not within 2 s at once
 
     wait_until(served, "an answer")
-    passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
+    passes = one.runtime.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
     assert passes <= 2 + later  # the one that ran already and perhaps another, not all five
 
 
@@ -130,17 +130,17 @@ def test_upload_and_work_share_one_deadline() -> None:
         loop.ahead += 20
         return body.pop()
 
-    async def handler(core: Core, call: Call) -> Response:
+    async def handler(runtime: Runtime, call: Call) -> Answer:
         loop.ahead += 20
         for _ in range(10):
             await asyncio.sleep(0)
-        return Response("in time")
+        return Answer(b"in time")
 
     operation = Operation("POST", "/x", "x", "x", handler, "x", body=SampleRequest)
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
-    core: Any = SimpleNamespace(settings=Settings(deadline_s=30))
+    runtime: Any = SimpleNamespace(settings=Settings(deadline_s=30))
     with runner:
-        answer = runner.run(run(operation, core, Request(scope, receive)))
+        answer = runner.run(run(operation, runtime, Request(scope, receive)))
     assert answer.status_code == 504
 
 
@@ -148,17 +148,17 @@ def test_a_client_that_leaves_takes_its_work_along(
     serve: Callable[..., Any], held: Held, wait_until: Callable[..., None]
 ) -> None:
     one = serve(max_batch=1, half_closed_s=0)
-    unit = one.core.registry.get("tiny", type(one.core.registry.served()[-1].unit)).unit
+    unit = one.runtime.registry.sampler("tiny").unit
     host, port = one.url.removeprefix("http://").split(":")
     body = b'{"model": "tiny", "n": 200}'
     with contextlib.closing(socket.create_connection((host, int(port)), timeout=300)) as connection:
         head = b"POST /v1/sample HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
         wait_until(lambda: unit.batcher.queued >= 199, "the work in the queue")
-    wait_until(lambda: one.core.telemetry.in_progress._value.get() == 0, "the request's end")
+    wait_until(lambda: one.runtime.telemetry.in_progress._value.get() == 0, "the request's end")
     held.go.set()
     assert sample(one.url).status_code == 200
-    passes = one.core.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
+    passes = one.runtime.telemetry.registry.get_sample_value("gan_batch_images_count", {"model": "tiny"})
     assert passes <= 3
 
 

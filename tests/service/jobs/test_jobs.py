@@ -7,24 +7,25 @@ from pathlib import Path
 import pytest
 
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
-from service.jobs.jobs import Jobs, Progress
-from service.jobs.records import Outcome, Record
+from service.call import Answer, Progress
+from service.jobs.jobs import Jobs
+from service.jobs.records import Record
 from service.storage import FolderStore
 
-OK = Outcome(200, {"content-type": "text/plain"}, b"done")
+OK = Answer(b"done", "text/plain")
 
 
 class Work:
     """A runner that waits to be let go."""
 
-    def __init__(self, outcome: Outcome = OK) -> None:
-        self.outcome = outcome
+    def __init__(self, answer: Answer = OK) -> None:
+        self.answer = answer
         self.go = asyncio.Event()
         self.began = asyncio.Event()
         self.payloads: list[bytes] = []
         self.cancelled = 0
 
-    async def __call__(self, payload: bytes, progress: Progress) -> Outcome:
+    async def __call__(self, payload: bytes, progress: Progress) -> Answer:
         self.payloads.append(payload)
         progress(0, 4)
         progress(1, 4)
@@ -34,7 +35,7 @@ class Work:
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return self.outcome
+        return self.answer
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_a_job_goes_through_its_states_and_keeps_its_result(store: FolderStore) 
 
 def test_an_error_is_a_result_too(store: FolderStore) -> None:
     async def main() -> None:
-        work = Work(Outcome(422, {}, b"broken"))
+        work = Work(Answer(b"broken", status=422))
         work.go.set()
         jobs = jobs_with(store, work)
         record = await jobs.submit("score", b"")

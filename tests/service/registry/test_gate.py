@@ -20,7 +20,6 @@ import models
 from models.errors import WeightsUnavailable
 from service.engine.engine import Engine
 from service.engine.sampler import Latents, Sampler
-from service.engine.translator import Translator
 from service.registry.checkpoints import Served
 from service.registry.gate import Gate
 from service.registry.registry import Registry
@@ -52,7 +51,7 @@ class Bench:
         self.registry = Registry(made, self.engine, telemetry, self.gate)
 
     def cats(self, version: str = "") -> Served:
-        return self.registry.get(f"cats{version}", Sampler)
+        return self.registry.sampler(f"cats{version}")
 
     async def look(self) -> None:
         """Looks at the folder, and again until the gate has nothing left to measure."""
@@ -69,7 +68,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     one = Bench(folder, extractor if callable(extractor) else lambda: extractor, margin, **settings)
     yield one
-    await asyncio.to_thread(one.gate.close)
+    await one.gate.close()
     one.engine.close()
 
 
@@ -220,7 +219,7 @@ def test_a_candidate_that_is_taken_away_is_measured_no_further(
             await one.registry.refresh()
             assert not one.registry.refusals
             turnstile.let_all()
-            await asyncio.to_thread(one.gate.close)
+            await one.gate.close()
             assert turnstile.batches == before
 
     run(test)
@@ -272,7 +271,7 @@ def test_a_damaged_reference_holds_its_model_and_no_other(
                 put(one, f"dogs@{version}", save_sampler, seed=int(version))  # the same files
             await one.registry.refresh()
             assert one.registry.ready
-            assert (one.cats().version, one.registry.get("dogs", Sampler).version) == ("1", "2")
+            assert (one.cats().version, one.registry.sampler("dogs").version) == ("1", "2")
             (refused,) = one.registry.refusals
             assert "could not be measured" in refused.reason
 
@@ -349,8 +348,8 @@ def test_translators_are_compared_by_what_their_files_record(
             put(one, "horse@1", save_translator, metrics=before)
             put(one, "horse@2", save_translator, seed=2, metrics=after)
             await one.registry.refresh()
-            assert one.registry.get("horse", Translator).version == served
-            verdict = one.registry.verdict(one.registry.get("horse@2", Translator))
+            assert one.registry.translator("horse").version == served
+            verdict = one.registry.verdict(one.registry.translator("horse@2"))
             assert reason in verdict.reason
             assert (verdict.images, verdict.reference) == (None, None)
 

@@ -13,7 +13,6 @@ import torch
 from models.errors import InputError, NotFoundError, OverloadError
 from service.engine.engine import Engine
 from service.engine.sampler import Latents, Sampler
-from service.engine.translator import Translator
 from service.registry.checkpoints import Served
 from service.registry.registry import Registry
 from service.registry.verdicts import Verdict
@@ -59,9 +58,9 @@ def test_names_versions_and_natural_order(tmp_path: Path, save_sampler: Save) ->
                 "cats@9",
                 "cats@10",
             ]
-            assert one.get("cats", Sampler).version == "10"
-            assert one.get("cats@9", Sampler).version == "9"
-            assert one.get(None, Sampler).id == "cats@10"
+            assert one.sampler("cats").version == "10"
+            assert one.sampler("cats@9").version == "9"
+            assert one.sampler(None).id == "cats@10"
 
     run(test)
 
@@ -74,9 +73,9 @@ def test_aliases_from_a_file_and_from_settings(tmp_path: Path, save_sampler: Sav
     async def test() -> None:
         async with registry(tmp_path, aliases={"default": "cats@2"}) as one:
             await one.refresh()
-            assert one.get("stable", Sampler).version == "1"
-            assert one.get("newest", Sampler).version == "2"
-            assert one.names_of(one.get("default", Sampler)) == ["cats@2", "cats", "default", "newest"]
+            assert one.sampler("stable").version == "1"
+            assert one.sampler("newest").version == "2"
+            assert one.names_of(one.sampler("default")) == ["cats@2", "cats", "default", "newest"]
             (tmp_path / "aliases.json").write_text("[]")
             await one.refresh()
             assert "aliases.json" in str(one.refusals[0].path)
@@ -90,10 +89,10 @@ def test_a_replaced_file_is_swapped_in_and_the_old_one_finishes(tmp_path: Path, 
     async def test() -> None:
         async with registry(tmp_path) as one:
             await one.refresh()
-            old = one.get("cats", Sampler)
+            old = one.sampler("cats")
             put(tmp_path, "cats.safetensors", save_sampler, seed=2)
             await one.refresh()
-            new = one.get("cats", Sampler)
+            new = one.sampler("cats")
             assert new.digest != old.digest
             rows = Latents(torch.ones(1, 8), None)
             assert isinstance(old.unit, Sampler)
@@ -102,7 +101,7 @@ def test_a_replaced_file_is_swapped_in_and_the_old_one_finishes(tmp_path: Path, 
             path.unlink()
             await one.refresh()
             with pytest.raises(NotFoundError):
-                one.get("cats", Sampler)
+                one.sampler("cats")
 
     run(test)
 
@@ -113,15 +112,15 @@ def test_a_broken_file_is_refused_and_the_old_one_serves_on(tmp_path: Path, save
     async def test() -> None:
         async with registry(tmp_path) as one:
             await one.refresh()
-            old = one.get("cats", Sampler)
+            old = one.sampler("cats")
             path.write_bytes(path.read_bytes()[:1000])
             await one.refresh()
-            assert one.get("cats", Sampler) is old
+            assert one.sampler("cats") is old
             assert one.ready
             assert "not a whole safetensors file" in one.refusals[0].reason
             put(tmp_path, "cats.safetensors", save_sampler, seed=5)
             await one.refresh()
-            assert one.get("cats", Sampler) is not old
+            assert one.sampler("cats") is not old
             assert not one.refusals
 
     run(test)
@@ -136,10 +135,10 @@ def test_ready_means_that_every_configured_model_is_loaded(tmp_path: Path, save_
         async with registry(tmp_path) as one:
             assert not one.ready
             with pytest.raises(OverloadError, match="being loaded"):
-                one.get("cats", Sampler)
+                one.sampler("cats")
             await one.refresh()
             assert not one.ready
-            assert one.get("cats", Sampler)
+            assert one.sampler("cats")
             broken.unlink()
             await one.refresh()
             assert one.ready
@@ -178,7 +177,7 @@ def test_the_service_is_not_ready_before_names_lead_to_versions(tmp_path: Path, 
             await one.refresh()
             assert gate.ready == [False]
             assert one.ready
-            assert one.get("cats", Sampler).version == "2"
+            assert one.sampler("cats").version == "2"
 
     run(test)
 
@@ -192,9 +191,9 @@ def test_what_is_asked_for_and_not_there(tmp_path: Path, save_sampler: Save, sav
         async with registry(tmp_path) as one:
             await one.refresh()
             with pytest.raises(NotFoundError, match="there are: cats"):
-                one.get("../cats", Sampler)
+                one.sampler("../cats")
             with pytest.raises(InputError, match="these can: horse"):
-                one.get("cats", Translator)
+                one.translator("cats")
             assert "letters" in one.refusals[0].reason
 
     run(test)
@@ -227,7 +226,7 @@ def test_bentomls_model_store_is_a_source(tmp_path: Path, save_sampler: Save, be
     async def test() -> None:
         async with registry(tmp_path / "empty", bento_models=("cats:v3", "cats:v4", "dogs:v1")) as one:
             await one.refresh()
-            served = one.get("cats", Sampler)
+            served = one.sampler("cats")
             assert (served.id, served.source.origin) == ("cats@v3", "bentoml")
             assert served.source.path.is_relative_to(bento_store.resolve())
             reasons = {refusal.path.name: refusal.reason for refusal in one.refusals}

@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from models.errors import InputError, OverloadError
-from service.scoring.worker import Report, Scorer
+from service.call import Progress
+from service.scoring.worker import Worker
 
 
 class Slow:
@@ -15,7 +16,7 @@ class Slow:
     def __init__(self) -> None:
         self.began, self.go, self.left = threading.Event(), threading.Event(), threading.Event()
 
-    def __call__(self, report: Report) -> str:
+    def __call__(self, report: Progress) -> str:
         try:
             while not self.go.is_set():
                 report(1, 2)
@@ -27,11 +28,11 @@ class Slow:
 
 
 @pytest.fixture
-def scorer() -> Scorer:
-    return Scorer(max_waiting=1, threads=1)
+def scorer() -> Worker:
+    return Worker("score", lambda: None, max_waiting=1, busy="Another set is being scored.")
 
 
-def test_work_runs_on_its_own_thread_and_its_progress_arrives(scorer: Scorer) -> None:
+def test_work_runs_on_its_own_thread_and_its_progress_arrives(scorer: Worker) -> None:
     async def main() -> None:
         work, seen = Slow(), []
         task = asyncio.create_task(scorer.run(work, lambda done, total: seen.append((done, total)), patience_s=None))
@@ -47,7 +48,7 @@ def test_work_runs_on_its_own_thread_and_its_progress_arrives(scorer: Scorer) ->
     scorer.close()
 
 
-def test_requests_past_the_bound_are_turned_away_at_once_and_jobs_wait(scorer: Scorer) -> None:
+def test_requests_past_the_bound_are_turned_away_at_once_and_jobs_wait(scorer: Worker) -> None:
     async def main() -> None:
         work = Slow()
         first = asyncio.create_task(scorer.run(work, patience_s=60.0))
@@ -70,7 +71,7 @@ def test_requests_past_the_bound_are_turned_away_at_once_and_jobs_wait(scorer: S
     scorer.close()
 
 
-def test_work_stops_when_its_caller_leaves(scorer: Scorer) -> None:
+def test_work_stops_when_its_caller_leaves(scorer: Worker) -> None:
     async def main() -> None:
         work = Slow()
         task = asyncio.create_task(scorer.run(work, patience_s=None))
@@ -86,8 +87,8 @@ def test_work_stops_when_its_caller_leaves(scorer: Scorer) -> None:
     scorer.close()
 
 
-def test_errors_come_through(scorer: Scorer) -> None:
-    def broken(report: Report) -> None:
+def test_errors_come_through(scorer: Worker) -> None:
+    def broken(report: Progress) -> None:
         raise InputError("image 3 is no image.")
 
     async def main() -> None:
@@ -98,7 +99,7 @@ def test_errors_come_through(scorer: Scorer) -> None:
     scorer.close()
 
 
-def test_closing_stops_what_runs(scorer: Scorer) -> None:
+def test_closing_stops_what_runs(scorer: Worker) -> None:
     async def main() -> None:
         work = Slow()
         task = asyncio.create_task(scorer.run(work, patience_s=None))

@@ -1,0 +1,81 @@
+"""What goes into a handler and what comes out: plain values, whoever calls it, a request or a job.
+
+request ── http/operation.py ──┐                            ┌── http/operation.py ── response
+                               ├── Call ── handler ── Answer ┤
+job ────── jobs/envelope.py ───┘                            └── jobs/envelope.py ── kept result
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from pydantic import BaseModel
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total), again and again."""
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class File:
+    """An uploaded file.
+
+    Attributes:
+        name: what the client calls it, or the form field and a number.
+    """
+
+    name: str
+    stream: BinaryIO
+
+    def read(self) -> bytes:
+        """All of it. It may be on disk: large ones are read beside the event loop."""
+        self.stream.seek(0)
+        return self.stream.read()
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a client asks of one endpoint, read and checked.
+
+    Attributes:
+        accept: the media types that the client takes, as in RFC 9110 12.5.1.
+        parameters: those in the path, and the headers that the endpoint names in its table entry.
+        body: the endpoint's model, filled from JSON, form fields or the query; None for an endpoint without one.
+        files: uploads by form field; they are closed when the handler returns.
+        progress: where a job reports (done, total); None for a request, which somebody waits for.
+        caller: the name of the client's API key, or its address.
+    """
+
+    accept: str = "*/*"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+    files: Mapping[str, list[File]] = field(default_factory=dict)
+    progress: Progress | None = None
+    caller: str = ""
+
+    @property
+    def is_job(self) -> bool:
+        """Nobody waits at the other end, so that there is no deadline, and others go first."""
+        return self.progress is not None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a handler gives back; also what an error becomes (http/answers.py)."""
+
+    content: bytes
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    status: int = 200
+
+    @classmethod
+    def of(
+        cls, content: BaseModel | Mapping[str, Any], *, headers: Mapping[str, str] | None = None, status: int = 200
+    ) -> "Answer":
+        """A model, or what `json` takes, as strict JSON: no NaN, no infinity."""
+        if isinstance(content, BaseModel):
+            content = content.model_dump(mode="json")
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return cls(text.encode(), JSON, headers or {}, status)

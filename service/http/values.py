@@ -1,0 +1,84 @@
+"""From JSON, forms and queries to named values, before a model looks at them: one set of rules for the three.
+
+What is null in JSON, or empty in a form or query, is as good as left out. A name comes once, because either value
+could be the one meant. Numbers are JSON Schema's, to which 1.0 is an integer. What costs more to read than any request
+needs (names, brackets, digits) is refused before it is read, or it would hold up everybody's event loop.
+"""
+
+import codecs
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from models.errors import InputError
+from service.errors import MediaTypeError
+
+MOST_NAMES = 100
+_MOST_DIGITS = 400  # a float of 1.8e308 written out has 309
+# Marks in a JSON body, and how many there may be: of the largest request, 256 latents of 4,096 numbers, and of a prompt
+# of 32,000 quotation marks. The parser holds the interpreter, and with it everybody, for as long as it takes.
+_MOST = {"values": (b",", 1_200_000), "lists and objects": (b"[{", 10_000), "names and texts": (b'"', 100_000)}
+
+
+def from_json(data: bytes) -> dict[str, Any]:
+    """The members of a JSON object (RFC 8259, UTF-8, a byte order mark is passed over); no bytes are {}.
+
+    Raises:
+        MediaTypeError: UTF-16 or UTF-32.
+        InputError: not JSON, not an object, a name twice, or more than any request needs.
+    """
+    if 0 in data[:4] or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise MediaTypeError("Send JSON in UTF-8; this looks like UTF-16 or UTF-32.", where="body")
+    for what, (marks, most) in _MOST.items():
+        if sum(data.count(mark) for mark in marks) > most:
+            raise InputError(f"The JSON has too many {what}: at most {most:,} are read.", where="body")
+    try:
+        text = data.decode("utf-8-sig")
+        values = _DECODER.decode(text) if text else {}
+    except UnicodeDecodeError:
+        raise InputError("The body is not UTF-8, and JSON is (RFC 8259, 8.1).", where="body") from None
+    except RecursionError:
+        raise InputError("The JSON is nested more deeply than any field is.", where="body") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InputError(f"The body is not JSON: {error.msg} ({place}).", where="body") from None
+    if not isinstance(values, dict):
+        raise InputError('The body is one JSON object, such as {"seed": 7}.', where="body")
+    return {name: _whole(value) for name, value in values.items() if value is not None}
+
+
+def from_text(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The fields of a form or query."""
+    return {name: value for name, value in _once(pairs).items() if value != ""}
+
+
+def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise InputError(f"{name[:100]} came twice.", where=name[:100])
+        values[name] = value
+        if len(values) > MOST_NAMES:
+            raise InputError(f"There are more than {MOST_NAMES} fields.", where="body")
+    return values
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise InputError(f"A number has {len(digits):,} digits; no field takes as many.", where="body")
+    return int(digits)
+
+
+# NaN and Infinity, which json reads though they are not JSON, are refused by the fields, which can say their names.
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer)
+
+
+def _whole(value: object) -> object:
+    """1.0 as 1, also in a list; lists in a list are latents, whose numbers are fractions anyway."""
+    if isinstance(value, list):
+        return [_integral(one) if type(one) is float else one for one in value]
+    return _integral(value) if type(value) is float else value
+
+
+def _integral(number: float) -> float | int:
+    return int(number) if number.is_integer() else number

@@ -1,0 +1,54 @@
+"""A call and an answer as bytes, which is how a job keeps them: one line of JSON, then the files one after the other.
+
+    {"body": {...}, "files": [["images", "a.png", 1234], ...]}\\n<1234 bytes>...
+    {"status": 200, "media_type": "image/png", "headers": {...}}\\n<the rest>
+
+These four functions are all that jobs know of calls and answers. Equal requests give equal bytes.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from service.call import Answer, Call, File, Progress
+
+
+def pack_call(call: Call) -> bytes:
+    """The body and the files. `accept` is about the answer to the submission, and stays behind."""
+    body = None if call.body is None else call.body.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    files = [(field, file.name, file.read()) for field, many in sorted(call.files.items()) for file in many]
+    head = {"body": body, "files": [(field, name, len(content)) for field, name, content in files]}
+    return b"".join((_line(head), *(content for _, _, content in files)))
+
+
+def unpack_call(packed: bytes, model: type[BaseModel] | None, progress: Progress) -> Call:
+    """The call again. `model` is what its body is checked against."""
+    head, rest = _split(packed)
+    body = None if model is None else model.model_validate_json(json.dumps(head["body"]))
+    files: dict[str, list[File]] = {}
+    for field, name, size in head["files"]:
+        files.setdefault(field, []).append(File(name, io.BytesIO(rest[:size])))
+        rest = rest[size:]
+    return Call(body=body, files=files, progress=progress)
+
+
+def pack_answer(answer: Answer) -> bytes:
+    head = {"status": answer.status, "media_type": answer.media_type, "headers": dict(answer.headers)}
+    return _line(head) + answer.content
+
+
+def unpack_answer(packed: bytes) -> Answer:
+    head, rest = _split(packed)
+    return Answer(bytes(rest), head["media_type"], head["headers"], head["status"])
+
+
+def _line(head: Mapping[str, Any]) -> bytes:
+    return json.dumps(head, sort_keys=True).encode() + b"\n"
+
+
+def _split(packed: bytes) -> tuple[dict[str, Any], memoryview]:
+    end = packed.index(b"\n")
+    return json.loads(packed[:end]), memoryview(packed)[end + 1 :]
