@@ -2,11 +2,11 @@
 
 import argparse
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from models import strict_json
 from models.checkpoints.checkpoint import load
 from models.checkpoints.foreign import import_checkpoint
 from models.errors import GanError
@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             import_checkpoint(
                 arguments.file, arguments.out, reverse=arguments.reverse, domains=tuple(arguments.domains)
             )
-        print(json.dumps(_describe(arguments.file if arguments.command == "info" else arguments.out), indent=2))
+        described = _describe(arguments.file if arguments.command == "info" else arguments.out)
+        print(strict_json.dumps(described, indent=2))
     except (GanError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -14,6 +14,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from models import strict_json
 from models.errors import CheckpointError
 
 FORMAT_VERSION = 1
@@ -32,8 +33,8 @@ class Metadata:
     format_version: int = FORMAT_VERSION
 
     def to_json(self) -> str:
-        """The JSON object that a header holds; `parse` reads it back."""
-        return json.dumps(dataclasses.asdict(self))
+        """The JSON object that a header holds, strictly; `parse` reads it back."""
+        return strict_json.dumps(dataclasses.asdict(self))
 
     def check(self, name: str) -> None:
         """Raises CheckpointError for another format, or fields of another type; `name` is what to call the file."""
@@ -59,8 +60,8 @@ def parse(text: str, name: str) -> Metadata:
         CheckpointError: not JSON, an unknown field, or not valid (see `Metadata.check`).
     """
     try:
-        fields = json.loads(text)
-    except json.JSONDecodeError as error:
+        fields = strict_json.strict(json.loads(text))  # headers of earlier versions may hold NaN
+    except (json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"{name}: its header is not JSON: {error}.") from error
     known = {field.name for field in dataclasses.fields(Metadata)}
     if not isinstance(fields, dict) or not {"format_version", "kind", "architecture"} <= set(fields) <= known:

@@ -8,19 +8,22 @@ Tensors are named by the part that they belong to, as the architecture's face na
 state never enter this file.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, overload
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as deserialize
 from safetensors.torch import save_file
 from torch import nn
 
 from models.errors import CheckpointError, InputError
 from models.faces import Model
-from models.files import atomic_path, sha256_of
+from models.files import atomic_path
 from models.metadata import Metadata, parse
 from models.networks.table import config_from, face_of
 
@@ -67,35 +70,47 @@ def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: Metadata) -> 
 
 
 def read_metadata(path: str | Path) -> Metadata:
-    """A checkpoint's metadata, without loading its tensors.
+    """A checkpoint's metadata, without building its networks.
 
     Raises:
         CheckpointError: not a safetensors file, not one of ours, or of a newer format.
         FileNotFoundError: no such file.
     """
-    path = Path(path)
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-    except SafetensorError as error:
-        raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}.") from error
-    if _ENTRY not in header:
-        raise CheckpointError(
-            f"{path.name} is a safetensors file but not a checkpoint of ours: its header has no {_ENTRY!r} entry. "
-            "`python -m models import` converts checkpoints of other projects."
-        )
-    metadata = parse(header[_ENTRY], path.name)
-    _face(metadata, path.name)
-    return metadata
+    model, _ = _read(Path(path))
+    return model.metadata
 
 
 def with_metadata(path: str | Path, metadata: Metadata) -> None:
     """Replaces a checkpoint's metadata atomically; its tensors stay as they are, bit by bit."""
     path = Path(path)
-    read_metadata(path)  # refuses to touch a file that is not ours
+    _, tensors = _read(path)  # refuses to touch a file that is not ours
     metadata.check(path.name)
     _face(metadata, path.name)
-    _write(path, _read_tensors(path), metadata)
+    _write(path, tensors, metadata)
+
+
+def _read(path: Path) -> tuple[Model, dict[str, torch.Tensor]]:
+    """A checkpoint's face, still without networks, and its tensors; digest and tensors are of the same bytes.
+
+    The file is read once and not mapped: whoever writes over it later changes neither the weights that are in use nor
+    what their digest stands for, and a file cut short under a map would end the process (SIGBUS).
+    """
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path.name} is not a regular file.")
+    data = path.read_bytes()
+    try:
+        tensors = deserialize(data)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path.name} is not a whole safetensors file: {error}.") from error
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+    if _ENTRY not in header:
+        raise CheckpointError(
+            f"{path.name} is a safetensors file but not a checkpoint of ours: its header has no {_ENTRY!r} entry. "
+            "`python -m models import` converts checkpoints of other projects."
+        )
+    face = _face(parse(header[_ENTRY], path.name), path.name)
+    return replace(face, digest=hashlib.sha256(data).hexdigest()), tensors
 
 
 def _face(metadata: Metadata, name: str) -> Model:
@@ -104,11 +119,6 @@ def _face(metadata: Metadata, name: str) -> Model:
     face = face_of(config)({}, config, metadata, "")
     face.check(name)
     return face
-
-
-def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    with safe_open(path, "pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
 
 
 @overload
@@ -130,22 +140,21 @@ def load(path: str | Path, face: type[Model] = Model, *, device: str | torch.dev
         FileNotFoundError: no such file.
     """
     path = Path(path)
-    metadata = read_metadata(path)
-    model = _face(metadata, path.name)
+    model, tensors = _read(path)
     if not isinstance(model, face):
         raise InputError(
-            f"{path.name} is of kind {metadata.kind}, a model that {model.DOES}; one that {face.DOES} is needed.",
+            f"{path.name} is of kind {model.metadata.kind}, a model that {model.DOES}; one that {face.DOES} is needed.",
             where=path.name,
         )
     states: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in _read_tensors(path).items():
+    for key, value in tensors.items():
         part, _, name = key.partition(".")
         states.setdefault(part, {})[name] = value
     model.check_parts(set(states), path.name)
     with torch.device("meta"):  # no memory is taken for a size that the tensors then do not have
         networks = model.config.parts()
     parts = {part: _filled(networks[part], states[part], part, path.name) for part in model.PARTS if part in states}
-    return replace(model, parts=parts, digest=sha256_of(path)).to(device)
+    return replace(model, parts=parts).to(device)
 
 
 def _filled(network: nn.Module, state: dict[str, torch.Tensor], part: str, file: str) -> nn.Module:

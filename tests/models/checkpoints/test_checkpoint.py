@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import models
 from models import CheckpointError, DCGANConfig, InputError, MLPConfig, ResNetConfig
+from models.__main__ import main
+
+PRETRAINED = Path(__file__).resolve().parents[3] / "models" / "pretrained"
 
 
 def generator_of(config: models.Architecture, seed: int = 0) -> torch.nn.Module:
@@ -183,3 +186,87 @@ def test_generators_say_what_they_need(dcgan: Path) -> None:
         model(torch.full((1, 8), float("inf")))
     with pytest.raises(InputError, match="no classes"):
         model(torch.zeros(1, 8), torch.tensor([0]))
+
+
+def test_a_loaded_model_is_its_own_whatever_becomes_of_the_file(dcgan: Path) -> None:
+    """In place, as `cp` and `rsync --inplace` write; a map of the file would show other weights, or end the process."""
+    model = models.load(dcgan, models.Generator)
+    latents = models.draw(range(3), 8)
+    before = model(latents).clone()
+    size = dcgan.stat().st_size
+    with dcgan.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\x3f" * (size - size // 2))
+    assert torch.equal(model(latents), before)
+    with dcgan.open("r+b") as file:
+        file.truncate(0)
+    assert torch.equal(model(latents), before)
+
+
+def test_the_digest_is_that_of_the_bytes_that_were_loaded(dcgan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is swapped for another version as soon as it has been opened once."""
+    first = models.load(dcgan, models.Generator)
+    other = dcgan.with_name("other")
+    models.save(other, {"generator": generator_of(first.config, seed=1)}, first.metadata)
+    read = Path.read_bytes
+
+    def read_then_swap(path: Path) -> bytes:
+        data = read(path)
+        if path == dcgan and other.exists():
+            other.replace(dcgan)
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_then_swap)
+    model, latents = models.load(dcgan, models.Generator), models.draw(range(3), 8)
+    assert not other.exists()
+    assert model.digest == first.digest
+    assert torch.equal(model(latents), first(latents))
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "fifo.safetensors")  # opening it would wait for a writer
+    (tmp_path / "folder.safetensors").mkdir()
+    for name in ("fifo", "folder"):
+        with pytest.raises(CheckpointError, match=rf"{name}\.safetensors is not a regular file"):
+            models.load(tmp_path / f"{name}.safetensors")
+        assert main(["info", str(tmp_path / f"{name}.safetensors")]) == 2
+        assert "error: " in capsys.readouterr().err
+
+
+def test_what_is_printed_and_kept_is_strict_json(dcgan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def no_constant(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    before = models.load(dcgan)
+    odd = {"fid": {"value": float("nan"), "interval": (1.0, float("inf"))}, "caf\udce9": "\ud800"}
+    header = dataclasses.asdict(before.metadata) | {"metrics": odd}
+    tensors = {f"generator.{name}": value for name, value in before.parts["generator"].state_dict().items()}
+    save_file(tensors, dcgan, metadata={"gan_service": json.dumps(header)})  # as earlier versions wrote it
+    clean = {"fid": {"value": None, "interval": [1.0, None]}, "caf\ufffd": "\ufffd"}
+    assert models.read_metadata(dcgan).metrics == clean
+    for write in (lambda: None, lambda: models.with_metadata(dcgan, dataclasses.replace(before.metadata, metrics=odd))):
+        write()
+        assert main(["info", str(dcgan)]) == 0
+        assert json.loads(capsys.readouterr().out, parse_constant=no_constant)["metrics"] == clean
+    assert json.loads(models.read_metadata(dcgan).to_json(), parse_constant=no_constant)["metrics"] == clean
+
+
+SHIPPED = {
+    "cifar10-dcgan": ("dcgan", {"width": 128}),
+    "cifar10-dcgan-classes": ("dcgan", {"classes": 10, "class_embedding": 0}),
+    "horse2zebra": ("cyclegan", {"width": 32, "blocks": 6}),
+    "mnist-dcgan": ("dcgan", {"channels": 1}),
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_checkpoints_load_as_they_always_did(name: str) -> None:
+    kind, fields = SHIPPED[name]
+    model = models.load(PRETRAINED / f"{name}.safetensors")
+    assert model.metadata.kind == kind
+    assert model.metadata.architecture.items() >= fields.items()
+    assert model.config == type(model.config)(**model.metadata.architecture)
+    stored = load_file(PRETRAINED / f"{name}.safetensors")
+    loaded = {f"{part}.{key}": value for part in model.parts for key, value in model.parts[part].state_dict().items()}
+    assert loaded.keys() == stored.keys()
+    assert all(torch.equal(loaded[key], value.to(loaded[key].dtype)) for key, value in stored.items())
