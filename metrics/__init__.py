@@ -4,9 +4,10 @@ result = metrics.score("generated/", "real/", metrics=("fid", "kid"))
 result["fid"]["value"], result["fid"]["interval"], result["fid"]["verdict"]
 """
 
+from metrics.distributed import World, joined, world
 from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress, extractor, stream_features
 from metrics.extraction.protocols import PROTOCOLS
-from metrics.extraction.sources import Images, Loader, Samples, open_images
+from metrics.extraction.sources import Images, Loader, Samples, load_image, open_images
 from metrics.network.openvino_backend import compile_network as compile_openvino
 from metrics.network.weights import cache_folder, cached_weights
 from metrics.network.wheels import Wheel
@@ -15,7 +16,8 @@ from metrics.scores.inception_score import inception_score
 from metrics.scores.infinity import fid_infinity
 from metrics.scores.kernel import kid
 from metrics.scores.neighbours import prdc
-from metrics.scoring import METRICS, features, score, statistics
+from metrics.scores.table import METRICS
+from metrics.scoring import features, score, statistics
 from metrics.sets.featuresets import FEATURE_LIMIT, FeatureSet
 from metrics.sets.moments import Accumulator, Features, Statistics
 
@@ -34,6 +36,7 @@ __all__ = [
     "Samples",
     "Statistics",
     "Wheel",
+    "World",
     "cache_folder",
     "cached_weights",
     "compile_openvino",
@@ -42,10 +45,13 @@ __all__ = [
     "fid_infinity",
     "frechet_distance",
     "inception_score",
+    "joined",
     "kid",
+    "load_image",
     "open_images",
     "prdc",
     "score",
     "statistics",
     "stream_features",
+    "world",
 ]

@@ -5,13 +5,15 @@
     python -m metrics stats real/ real.npz
     torchrun --nproc-per-node 2 -m metrics stats real/ real.npz
 
-The result is JSON on standard output, progress goes to standard error. Exit status: 0, or 2 with a sentence on
-standard error.
+The result is JSON on standard output, progress goes to standard error. Exit status: 0; 2 with a sentence
+on standard error; 130 where it was interrupted.
 """
 
 import argparse
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +22,12 @@ from typing import Any, get_args
 from tqdm import tqdm
 
 from metrics import scoring
-from metrics.extraction import parallel
+from metrics.distributed import joined, world
 from metrics.extraction.extractor import Backend, InceptionExtractor, Precision, Progress, extractor
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Samples
 from metrics.network import weights
-from models import GanError, InputError
+from models import GanError, InputError, WeightsUnavailable, filesets
 
 _FEATURES = "features"  # a folder inside the cache
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds an image
@@ -35,17 +37,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        with parallel.process_group():
+        with joined() as here:
             answer = options.run(options)
-            if parallel.rank_and_world()[0] == 0:
-                print(json.dumps(answer, indent=2))
+            if here.first:
+                _print(answer)
     except GanError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # an output that cannot be written, a disk that is full
         print(f"error: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            "Interrupted: nothing was printed or written; whole sets of features that were kept stay.", file=sys.stderr
+        )
+        return 130
     return 0
+
+
+def _print(answer: dict[str, Any]) -> None:
+    """The answer on standard output; a reader that left (`| head`) has what it wanted."""
+    try:
+        print(json.dumps(answer, indent=2, allow_nan=False), flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes again as it ends, and fails
+        if not isinstance(error, BrokenPipeError):
+            raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,14 +117,13 @@ def _score(options: argparse.Namespace) -> dict[str, Any]:
             seed=options.seed,
             workers=options.workers,
             progress=tell,
-            cache=None if options.no_cache else weights.cache_folder() / _FEATURES,
+            cache=_cache(options),
         )
 
 
 def _stats(options: argparse.Namespace) -> dict[str, Any]:
     out: Path = options.out
-    if out.suffix != ".npz" or not out.parent.is_dir():  # said now, not after hours
-        raise InputError(f"Cannot write {out}: give a name that ends in .npz, in a folder that exists.", where="out")
+    _check_out(out, Path(options.source))
     network = _extractor(options, [options.source])
     with _progress_bar() as tell:
         found = scoring.features(
@@ -117,13 +133,13 @@ def _stats(options: argparse.Namespace) -> dict[str, Any]:
             keep=options.features,
             workers=options.workers,
             progress=tell,
-            cache=None if options.no_cache else weights.cache_folder() / _FEATURES,
+            cache=_cache(options),
         )
-    if parallel.rank_and_world()[0] == 0:
+    if world().first:
         found.save(out)
     known = found.statistics
     return {
-        "out": str(out),
+        "out": filesets.printable(str(out)),
         "n": known.n,
         "features": found.features is not None,
         "protocol": known.protocol,
@@ -131,6 +147,29 @@ def _stats(options: argparse.Namespace) -> dict[str, Any]:
         "precision": known.precision,
         "versions": scoring.versions(network),
     }
+
+
+def _check_out(out: Path, source: Path) -> None:
+    """Raises InputError or OSError where the statistics could not be written: now, not after hours."""
+    if out.suffix != ".npz" or not out.parent.is_dir():
+        raise InputError(f"Cannot write {out}: give a name that ends in .npz, in a folder that exists.", where="out")
+    if out.is_dir():
+        raise InputError(f"Cannot write {out}: it is a folder.", where="out")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError(f"{out} is the set itself: give another name, or its features would be lost.", where="out")
+    try:
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"Cannot write into {out.parent}: {error.strerror}.", where="out") from error
+
+
+def _cache(options: argparse.Namespace) -> Path | None:
+    """Where features are kept; None where they shall not be, or the user has no place for them."""
+    try:
+        return None if options.no_cache else weights.cached_weights().parent / _FEATURES
+    except WeightsUnavailable:
+        return None
 
 
 def _fetch(_options: argparse.Namespace) -> dict[str, Any]:
@@ -161,8 +200,7 @@ def _source(text: str, options: argparse.Namespace) -> object:
 @contextmanager
 def _progress_bar() -> Iterator[Progress]:
     """Images and images/s on standard error, from the first process only."""
-    quiet = parallel.rank_and_world()[0] > 0
-    with tqdm(unit=" images", bar_format=_BAR, disable=quiet, file=sys.stderr) as bar:
+    with tqdm(unit=" images", bar_format=_BAR, disable=not world().first, file=sys.stderr) as bar:
 
         def tell(done: int, total: int) -> None:
             bar.total = total or None

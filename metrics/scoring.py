@@ -8,23 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from metrics.extraction import one_pass, parallel
+from metrics.distributed import world
+from metrics.extraction import one_pass
 from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress
 from metrics.extraction.extractor import extractor as make_extractor
 from metrics.extraction.protocols import protocol_named
 from metrics.extraction.sources import Images, open_images
-from metrics.scores import trust
-from metrics.scores.frechet import check_comparable, frechet_distance
-from metrics.scores.inception_score import inception_score
-from metrics.scores.infinity import fid_infinity
-from metrics.scores.kernel import kid
-from metrics.scores.neighbours import prdc
+from metrics.network.weights import classifier_missing
+from metrics.scores.frechet import check_comparable
 from metrics.scores.resampling import Counts, resample_counts
-from metrics.sets.featuresets import FEATURE_LIMIT, FeatureSet
-from metrics.sets.moments import Origin, Statistics
-from models import InputError, LimitError, check_seed
+from metrics.scores.table import METRICS, TABLE, Comparison, Metric, Side
+from metrics.sets.featuresets import FeatureSet, check_kept
+from metrics.sets.moments import Features, Origin, Statistics
+from models import InputError, check_seed, filesets
 
-METRICS = ("fid", "kid", "prdc", "is", "fid_infinity")
 REPLICATES = 200
 _PACKAGES = ("numpy", "pillow", "torch")  # whose versions a score may depend on
 
@@ -115,45 +112,37 @@ def score(
     Returns:
         Every metric asked for under its name ("prdc" as "precision", "recall", "density", "coverage"), each with
         "value" and "interval" ([low, high], or None); "fid" also with "reliable", "verdict" and "floor";
-        "a" and "b" with their counts; "protocol", "extractor", "versions". Ready for JSON.
+        "a" and "b" with their counts and what was left out; "protocol", "extractor", "versions". Ready for JSON.
     Raises:
         InputError and its kin (images, parameters, sets too small), NotFoundError, LimitError (a metric that needs
         features, of a set larger than FEATURE_LIMIT), WeightsUnavailable.
     """
-    _check(metrics, b, bootstrap, seed)
+    rows = _rows(metrics)
+    _check(rows, b, bootstrap, seed)
     protocol_named(protocol)
-    keep = bootstrap > 0 or set(metrics) != {"fid"}
+    keep = bootstrap > 0 or any(row.features != "neither" for row in rows)
     sources = [_opened(source) for source in ((a, b) if b is not None else (a,))]
-    if extractor is None and ("is" in metrics or any(isinstance(source, Images) for source in sources)):
+    if extractor is None and (any(row.classifier for row in rows) or any(isinstance(one, Images) for one in sources)):
         extractor = _inception()
-    _check_sets(sources, metrics, protocol, extractor)
+    _check_sets(sources, rows, protocol, extractor)
     shared = _shared(progress, sources)
     sets = [
         features(source, protocol=protocol, extractor=extractor, keep=keep, workers=workers, progress=tell, cache=cache)
         for source, tell in zip(sources, shared, strict=True)
     ]
-    first, second = sets[0], sets[-1]
     generator = np.random.default_rng(seed)
-    counts_a, counts_b = (_counts(side, bootstrap, generator) for side in (first, second))
-    both = (counts_a, counts_b) if counts_a is not None and counts_b is not None else None
+    sides = [Side(one, _counts(one, bootstrap, generator)) for one in sets]
+    asked = Comparison(sides[0], sides[-1], seed, extractor.logits if extractor else _no_logits)
     result: dict[str, Any] = {}
-    for name in metrics:
-        if name == "fid":
-            result["fid"] = _fid(first, second, counts_a, counts_b, seed)
-        elif name == "kid":
-            result["kid"] = kid(_needed(first), _needed(second), counts=both, seed=seed)
-        elif name == "prdc":
-            result |= prdc(_needed(first), _needed(second), counts=both)
-        elif name == "fid_infinity":
-            result["fid_infinity"] = _infinity(first, second, counts_a, counts_b, seed)
-        elif extractor:  # "is", never without one
-            result["is"] = inception_score(extractor.logits(_needed(first)), counts=counts_a, seed=seed)
-    result["a"] = _side(first)
-    result["b"] = _side(second) if b is not None else None
-    statistics = first.statistics
+    for row in rows:
+        result |= row.measure(asked)
+    described = [_description(one, source) for one, source in zip(sets, sources, strict=True)]
+    origins = [one.statistics.origin for one in sets]
     return result | {
-        "protocol": statistics.protocol or second.statistics.protocol,
-        "extractor": statistics.extractor or second.statistics.extractor,
+        "a": described[0],
+        "b": described[1] if b is not None else None,
+        "protocol": origins[0].protocol or origins[-1].protocol,
+        "extractor": origins[0].extractor or origins[-1].extractor,
         "bootstrap": bootstrap,
         "seed": seed,
         "versions": versions(extractor),
@@ -167,13 +156,18 @@ def versions(extractor: Extractor | None) -> dict[str, str]:
     return {package: importlib.metadata.version(package) for package in packages}
 
 
-def _check(metrics: Sequence[str], b: object, bootstrap: int, seed: int) -> None:
-    if isinstance(metrics, str) or not metrics:
+def _rows(names: Sequence[str]) -> list[Metric]:
+    """The table's rows of these metrics, each once."""
+    if isinstance(names, str) or not names:
         raise InputError(f"Name at least one metric, in a list: {', '.join(METRICS)}.", where="metrics")
-    for name in metrics:
+    for name in names:
         if name not in METRICS:
             raise InputError(f"Unknown metric {name!r}: use any of {', '.join(METRICS)}.", where="metrics")
-    if b is None and set(metrics) != {"is"}:
+    return [TABLE[name] for name in dict.fromkeys(names)]
+
+
+def _check(rows: Sequence[Metric], b: object, bootstrap: int, seed: int) -> None:
+    if b is None and any(row.sides == 2 for row in rows):
         raise InputError("Only Inception Score does without real images: give them as b.", where="b")
     if not 0 <= bootstrap <= 10_000:
         raise InputError(f"Bootstrap is a number of resamples from 0 to 10,000, not {bootstrap}.", where="bootstrap")
@@ -181,7 +175,7 @@ def _check(metrics: Sequence[str], b: object, bootstrap: int, seed: int) -> None
 
 
 def _check_sets(
-    sources: Sequence[Images | FeatureSet], metrics: Sequence[str], protocol: str, extractor: Extractor | None
+    sources: Sequence[Images | FeatureSet], rows: Sequence[Metric], protocol: str, extractor: Extractor | None
 ) -> None:
     """Raises for what the sets make impossible before any image is read, which may take hours."""
     origins = []
@@ -191,14 +185,13 @@ def _check_sets(
         elif extractor:
             origins.append(Origin(protocol, extractor.name, extractor.dimensions))
     check_comparable(origins[0], origins[-1])
-    beyond_fid = set(metrics) - {"fid"}
-    with_features = 0 if not beyond_fid else 1 if beyond_fid <= {"is", "fid_infinity"} else 2
-    for source in sources[:with_features]:
+    needed = max(("neither", "generated", "both").index(row.features) for row in rows)  # of so many sides
+    for source in sources[:needed]:
         if isinstance(source, FeatureSet):
-            _needed(source)
-        elif source.count is not None and source.count > FEATURE_LIMIT:
-            raise _too_many(source.name, source.count)
-    if "is" in metrics and extractor:
+            source.needed()
+        elif source.count is not None:
+            check_kept(source.name, source.count)
+    if extractor and any(row.classifier for row in rows):
         extractor.logits(np.empty((0, extractor.dimensions), np.float32))  # whether it has a classifier
 
 
@@ -214,9 +207,9 @@ def _shared(progress: Progress | None, sources: Sequence[Images | FeatureSet]) -
     """One progress over all the sets that are extracted, of this process's part of them."""
     if progress is None:
         return [None] * len(sources)
-    rank, world = parallel.rank_and_world()
+    here = world()
     images = [source.count if isinstance(source, Images) else 0 for source in sources]
-    known = [len(range(rank, count, world)) for count in images if count is not None]
+    known = [len(range(here.rank, count, here.size)) for count in images if count is not None]
     total = sum(known) if len(known) == len(images) else 0
     finished = [0] * len(sources)
 
@@ -236,43 +229,16 @@ def _counts(side: FeatureSet, bootstrap: int, generator: np.random.Generator) ->
     return resample_counts(len(side.features), bootstrap, generator)
 
 
-def _needed(side: FeatureSet) -> np.ndarray:
-    if side.features is None:
-        n = side.statistics.n
-        if n is not None and n > FEATURE_LIMIT:
-            raise _too_many(side.name, n)
-        raise InputError(
-            f"{side.name} holds statistics only. Metrics other than FID need the features: give the images, or an "
-            ".npz written with features.",
-            where=side.name,
-        )
-    return side.features
+def _no_logits(_features: Features) -> np.ndarray:
+    raise classifier_missing()  # never called: a row that needs a classifier has an extractor
 
 
-def _too_many(name: str, n: int) -> LimitError:
-    return LimitError(f"{name} has {n:,} images; metrics other than FID keep features, of at most {FEATURE_LIMIT:,}.")
-
-
-def _fid(a: FeatureSet, b: FeatureSet, counts_a: Counts | None, counts_b: Counts | None, seed: int) -> dict[str, Any]:
-    value = frechet_distance(a.statistics, b.statistics)
-    reliable, sentence = trust.verdict(a.statistics.n, b.statistics.n, len(a.statistics.mu))
+def _description(side: FeatureSet, source: Images | FeatureSet) -> dict[str, Any]:
+    """What a result says of a set, with the files beside its images that were left out, and why."""
+    skipped = dict(source.skipped) if isinstance(source, Images) else {}
     return {
-        "value": value,
-        "interval": trust.fid_interval(a, b, value, counts_a, counts_b),
-        "reliable": reliable,
-        "verdict": sentence,
-        "floor": trust.floor(a, b, seed=seed),
+        "name": side.name,
+        "n": side.statistics.n,
+        "precision": side.statistics.precision,
+        "skipped": {"endings": skipped, "why": filesets.why_skipped(skipped)} if skipped else None,
     }
-
-
-def _infinity(
-    a: FeatureSet, b: FeatureSet, counts_a: Counts | None, counts_b: Counts | None, seed: int
-) -> dict[str, Any]:
-    _needed(a)
-    found = fid_infinity(a, b, seed=seed)
-    spread = trust.fid_interval(a, b, found["value"], counts_a, counts_b)  # of FID at n, moved to the intercept
-    return found | {"interval": spread}
-
-
-def _side(side: FeatureSet) -> dict[str, Any]:
-    return {"name": side.name, "n": side.statistics.n, "precision": side.statistics.precision}

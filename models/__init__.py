@@ -4,6 +4,7 @@ model = models.load("models/pretrained/NAME.safetensors")
 images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     # [16, c, s, s] in [-1, 1]
 """
 
+from models import filesets
 from models.checkpoints.checkpoint import load, read_metadata, save, with_metadata
 from models.checkpoints.foreign import import_checkpoint
 from models.errors import (
@@ -85,6 +86,7 @@ __all__ = [
     "draw",
     "encode",
     "faster_in_bfloat16",
+    "filesets",
     "grid",
     "import_checkpoint",
     "initialize_as_dcgan",

@@ -2,28 +2,24 @@
 
 Every source is a stream of small loaders, called in worker threads, so that only a few images are in memory at any
 time. Every image ends as RGB uint8 [h, w, 3] in the one way of `models.to_rgb`: grey and palettes are expanded,
-alpha is dropped, 16-bit grey is scaled, CMYK is converted; sizes may differ from image to image.
+alpha is dropped, 16-bit grey is scaled, CMYK is converted, EXIF's turn is made; sizes may differ from image to image.
 """
 
-import contextlib
 import hashlib
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
 import models
-from models import InputError, LimitError, NotFoundError
+from models import ImageError, InputError, filesets
 from models.images import Pixels
 
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-MAX_MEMBER_BYTES = 200_000_000  # of one image inside an archive, unpacked
+READING = "upright"  # how files become pixels; kept features of another reading are not found again
 _SAMPLING_BATCH = 32
 
 Item = Pixels | bytes | Path | Image.Image
@@ -49,12 +45,14 @@ class Images:
     name: for results and errors.  count: how many, or None where it is not known beforehand.
     loaders: gives the stream afresh; each loader returns one uint8 [h, w, 3].
     digest: gives a hexadecimal digest of the content, the same on any machine; None where there is no cheap one.
+    skipped: files that lay beside them and are no images, counted by their ending.
     """
 
     name: str
     count: int | None
     loaders: Callable[[], Iterator[Loader]]
     digest: Callable[[], str] | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_images(source: object) -> Images:
@@ -94,30 +92,20 @@ def open_images(source: object) -> Images:
 
 
 def _open_path(path: Path) -> Images:
-    if path.is_dir():
-        files = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
-        )
-        if not files:
-            raise InputError(f"There is no image in {path} (looked for {_kinds()}).", where=str(path))
-        return Images(
-            str(path), len(files),
-            lambda: (partial(_load_file, file, str(file.relative_to(path))) for file in files),
-            lambda: _digest(_content(file, str(file.relative_to(path))) for file in files),
-        )  # fmt: skip
-    if not path.exists():
-        raise NotFoundError(f"There is no file or folder {path}.", where=str(path))
-    if zipfile.is_zipfile(path):
-        return _open_zip(path)
-    if tarfile.is_tarfile(path):
-        return _open_tar(path)
-    raise InputError(f"{path.name} is neither a folder of images nor a zip or tar archive of them.", where=str(path))
+    files = filesets.open_files(path)
+    names = files.images
+    if not names:
+        raise InputError(f"There is no image in {files.name} (looked for {_kinds()}).", where=files.name)
+    return Images(
+        files.name, len(names),
+        lambda: (partial(_load_member, files, name) for name in names),
+        lambda: _digest(files.read(name) for name in names),
+        files.skipped,
+    )  # fmt: skip
 
 
 def _kinds() -> str:
-    return ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+    return ", ".join(sorted(suffix[1:] for suffix in filesets.SUFFIXES))
 
 
 def _digest(contents: Iterable[bytes]) -> str:
@@ -125,86 +113,35 @@ def _digest(contents: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(sorted(hashlib.sha256(data).digest() for data in contents))).hexdigest()
 
 
+def load_image(data: bytes, name: str, max_pixels: int = models.MAX_PIXELS) -> Pixels:
+    """An encoded image as RGB uint8 [h, w, 3], turned as its EXIF says.
+
+    Raises:
+        ImageError and its kin, naming the image.
+    """
+    return _as_pixels(models.decode(data, name=name, max_pixels=max_pixels), name)
+
+
+def _as_pixels(image: Image.Image, name: str) -> Pixels:
+    try:
+        return models.as_pixels(models.upright(image))
+    except ImageError as error:  # of its kind of pixels; what converts them does not know the name
+        raise error if error.where else ImageError(f"{name}: {error.message}", where=name) from error
+
+
+def _load_member(files: filesets.FileSet, name: str) -> Pixels:
+    return load_image(files.read(name), filesets.printable(name))
+
+
 def _load_file(path: Path, name: str) -> Pixels:
-    with _legible(name):
-        return models.as_pixels(models.decode(path, name=name))
+    return load_image(_content(path, name), name)
 
 
 def _content(path: Path, name: str) -> bytes:
-    with _legible(name):
-        return path.read_bytes()
-
-
-@contextlib.contextmanager
-def _legible(name: str) -> Iterator[None]:
     try:
-        yield
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"{name} cannot be read: {error.strerror or error}.", where=name) from error
-
-
-def _load_bytes(data: bytes, name: str) -> Pixels:
-    return models.as_pixels(models.decode(data, name=name))
-
-
-def _is_image(member: str) -> bool:
-    path = PurePosixPath(member)
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and "__MACOSX" not in path.parts
-
-
-def _within_limit(size: int, name: str) -> None:
-    if size > MAX_MEMBER_BYTES:
-        raise LimitError(f"{name} unpacks to {size:,} bytes; at most {MAX_MEMBER_BYTES:,} are accepted.", where=name)
-
-
-def _open_zip(path: Path) -> Images:
-    with _readable(path), zipfile.ZipFile(path) as archive:
-        members = sorted(info.filename for info in archive.infolist() if not info.is_dir() and _is_image(info.filename))
-    if not members:
-        raise InputError(f"There is no image in {path.name} (looked for {_kinds()}).", where=path.name)
-
-    def contents() -> Iterator[tuple[str, bytes]]:
-        with _readable(path), zipfile.ZipFile(path) as archive:
-            for name in members:
-                _within_limit(archive.getinfo(name).file_size, name)
-                yield name, archive.read(name)
-
-    return _from_contents(path.name, len(members), contents)
-
-
-def _open_tar(path: Path) -> Images:
-    """Read front to back and never unpacked to disk, so a member's path cannot lead anywhere."""
-
-    def contents() -> Iterator[tuple[str, bytes]]:
-        with _readable(path), tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and _is_image(member.name):
-                    _within_limit(member.size, member.name)
-                    file = archive.extractfile(member)
-                    yield member.name, file.read() if file else b""
-
-    with _readable(path), tarfile.open(path) as archive:
-        count = sum(member.isfile() and _is_image(member.name) for member in archive)
-    if not count:
-        raise InputError(f"There is no image in {path.name} (looked for {_kinds()}).", where=path.name)
-    return _from_contents(path.name, count, contents)
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise InputError(f"The archive {path.name} is damaged or locked: {error}.", where=path.name) from error
-
-
-def _from_contents(name: str, count: int, contents: Callable[[], Iterator[tuple[str, bytes]]]) -> Images:
-    return Images(
-        name,
-        count,
-        lambda: (partial(_load_bytes, data, member) for member, data in contents()),
-        lambda: _digest(data for _, data in contents()),
-    )
 
 
 def _open_array(array: np.ndarray) -> Images:
@@ -246,11 +183,11 @@ def _from_iterable(items: Iterable[object]) -> Iterator[Loader]:
         if isinstance(item, np.ndarray):
             yield partial(_load_array, item, name)
         elif isinstance(item, bytes):
-            yield partial(_load_bytes, item, name)
+            yield partial(load_image, item, name)
         elif isinstance(item, str | Path):
             yield partial(_load_file, Path(item), str(item))
         elif isinstance(item, Image.Image):
-            yield partial(models.as_pixels, item)
+            yield partial(_as_pixels, item, name)
         else:
             raise InputError(f"{name} is a {type(item).__name__}, not an image.", where=name)
 

@@ -51,16 +51,37 @@ class Weights:
 
 
 def cache_folder() -> Path:
-    """GAN_CACHE, or ~/.cache/gan-service; created when missing."""
+    """GAN_CACHE, or ~/.cache/gan-service; created when missing.
+
+    Raises:
+        WeightsUnavailable: it cannot be created, or there is no home for it.
+    """
     folder = cached_weights().parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_cache(f"The cache folder {folder} cannot be made: {error.strerror}.") from error
     return folder
 
 
 def cached_weights() -> Path:
-    """Where fetched weights are kept. The file need not exist: who must not download looks here first."""
-    folder = Path(os.environ.get("GAN_CACHE") or Path.home() / ".cache" / "gan-service")
+    """Where fetched weights are kept. The file need not exist: who must not download looks here first.
+
+    Raises:
+        WeightsUnavailable: the user has no home for it.
+    """
+    chosen = os.environ.get("GAN_CACHE")
+    try:
+        folder = Path(chosen) if chosen else Path.home() / ".cache" / "gan-service"
+    except RuntimeError as error:  # HOME is not set and the user is in no list, as in a container
+        raise _no_cache("There is no home folder to keep a cache in.") from error
     return folder / f"{EXTRACTOR}.safetensors"
+
+
+def _no_cache(trouble: str) -> WeightsUnavailable:
+    return WeightsUnavailable(
+        f"{trouble} Set GAN_CACHE to a folder that can be written, or GAN_INCEPTION_WEIGHTS to a file of the weights."
+    )
 
 
 def load(path: str | Path | None = None) -> Weights:
@@ -75,9 +96,9 @@ def load(path: str | Path | None = None) -> Weights:
     chosen = path or os.environ.get("GAN_INCEPTION_WEIGHTS")
     if chosen:
         return _from_user(Path(chosen))
-    cached = cache_folder() / cached_weights().name
+    cached = cached_weights()
     if not cached.exists():
-        _fetch(cached)
+        _fetch(cache_folder() / cached.name)
     return Weights(_checked(foreign_weights.read(cached), cached), cached)
 
 
@@ -92,12 +113,13 @@ def _from_user(path: Path) -> Weights:
         return Weights(_checked(foreign_weights.read(path), path), path)
     digest = sha256_of(path)
     converted = cache_folder() / f"inception-{digest[:16]}.safetensors"
-    if not converted.exists():
-        tensors = _checked(foreign_weights.read(path), path)
-        if digest != PUBLISHED_SHA256:  # the trunk is known by its signature, the classifier by this alone
-            tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
-        _keep(tensors, converted)
-    return Weights(_checked(foreign_weights.read(converted), converted), path)
+    if converted.exists():
+        return Weights(_checked(foreign_weights.read(converted), converted), path)
+    tensors = _checked(foreign_weights.read(path), path)
+    if digest != PUBLISHED_SHA256:  # the trunk is known by its signature, the classifier by this alone
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+    _keep(tensors, converted)
+    return Weights(tensors, path)
 
 
 def _fetch(target: Path) -> None:
@@ -117,8 +139,11 @@ def classifier_missing() -> WeightsUnavailable:
 
 
 def _keep(tensors: Tensors, target: Path) -> None:
-    with atomic_path(target) as temporary:
-        save_file(tensors, temporary)
+    try:
+        with atomic_path(target) as temporary:
+            save_file(tensors, temporary)
+    except OSError as error:
+        raise _no_cache(f"The cache folder {target.parent} cannot be written: {error.strerror or error}.") from error
 
 
 def signature(tensors: Tensors) -> float:

@@ -16,6 +16,7 @@ from models import InputError
 
 SUBSETS = 100
 SUBSET_SIZE = 1000
+LEAST = 3  # images, for resamples that differ: two are one pair
 _BLOCK = 1024  # rows of a kernel matrix at a time
 
 
@@ -36,7 +37,8 @@ def kid(
             1,000 images, or of half the smaller set where that is less.
         seed: of the subsets.
     Returns:
-        {"value": the full estimator, "interval": .., "subsets": {"mean", "deviation", "count", "size"}}
+        {"value": the full estimator, "interval": .. (None of 2 images, which are one pair), "subsets": {"mean",
+        "deviation", "count", "size"}}
     Raises:
         InputError: fewer than two images on either side, or a subset size that the sets do not allow.
     """
@@ -50,12 +52,14 @@ def kid(
     wa, wb = (torch.from_numpy(c) for c in counts) if counts else (torch.empty(0, len(a)), torch.empty(0, len(b)))
     one_a, one_b = torch.ones(1, len(a)), torch.ones(1, len(b))
     wa, wb = torch.cat([one_a, wa]).double(), torch.cat([one_b, wb]).double()  # row 0: every image once
+    defined = (_pairs(wa) > 0) & (_pairs(wb) > 0)  # of few images a resample may hold one alone, which has no pair
+    wa, wb = wa[defined], wb[defined]
     values = (_within(x, wa) + _within(y, wb) - 2 * _between(x, y, wa, wb)).numpy()
     generator = np.random.default_rng(seed)
     parts = [_subset(x, y, size, generator) for _ in range(subsets)]
     return {
         "value": float(values[0]),
-        "interval": interval(float(values[0]), values[1:]),
+        "interval": interval(float(values[0]), values[1:]) if smaller >= LEAST else None,
         "subsets": {
             "mean": float(np.mean(parts)),
             "deviation": float(np.std(parts)),
@@ -77,9 +81,12 @@ def _within(x: Tensor, counts: Tensor) -> Tensor:
         kernel = _kernel(x[rows], x)
         own[rows] = kernel[:, rows].diagonal()
         total += ((counts[:, rows] @ kernel) * counts).sum(1)
-    squares = counts**2
-    pairs = counts.sum(1) ** 2 - squares.sum(1)
-    return (total - squares @ own) / pairs
+    return (total - counts**2 @ own) / _pairs(counts)
+
+
+def _pairs(counts: Tensor) -> Tensor:
+    """Ordered pairs of different images in each resample, [r]."""
+    return counts.sum(1) ** 2 - (counts**2).sum(1)
 
 
 def _between(x: Tensor, y: Tensor, counts_x: Tensor, counts_y: Tensor) -> Tensor:

@@ -2,12 +2,16 @@
 
 Precision and recall: Kynkaanniemi et al., "Improved Precision and Recall", NeurIPS 2019, eq. 1-3. Density and
 coverage: Naeem et al., "Reliable Fidelity and Diversity Metrics", ICML 2020, eq. 5 and 6. Around every image lies a
-ball that reaches to its k-th nearest neighbour in its own set:
+ball that reaches to its k-th nearest neighbour in its own set, itself not counted:
 
     precision   generated images inside some real image's ball          fidelity
     recall      real images inside some generated image's ball          variety
     density     real balls that a generated image lies in, over k       fidelity, not swayed by outliers; may pass 1
     coverage    real images whose ball holds a generated image          variety, not swayed by outliers
+
+Precision and recall take the ball with its surface (distance <= radius, eq. 1 of the first paper and its authors'
+code), density and coverage without (<, the code of the second's authors, `prdc`, which takes all four without). The
+two differ where distances are exactly equal: duplicates, and sets that share images.
 """
 
 from typing import Any
@@ -32,10 +36,11 @@ def prdc(
     k: int = NEIGHBOURS,
     counts: tuple[Counts, Counts] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The four scores of generated [n, d] against real features [m, d], equal to the package `prdc`.
+    """The four scores of generated [n, d] against real features [m, d].
 
     Args:
-        k: neighbours; 5 as both papers' code.
+        k: which neighbour a ball reaches to: 5 for all four, as Naeem et al. take; Kynkaanniemi et al. report
+            precision and recall at 3.
         counts: resamples of `generated` and of `real` for the intervals. Balls stay as they are, images are drawn
             again: precision and density over the generated, recall and coverage over the real ones.
     Returns:
@@ -51,17 +56,20 @@ def prdc(
     x, y = torch.from_numpy(real).double(), torch.from_numpy(generated).double()
     real_radii, generated_radii = _radii(x, k), _radii(y, k)
     balls = torch.zeros(len(y), dtype=torch.float64)  # real balls that each generated image lies in
+    precise = torch.zeros(len(y), dtype=torch.bool)
     recalled, covered = torch.empty(len(x)), torch.empty(len(x))
     for start in range(0, len(x), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        squared = _squared_distances(x[rows], y)
-        inside = squared < real_radii[rows, None]
+        squared, rounding = _squared_distances(x[rows], y)
+        from_real, from_generated = squared - real_radii[rows, None], squared - generated_radii
+        inside = from_real < -rounding
         balls += inside.sum(0)
         covered[rows] = inside.any(1).float()
-        recalled[rows] = (squared < generated_radii).any(1).float()
+        precise |= (from_real <= rounding).any(0)
+        recalled[rows] = (from_generated <= rounding).any(1).float()
     of_generated, of_real = counts or (None, None)
     per_image: dict[str, tuple[Tensor, Counts | None, float]] = {  # each image's value, resamples, the most it can be
-        "precision": ((balls > 0).double(), of_generated, 1.0),
+        "precision": (precise.double(), of_generated, 1.0),
         "recall": (recalled, of_real, 1.0),
         "density": (balls / k, of_generated, np.inf),
         "coverage": (covered, of_real, 1.0),
@@ -76,10 +84,12 @@ def prdc(
     }
 
 
-def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
+def _squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared distances [n, m], and how far rounding may move each: within it two of them are equal."""
     norms = x.square().sum(1)[:, None] + y.square().sum(1)  # [n, m]
+    rounding = _ROUNDING * norms
     squared = norms - 2 * x @ y.T
-    return torch.where(squared > _ROUNDING * norms, squared, 0.0)
+    return torch.where(squared > rounding, squared, 0.0), rounding
 
 
 def _radii(x: Tensor, k: int) -> Tensor:
@@ -87,7 +97,7 @@ def _radii(x: Tensor, k: int) -> Tensor:
     radii = torch.empty(len(x), dtype=torch.float64)
     for start in range(0, len(x), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        squared = _squared_distances(x[rows], x)
+        squared, _ = _squared_distances(x[rows], x)
         squared[:, rows].fill_diagonal_(0.0)
         radii[rows] = squared.kthvalue(k + 1, dim=1).values  # the first is the row itself
     return radii

@@ -11,7 +11,7 @@ import numpy as np
 
 from metrics.sets.moments import TEXTS, Accumulator, Features, Statistics
 from metrics.sets.npz import read_npz
-from models import InputError
+from models import InputError, LimitError
 
 FEATURE_LIMIT = 50_000  # 410 MB of float32
 
@@ -42,6 +42,18 @@ class FeatureSet:
         few = self.features[:count]
         return of_features(self.name, few, known.protocol, known.extractor, known.precision)
 
+    def needed(self) -> Features:
+        """The features; raises InputError, or LimitError where they were too many to keep, without them."""
+        if self.features is None:
+            if self.statistics.n is not None:
+                check_kept(self.name, self.statistics.n)
+            raise InputError(
+                f"{self.name} holds statistics only. Metrics other than FID need the features: give the images, or an "
+                ".npz written with features.",
+                where=self.name,
+            )
+        return self.features
+
     @staticmethod
     def load(path: str | Path) -> "FeatureSet":
         """Reads any `.npz` of statistics, with features or without; raises as `Statistics.load`."""
@@ -59,6 +71,14 @@ class FeatureSet:
             )
         # from the features again, for the exact low-rank factor
         return of_features(name, features, statistics.protocol, statistics.extractor, statistics.precision)
+
+
+def check_kept(name: str, n: int) -> None:
+    """Raises LimitError where features of so many images are not kept."""
+    if n > FEATURE_LIMIT:
+        raise LimitError(
+            f"{name} has {n:,} images; metrics other than FID keep features, of at most {FEATURE_LIMIT:,}."
+        )
 
 
 def of_features(

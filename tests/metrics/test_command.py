@@ -89,7 +89,7 @@ def test_an_output_that_cannot_be_written_is_a_sentence(
 ) -> None:
     (small_command / "taken.npz").mkdir()
     assert command.main(["stats", str(horses), str(small_command / "taken.npz")]) == 2
-    assert "Is a directory" in capsys.readouterr().err
+    assert "taken.npz: it is a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("packing", ["zip", "tar"])

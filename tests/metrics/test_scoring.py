@@ -115,8 +115,8 @@ def test_past_the_feature_limit_fid_goes_on_and_the_others_say_so(
     small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = metrics.score(pictures(60), pictures(60, 1), extractor=small)["fid"]
-    monkeypatch.setattr("metrics.extraction.one_pass.FEATURE_LIMIT", 30)
-    monkeypatch.setattr("metrics.scoring.FEATURE_LIMIT", 30)
+    for module in ("sets.featuresets", "extraction.one_pass"):
+        monkeypatch.setattr(f"metrics.{module}.FEATURE_LIMIT", 30)
     found = metrics.score(pictures(60), pictures(60, 1), extractor=small)["fid"]
     assert found["value"] == pytest.approx(expected["value"], rel=1e-9)
     assert found["interval"] is None
@@ -243,7 +243,7 @@ def test_what_the_sets_make_impossible_is_said_before_any_image_is_read(
     ]:
         with pytest.raises(kind, match=message):
             metrics.score(unread, **{"extractor": small} | named)  # type: ignore[arg-type]
-    monkeypatch.setattr("metrics.scoring.FEATURE_LIMIT", 39)
+    monkeypatch.setattr("metrics.sets.featuresets.FEATURE_LIMIT", 39)
     with pytest.raises(LimitError, match="unread has 40 images"):
         metrics.score(unread, bare, metrics=("fid_infinity",), extractor=small)
 

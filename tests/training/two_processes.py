@@ -16,8 +16,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 
 from conftest import SmallExtractor  # noqa: E402
 
+from metrics import joined  # noqa: E402
 from training import train  # noqa: E402
-from training.engine.distributed import joined  # noqa: E402
 from training.games.kinds import RUNS  # noqa: E402
 from training.options.flags import from_dict  # noqa: E402
 from training.run.meter import Meter  # noqa: E402

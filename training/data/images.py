@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import GanError, ImageError, InputError, decode, to_rgb, upright
+from models import GanError, ImageError, InputError, decode, filesets, to_rgb, upright
 from models.images import Pixels
 from training.data.layouts import Arrays, Files, Split, find, find_domain
-from training.data.sources import Source, open_source
+from training.data.sources import open_source
 
 LISTED = 10  # broken files named in one message
 FAKE_IMAGES = 64
@@ -105,7 +105,7 @@ def load_domain(path: str, domain: str, size: int, *, skip_broken: bool) -> Data
 
 
 def _read(
-    source: Source, found: Files | Arrays, size: int, channels: int, skip_broken: bool
+    source: filesets.FileSet, found: Files | Arrays, size: int, channels: int, skip_broken: bool
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
     """Pixels [n, size, size, c], the indices that were kept, and the lines about those that were not."""
     if isinstance(found, Arrays):
@@ -123,7 +123,7 @@ def _read(
         try:
             pixels[index] = _fit(upright(decode(source.read(name), name=name)), size, channels, name)
         except (GanError, OSError) as error:
-            return str(error)
+            return str(error) if name in str(error) else f"{name}: {error}"  # some know pixels only
         return None
 
     with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter

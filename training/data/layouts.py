@@ -12,15 +12,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models import InputError
+from models import InputError, filesets
 from models.images import Pixels
-from training.data.sources import Source
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-SPLITS = ("train", "test", "val", "valid")
-CIFAR10_BATCHES = {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)}
 
 Split = Literal["train", "test"]
+
+SPLITS: dict[Split, frozenset[str]] = {  # what folders of a split are called, in lower case
+    "train": frozenset({"train", "training"}),
+    "test": frozenset({"test", "testing"}),
+}
+OTHER_SPLITS = frozenset(
+    {"val", "valid", "validation", "validate", "dev", "eval", "evaluation", "holdout", "unlabeled", "unlabelled"}
+)
+CIFAR10_BATCHES = {"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "test": ("test_batch",)}
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Arrays:
     classes: tuple[str, ...]
 
 
-def find(source: Source, split: Split = "train") -> Files | Arrays:
+def find(source: filesets.FileSet, split: Split = "train") -> Files | Arrays:
     """The training or test images of a source, whichever of the known layouts it has.
 
     Args:
@@ -56,18 +60,18 @@ def find(source: Source, split: Split = "train") -> Files | Arrays:
         folder = name.removesuffix("data_batch_1")
         return _cifar10(source, folder, CIFAR10_BATCHES[split])
     top = _top(source, split)
-    names = [name for name in source.names if name.startswith(top) and name.lower().endswith(SUFFIXES)]
+    names = [name for name in source.images if name.startswith(top)]
     folders = [name for name in source.folders if name.startswith(top)]
     if not names:
-        raise InputError(f"{source.name} holds no images ({', '.join(SUFFIXES)}).", where="data")
+        raise InputError(f"{source.name} holds no images ({', '.join(sorted(filesets.SUFFIXES))}).", where="data")
     if any("/" not in name.removeprefix(top) for name in names):
         return Files(tuple(names))
     return _classes(source, names, folders, top)
 
 
-def find_domain(source: Source, domain: str) -> Files:
+def find_domain(source: filesets.FileSet, domain: str) -> Files:
     """The images of trainA, trainB, testA or testB; of a test domain that is not there, none."""
-    names = tuple(name for name in source.names if name.startswith(domain + "/") and name.lower().endswith(SUFFIXES))
+    names = tuple(name for name in source.images if name.startswith(domain + "/"))
     if not names and domain.startswith("train"):
         found = ", ".join(name for name in source.folders if "/" not in name) or "no folders"
         raise InputError(
@@ -78,7 +82,7 @@ def find_domain(source: Source, domain: str) -> Files:
     return Files(names)
 
 
-def _classes(source: Source, names: list[str], folders: list[str], top: str) -> Files:
+def _classes(source: filesets.FileSet, names: list[str], folders: list[str], top: str) -> Files:
     def class_of(name: str) -> str:
         return name.removeprefix(top).split("/")[0]
 
@@ -93,20 +97,42 @@ def _classes(source: Source, names: list[str], folders: list[str], top: str) -> 
     return Files(tuple(names), tuple(index[class_of(name)] for name in names), classes)
 
 
-def _top(source: Source, split: Split) -> str:
-    """`train/` or `test/` where the top level is a train and test split; nothing where it is none."""
+def _top(source: filesets.FileSet, split: Split) -> str:
+    """`train/` or `test/`, as the data calls it, where the top level is a split; nothing where it is none.
+
+    Validation images are neither learnt nor classes. Raises InputError where it cannot be told what shall be learnt.
+    """
     tops = {name.split("/")[0] for name in source.folders}
-    parted = "train" in tops and tops <= set(SPLITS)
-    if not parted and split == "test":
-        raise InputError(f"{source.name} has no test images: no folder test/ beside train/.", where="data")
-    return f"{split}/" if parted else ""
+    if {"trainA", "trainB"} <= tops:
+        raise InputError(
+            f"{source.name} has two domains, for a CycleGAN: give one of its folders, such as trainA.", where="data"
+        )
+    found = {part: [top for top in tops if top.lower() in names] for part, names in SPLITS.items()}
+    rest = {top for top in tops if top.lower() in OTHER_SPLITS}
+    others = {top for top in tops - rest - {*found["train"], *found["test"]} if _has_images(source, top)}
+    parted = bool(found["train"]) and (not others or bool(found["test"]) or bool(rest))
+    if parted and (others or any(len(same) > 1 for same in found.values())):
+        raise InputError(
+            f"It cannot be told which folders of {source.name} are for training "
+            f"({', '.join(sorted(map(filesets.printable, tops)))}): give one of them.",
+            where="data",
+        )
+    if not (parted and found[split]):
+        if split == "test":
+            raise InputError(f"{source.name} has no test images: no folder test/ beside train/.", where="data")
+        return ""
+    return f"{found[split][0]}/"
 
 
-def _ending(source: Source, ending: str) -> str | None:
+def _has_images(source: filesets.FileSet, folder: str) -> bool:
+    return any(name.startswith(f"{folder}/") for name in source.images)
+
+
+def _ending(source: filesets.FileSet, ending: str) -> str | None:
     return next((name for name in source.names if name.removesuffix(".gz").endswith(ending)), None)
 
 
-def _mnist(source: Source, part: str) -> Arrays:
+def _mnist(source: filesets.FileSet, part: str) -> Arrays:
     wanted = f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte"
     images, labels = (_ending(source, name) for name in wanted)
     if images is None or labels is None:
@@ -119,7 +145,7 @@ def _mnist(source: Source, part: str) -> Arrays:
     return Arrays(pixels, tuple(numbers.tolist()), tuple(str(digit) for digit in range(10)))
 
 
-def _idx(source: Source, name: str, dimensions: int) -> Pixels:
+def _idx(source: filesets.FileSet, name: str, dimensions: int) -> Pixels:
     """The IDX format: two zero bytes, type 8 (uint8), number of dimensions, sizes as big-endian int32, data."""
     data = source.read(name)
     try:
@@ -134,7 +160,7 @@ def _idx(source: Source, name: str, dimensions: int) -> Pixels:
         ) from error
 
 
-def _cifar10(source: Source, folder: str, names: tuple[str, ...]) -> Arrays:
+def _cifar10(source: filesets.FileSet, folder: str, names: tuple[str, ...]) -> Arrays:
     batches = [_unpickle(source, folder + name) for name in names]
     meta = _unpickle(source, f"{folder}batches.meta")
     try:
@@ -162,7 +188,7 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it names {module}.{name}")
 
 
-def _unpickle(source: Source, name: str) -> dict[str, Any]:
+def _unpickle(source: filesets.FileSet, name: str) -> dict[str, Any]:
     if name not in source.names:
         raise InputError(f"{source.name}: {name} of CIFAR-10 is missing.", where="data")
     try:

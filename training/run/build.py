@@ -4,9 +4,9 @@ import sys
 
 import torch
 
+from metrics import World
 from models import InputError, faster_in_bfloat16
 from training.data.images import Dataset, load_domain, load_images
-from training.engine.distributed import World
 from training.engine.stage import Stage
 from training.games.cyclegan import CycleGANGame, Domains
 from training.games.cyclegan_options import CycleGANRun

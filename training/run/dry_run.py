@@ -6,8 +6,8 @@ import os
 import torch
 from torch import Tensor, nn
 
+from metrics import World
 from models import InputError
-from training.engine.distributed import World
 from training.engine.stage import Stage
 from training.games.game import Game
 from training.games.kinds import Run, kind_of

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from metrics import World
 from models import ConflictError, InputError, atomic_path, encode
 from models.images import Pixels
-from training.engine.distributed import World
 
 
 @dataclass(frozen=True)

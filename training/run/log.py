@@ -7,8 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from metrics import World
 from models.images import Pixels
-from training.engine.distributed import World
 from training.run.state import Progress
 
 

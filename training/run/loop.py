@@ -9,9 +9,8 @@ from types import FrameType
 
 import torch
 
-from metrics import Extractor
+from metrics import Extractor, World, joined
 from models import GanError
-from training.engine.distributed import World, joined
 from training.engine.stage import Moment
 from training.games.game import Game
 from training.games.kinds import Run, kind_of

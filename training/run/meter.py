@@ -6,7 +6,7 @@ import time
 import torch
 from torch import Tensor
 
-from training.engine.distributed import World
+from metrics import World
 from training.games.kinds import Run
 
 

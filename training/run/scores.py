@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import metrics
-from training.engine.distributed import World
+from metrics import World
 from training.games.game import Evaluation
 from training.options.shared import Watch
 from training.run.state import Progress

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
+from metrics import World
 from models import CheckpointError, ConflictError, atomic_path
-from training.engine.distributed import World
 from training.games.game import Players
 from training.games.kinds import RUNS
 from training.options.flags import defaults, differences, merged

@@ -105,12 +105,11 @@ def test_precision_and_recall_are_not_confused() -> None:
     assert found["coverage"]["value"] < 0.5
 
 
-def test_prdc_of_one_picture_a_thousand_times_is_zero_and_finite() -> None:
+def test_prdc_of_one_picture_a_thousand_times_is_finite() -> None:
+    """Balls of radius 0 hold their centre with their surface, and nothing without."""
     same = np.tile(normal(1), (1000, 1))
-    found = metrics.prdc(same, same)
-    assert {entry["value"] for entry in found.values()} == {
-        0.0
-    }  # balls of radius 0 hold nothing, not even their centre
+    found = {name: entry["value"] for name, entry in metrics.prdc(same, same).items()}
+    assert found == {"precision": 1.0, "recall": 1.0, "density": 0.0, "coverage": 0.0}
     assert metrics.kid(same, same, subsets=2)["value"] == pytest.approx(0.0, abs=1e-9)
 
 

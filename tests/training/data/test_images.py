@@ -271,7 +271,7 @@ def test_a_damaged_zip_member_is_a_broken_image(tmp_path):
     data = bytearray(archive.read_bytes())
     data[5000] ^= 255
     archive.write_bytes(data)
-    with pytest.raises(InputError, match=r"1 of 12 images(?s:.*)cannot be read out of the archive"):
+    with pytest.raises(InputError, match=r"1 of 12 images(?s:.*)cannot be read out of photos"):
         load(archive)
 
 

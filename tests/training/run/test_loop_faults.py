@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import models
+from metrics import World
 from models import ConflictError, GanError, InputError
 from training import train
-from training.engine.distributed import World
 from training.run import state
 from training.run.folder import opened
 
@@ -118,7 +118,7 @@ def test_a_read_only_output_folder(tmp_path):
     """As an ordinary user, in a folder that belongs to root."""
     program = (
         "import os, sys; sys.path.insert(0, '.'); from training.run.folder import opened\n"
-        "from training.engine.distributed import World; from models import InputError\n"
+        "from metrics import World; from models import InputError\n"
         f"os.setuid(65534)\n"
         f"try:\n    opened({str(tmp_path / 'run')!r}, '', resume=False, world=World()).__enter__()\n"
         "except InputError as error:\n    print(error)\n"

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import models
+from metrics import World
 from models import CheckpointError, ConflictError, InputError
 from training import train
-from training.engine.distributed import World
 from training.options.flags import to_dict
 from training.run import state
 from training.run.build import build, stage

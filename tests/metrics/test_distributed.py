@@ -20,12 +20,12 @@ WITHIN_S = 400  # against hanging, not a measure
 
 SMALL = f"""
 import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parents[1])!r}]
+sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
 import conftest, json
 from metrics import command
-from metrics.extraction import parallel
+from metrics import joined
 command.extractor = lambda *_args, **_named: conftest.SmallExtractor()
-with parallel.process_group():
+with joined():
     sys.exit(max(command.main(arguments) for arguments in json.loads(sys.argv[1])))
 """
 
