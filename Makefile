@@ -49,7 +49,7 @@ bento: $(VENV)/.dev ## Build a bento into BentoML's store
 image-test: $(VENV)/.service ## Build the container image, run it, ask it for a sample and a translation (root, Debian; ARGS="--engine openvino")
 	$(BIN)/python deploy/image_test.py $(ARGS)
 
-benchmarks: $(VENV)/.dev $(VENV)/.weights ## Measure every speed in the README, side by side with peers
+benchmarks: $(VENV)/.dev $(VENV)/.weights ## Measure every speed in docs/speed.md, side by side with peers
 	@for file in benchmarks/*_speed.py; do \
 		echo "$$file"; $(BIN)/python -m benchmarks.$$(basename $$file .py) || exit 1; \
 	done

@@ -30,6 +30,8 @@ from models import Precision
 
 _PREFIX = "GAN_"
 LONGEST_DEADLINE_S = 300.0  # BentoML's own deadline stands behind it, and keeps a timer for every request until then
+# The client's and the trainer's own, which may be set in the same shell.
+_OTHERS = {"GAN_URL", "GAN_API_KEY", "GAN_BACKBONE_WEIGHTS"}
 
 
 def _split(separator: str) -> BeforeValidator:
@@ -223,7 +225,7 @@ class Settings(BaseModel):
         values = {
             name.removeprefix(_PREFIX).lower(): value
             for name, value in environment.items()
-            if name.startswith(_PREFIX) and value != ""
+            if name.startswith(_PREFIX) and name not in _OTHERS and value != ""
         }
         try:
             return cls.model_validate(values)

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from service import __version__
 from service.http.answers import ErrorBody, about
 from service.http.operation import Content, Operation
 
@@ -38,7 +39,7 @@ def document(operations: Iterable[Operation]) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "GAN service",
-            "version": "1",
+            "version": __version__,
             "description": "Samples, interpolations, translations and scores of generative adversarial networks.",
         },
         "paths": paths | _system_paths(),

@@ -11,6 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from service import __version__
 from service.settings import Settings
 from service.telemetry import Telemetry
 
@@ -76,7 +77,7 @@ def test_the_kustomization_names_every_manifest_and_renders():
     service = next(one for one in whole if one["kind"] == "Service")
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"].items() <= labels.items()
-    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == "gan-service:0.1.0"
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == f"gan-service:{__version__}"
 
 
 def test_the_settings_are_settings(objects):

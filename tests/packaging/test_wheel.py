@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 import venv
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
+from service import __version__
 from service.settings import Settings
 from tests.service.conftest import PATIENT, MeanColours, local_server
 
@@ -101,8 +101,7 @@ def names_in(wheel: Path) -> set[str]:
 
 
 def test_the_wheel_has_the_version_of_the_service(wheel: Path) -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert metadata_of(wheel).version == project["version"]
+    assert metadata_of(wheel).version == __version__
 
 
 def test_the_wheel_holds_the_client_alone_with_its_types_and_its_licence(wheel: Path) -> None:
@@ -116,7 +115,7 @@ def test_the_wheel_holds_the_client_alone_with_its_types_and_its_licence(wheel: 
 
 
 def test_an_sdist_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:
-    """Also where the service's pyproject.toml, which has the version, is not at hand."""
+    """Also where the service, which has the version, is not at hand."""
     done = run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=CLIENT)
     assert done.returncode == 0, done.stdout + done.stderr
     (sdist,) = tmp_path.glob("*.tar.gz")

@@ -1,6 +1,7 @@
 """Settings: read from the environment with a sentence for what is wrong, and printed for the documentation."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,11 @@ def test_settings_from_the_environment() -> None:
     assert settings.aliases == {"x": "y", "z": "w"}
 
 
+def test_names_that_the_client_and_the_trainer_read_are_no_mistake() -> None:
+    others = {"GAN_URL": "http://elsewhere:3000", "GAN_API_KEY": "secret", "GAN_BACKBONE_WEIGHTS": "/weights.whl"}
+    assert Settings.from_environment(others) == Settings.from_environment({})
+
+
 @pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("4,2", 4), (" 2 ", 2), ("", os.cpu_count())])
 def test_a_translator_has_the_threads_that_openmp_reads(
     monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
@@ -104,3 +110,10 @@ def test_the_documentation_holds_the_printed_table() -> None:
 def test_the_table_tells_defaults_and_bounds(name: str, default_and_bounds: str) -> None:
     (row,) = [line for line in table().splitlines() if line.startswith(f"| `GAN_{name}` ")]
     assert row.endswith(f". {default_and_bounds}")
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py") if path.name != "settings.py")
+    elsewhere = {"cache"}  # by metrics/, which finds the weights there
+    unread = {name for name in Settings.model_fields if not re.search(rf"settings\.{name}\b", code)}
+    assert unread == elsewhere

@@ -1,7 +1,7 @@
 """Passes through networks that a GPU replays as CUDA graphs, forward and backward.
 
 Small networks on a fast GPU wait for Python to launch their kernels: a step of a projected discriminator has some
-1,700 of them. A graph launches all kernels of a pass at once (docs/training.md has what that gains).
+1,700 of them. A graph launches all kernels of a pass at once (docs/speed.md has what that gains).
 """
 
 from collections.abc import Callable

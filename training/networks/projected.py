@@ -6,7 +6,7 @@ sum over l of each D_l's own; here their mean, so that losses keep their size. T
 is still data alone; but it needs some ten times fewer images, since D begins with knowing what things look like.
 
 A fifth one judges the pixels, as Kumari et al. 2022 keep theirs beside such networks ("Ensembling Off-the-shelf Models
-for GAN Training", equation 2): what P is blind to, the generator need not learn (docs/training.md has a spectrum).
+for GAN Training", equation 2): what P is blind to, the generator need not learn (docs/experiments.md has a spectrum).
 
 What is learned so scores a better FID than it looks, since FID's Inception comes from ImageNet too (Kynkaanniemi et al.
 2023, "The Role of ImageNet Classes in Frechet Inception Distance"): cards say which discriminator trained a model.
@@ -99,7 +99,7 @@ class _Head(nn.Module):
     """One of the discriminators: spectral norm and batch norm, as in the paper's code. [n, c, s', s'] -> [n, m].
 
     On images, no batch norm follows the first convolution: DCGAN's rule, and a wise one. Neighbouring pixels differ
-    little, so it would enlarge their differences until they outweigh all else (docs/training.md).
+    little, so it would enlarge their differences until they outweigh all else (docs/experiments.md).
     """
 
     def __init__(self, channels: list[int], classes: int, *, images: bool = False) -> None:

@@ -81,7 +81,7 @@ class Machine:
         "auto", "auto: bf16 where the machine is faster in it (on a CPU a layer is timed), else fp32"
     )
     channels_last: bool = option(True, "memory layout; faster on CPUs and tensor cores")
-    graphs: bool = option(False, "dcgan on a GPU: CUDA graphs of the passes through its networks (docs/training.md)")
+    graphs: bool = option(False, "dcgan on a GPU: CUDA graphs of the passes through its networks (docs/speed.md)")
     compile: bool = option(False, "cyclegan on a GPU: torch.compile and CUDA graphs; a slow start, then 3 times faster")
 
 
