@@ -51,3 +51,17 @@ def test_files_that_are_named_are_there(document: Path) -> None:
     named = set(re.findall(r"`([\w-]+/[\w/-]+\.(?:py|md|json|js|toml|yaml))`", document.read_text()))
     there = {name for name in named if (ROOT / name).exists() or (ROOT / "service" / name).exists()}
     assert sorted(name for name in named - there if "NAME" not in name) == []
+
+
+def test_every_picture_in_docs_is_shown_somewhere() -> None:
+    shown = {
+        (document.parent / link).resolve()
+        for document in DOCUMENTS
+        for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text())
+    }
+    used = {ROOT / "docs" / "horse.jpg"}  # by the README's commands
+    assert [
+        path.name
+        for path in tracked()
+        if path.suffix in {".webp", ".jpg"} and path.parent.name == "docs" and path not in shown | used
+    ] == []
