@@ -12,7 +12,7 @@ def initialize_as_dcgan(module: nn.Module) -> None:
     Linear layers (class embeddings) keep torch's own scheme: 0.02 would be far too small for layers that no
     normalisation follows. Under spectral norm the scale of a weight is no part of the function, but of how far a step
     of Adam turns it: from 0.02 the first layers turn too far at each to learn, so those begin as in Glorot and Bengio
-    2010, eq. 16 (docs/training.md has what that changed). Layers that do not train are left alone.
+    2010, eq. 16 (docs/experiments.md has what that changed). Layers that do not train are left alone.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
