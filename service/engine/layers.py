@@ -6,7 +6,8 @@
     Projection     DCGAN's first layer, a transposed convolution of one pixel, is a matrix product
     Overlap        a transposed convolution of few pixels with many channels, or to the 1 or 3 of an image: a matrix
                    product, whose patches are summed
-    sub_pixel      the one to an image in bfloat16, where sums of patches lose digits and time: a convolution
+    sub_pixel      sub-pixel convolution (Shi et al. 2016): the transposed convolution to an image, as a convolution
+                   whose channels are then laid out as pixels; in bfloat16, where Overlap's sums lose digits and time
 
 Winograd's weights take four times the memory, and in bfloat16 its sums would lose too many digits.
 """
