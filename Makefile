@@ -87,7 +87,7 @@ $(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-dev.txt
 
 $(BIOME): package-lock.json
 	@echo "Installing what checks the page's HTML, CSS and JavaScript (once)..."
-	@npm ci --silent --no-audit --no-fund
+	@npm ci --loglevel=error --no-audit --no-fund
 	@touch $@
 
 # Only scores need these weights, so that a machine without them serves all the same. Tried once, not at every start.
