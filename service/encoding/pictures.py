@@ -19,7 +19,6 @@ from service.encoding import png
 ImageFormat = Literal["png", "jpeg", "webp"]
 
 
-SHORTEST_GIF_MS = 20  # browsers show a frame of a GIF that is to last less for 100 ms
 _LONGEST_MS = {"gif": 655_350, "apng": 65_535, "webp": 2**24 - 1}  # that a frame can last; equal ones become one
 
 
@@ -31,10 +30,8 @@ def animate(
     GIF counts in hundredths of a second, so its frames last a little more or less, and all of them together what was
     asked.
 
-    Raises InputError for a pace that the format does not have.
+    Raises InputError where equal frames, which become one, last longer than a frame of this kind can.
     """
-    if kind == "gif" and frame_ms < SHORTEST_GIF_MS:
-        raise InputError(f"Frames of a GIF last {SHORTEST_GIF_MS} ms or more: ask for webp or apng.", where="frame_ms")
     if _most_alike(pixels) * frame_ms > _LONGEST_MS[kind]:
         sentence = f"A frame of {kind} lasts {_LONGEST_MS[kind]:,} ms at most, and equal ones in a row become one."
         raise InputError(sentence, where="frame_ms")

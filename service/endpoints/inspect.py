@@ -68,11 +68,11 @@ def describe(file: File, max_pixels: int) -> InspectAnswer:
 
 
 def _within(text: Mapping[str, str], most: int) -> dict[str, str]:
-    """As many entries, from the first on, as have at most so many characters together."""
+    """The entries, from the first on, that fit into so many characters."""
     kept: dict[str, str] = {}
     for key, value in text.items():
-        most -= len(key) + len(value)
-        if most >= 0:
+        if len(key) + len(value) <= most:
+            most -= len(key) + len(value)
             kept[key] = value
     return kept
 

@@ -63,7 +63,7 @@ class InterpolateRequest(Body):
     format: ImageFormat | None = Field(
         None, description="Of a strip and of single images; by default what Accept asks for; failing that, png."
     )
-    frame_ms: Annotated[int, Field(ge=10, le=10_000)] = Field(80, description="Of animations.")
+    frame_ms: Annotated[int, Field(ge=10, le=10_000)] = Field(80, description="Of animations; of a GIF 20 or more.")
     quality: Quality = 90
 
 
@@ -96,6 +96,7 @@ _MAP: Mapping[str, Output] = {
 }
 _PATH: Mapping[str, Output] = {**_MAP, "image/gif": "gif", "image/webp": "webp", "image/apng": "apng"}
 _ANIMATIONS: Mapping[str, str] = {"gif": "image/gif", "webp": "image/webp", "apng": "image/apng"}
+_SHORTEST_GIF_MS = 20  # browsers show frames that are to last less for 100 ms
 _STRIP_SIDE = 16_383  # pixels: WebP's own limit; JPEG's is four times that
 
 
@@ -147,10 +148,13 @@ async def interpolate(runtime: Runtime, call: Call) -> Answer:
 
 
 def choose_output(wanted: str, request: InterpolateRequest) -> Output:
-    """By the field, else by the Accept header `wanted`; raises InputError for an animated map."""
+    """By the field, else by the Accept header `wanted`; raises InputError for an animated map, or too fast a GIF."""
     output = accept.choose(request.output, wanted, _PATH if request.shape == "path" else _MAP)
     if request.shape == "map" and output in _ANIMATIONS:
         raise InputError("A map is no animation: ask for strip, zip or json.", where="output")
+    if output == "gif" and request.frame_ms < _SHORTEST_GIF_MS:
+        sentence = f"Frames of a GIF last {_SHORTEST_GIF_MS} ms or more: ask for webp or apng, or for slower ones."
+        raise InputError(sentence, where="frame_ms")
     return output
 
 

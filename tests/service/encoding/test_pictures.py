@@ -24,20 +24,13 @@ def durations(data: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "apng"])
-@pytest.mark.parametrize("frame_ms", [20, 25, 33, 85, 99, 10_000])
+@pytest.mark.parametrize("frame_ms", [10, 20, 25, 33, 85, 99, 10_000])
 def test_all_frames_together_last_what_was_asked(kind: Any, frame_ms: int) -> None:
     each = durations(animate(NOISE, kind, frame_ms, 90, {}))
     assert len(each) == len(NOISE)
     grid = 10 if kind == "gif" else 1
     assert abs(sum(each) - len(NOISE) * frame_ms) < grid
     assert all(abs(one - frame_ms) < grid for one in each)
-
-
-def test_a_gif_is_not_faster_than_browsers_play_it() -> None:
-    with pytest.raises(InputError, match="webp or apng") as refused:
-        animate(NOISE, "gif", 19, 90, {})
-    assert refused.value.where == "frame_ms"
-    assert durations(animate(NOISE, "webp", 10, 90, {})) == [10] * len(NOISE)
 
 
 @pytest.mark.parametrize(

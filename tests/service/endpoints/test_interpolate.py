@@ -156,3 +156,11 @@ def test_keyframes_that_make_no_walk(local: Any, body: dict[str, Any], status: i
 def test_equal_and_opposite_latents_are_no_trouble(local: Any) -> None:
     ones, minus = [1.0] * 8, [-1.0] * 8
     assert len(frames_of(local.url, model="tiny", latents=[ones, ones, minus], steps=3)) == 7
+
+
+def test_a_gif_is_not_faster_than_browsers_play_it(local: Any) -> None:
+    body = {"model": "tiny", "seeds": [1, 2], "steps": 2, "frame_ms": 19}
+    refused = interpolate(local.url, output="gif", **body)
+    assert (refused.status_code, refused.json()["error"]["where"]) == (400, "frame_ms")
+    assert interpolate(local.url, output="webp", **body).status_code == 200
+    assert interpolate(local.url, output="gif", **{**body, "frame_ms": 20}).status_code == 200

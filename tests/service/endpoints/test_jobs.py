@@ -100,6 +100,31 @@ def test_a_job_has_a_bound_of_its_own(scoring: Any) -> None:
     assert "100,000,000 frames" in answer.json()["error"]["message"]
 
 
+def test_the_form_of_a_result_is_the_body_s_and_not_the_submission_s(scoring: Any) -> None:
+    """What a client accepts when it submits is about the 202: axios and others always ask for JSON first."""
+    body = {"model": "tiny", "n": 2, "seed": 5}
+    for accept in ("application/json, text/plain, */*", "text/html"):
+        job = submit(scoring.url, "sample", body, headers={"Accept": accept}).json()["id"]
+        assert wait(scoring.url, job)["state"] == "done"
+        assert result(scoring.url, job).headers["Content-Type"] == "application/zip"
+    job = submit(scoring.url, "sample", {**body, "output": "json", "format": "webp"}).json()["id"]
+    wait(scoring.url, job)
+    assert result(scoring.url, job).json()["images"][0]["format"] == "webp"
+
+
+def test_a_result_that_the_download_does_not_accept_is_406(scoring: Any) -> None:
+    job = submit(scoring.url, "sample", {"model": "tiny", "n": 2}).json()["id"]
+    wait(scoring.url, job)
+    url = f"{scoring.url}/v1/jobs/{job}/result"
+    refused = requests.get(url, headers={"Accept": "application/json"}, timeout=300)
+    assert (refused.status_code, "application/zip" in refused.json()["error"]["message"]) == (406, True)
+    assert requests.get(url, headers={"Accept": "application/*"}, timeout=300).status_code == 200
+    failed = submit(scoring.url, "score", {**SCORE, "b_model": "nothing"}).json()["id"]
+    wait(scoring.url, failed)
+    url = f"{scoring.url}/v1/jobs/{failed}/result"
+    assert requests.get(url, headers={"Accept": "image/png"}, timeout=300).status_code == 404  # errors are JSON
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "status"),
     [

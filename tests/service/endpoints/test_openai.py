@@ -1,12 +1,17 @@
 """POST /v1/images/generations, as OpenAI's clients send it."""
 
 import base64
+import concurrent.futures
 import io
+import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 from PIL import Image
+
+from service.endpoints.openai import _classes
 
 
 def generate(url: str, **body: Any) -> requests.Response:
@@ -43,6 +48,70 @@ def test_a_prompt_names_a_class(local: Any) -> None:
     other = generate(local.url, model="classy", prompt="a cat", seed=2).json()["data"][0]["b64_json"]
     assert prompted != other
     assert generate(local.url, model="classy", prompt="a house", seed=2).json()["data"][0]["b64_json"] == other
+
+
+@pytest.mark.parametrize(
+    ("prompt", "label"),
+    [
+        ("a dog", "dog"),
+        ("DOG!", "dog"),
+        ("(dog)", "dog"),
+        ("a hotdog", None),
+        ("dogmatic", None),
+        ("dogs", None),
+        ("traffic_light", "traffic light"),
+        ("Traffic  light, please", "traffic light"),
+        ("a light", None),
+        ("a dog at a traffic light", "traffic light"),
+        ("ein Käfer", "käfer"),
+        ("ein Maikäfer", None),
+    ],
+)
+def test_a_prompt_names_a_class_by_whole_words(prompt: str, label: str | None) -> None:
+    network: Any = SimpleNamespace(classes=("cat", "dog", "traffic light", "käfer", "!"))
+    assert _classes(network, prompt, [0, 1]) == ([label, label] if label else [0, 1])
+
+
+def test_streaming_is_refused_and_not_ignored(local: Any) -> None:
+    answer = generate(local.url, model="tiny", prompt="", stream=True, partial_images=1)
+    assert (answer.status_code, answer.json()["error"]["where"]) == (400, "stream")
+    assert generate(local.url, model="tiny", prompt="", stream=False).status_code == 200
+
+
+def test_the_pixels_of_all_images_have_a_bound(local: Any) -> None:
+    answer = generate(local.url, model="tiny", prompt="", n=256, size="2048x2048")
+    assert (answer.status_code, answer.json()["error"]["where"]) == (413, "size")
+    assert generate(local.url, model="tiny", prompt="", n=256, size="16x16").status_code == 200
+
+
+def test_a_small_image_is_not_held_up_by_many_large_ones(serve: Any) -> None:
+    """On one thread, with others' images to resize and encode that take seconds."""
+    one = serve(encode_threads=1)
+    finished: list[str] = []
+
+    def large() -> None:
+        assert generate(one.url, model="tiny", n=16, size="1024x1024", seed=1).ok
+        finished.append("large")
+
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        inside = [pool.submit(large) for _ in range(2)]
+        while one.runtime.telemetry.in_progress._value.get() < 2 and not finished:
+            time.sleep(0.001)
+        for _ in range(3):
+            assert generate(one.url, model="tiny", size="20x20").ok
+        finished.append("small")
+        for each in inside:
+            each.result()
+    assert finished == ["small", "large", "large"]
+
+
+def test_the_list_of_models_is_what_an_openai_client_reads(local: Any) -> None:
+    answer = requests.get(f"{local.url}/v1/models", timeout=300).json()
+    assert answer["object"] == "list"
+    assert [one["id"].partition("@")[0] for one in answer["data"]] == ["classy", "tiny"]
+    for one in answer["data"]:
+        assert (one["object"], type(one["created"]), type(one["owned_by"])) == ("model", int, str)
+        assert generate(local.url, model=one["id"]).ok
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,19 @@ def test_the_model_is_found_by_name_version_and_kind(local: Any) -> None:
     assert "cannot do this" in sample(local.url, model="horse").json()["error"]["message"]
 
 
+@pytest.mark.parametrize("output", ["zip", "grid", "npz"])
+def test_headers_fit_into_what_proxies_take(local: Any, output: str) -> None:
+    """nginx takes 4 kB of them for all, and 256 seeds of 19 digits are more."""
+    last = 2**63 - 1
+    in_a_row = sample(local.url, model="tiny", n=256, seed=last - 200, output=output)
+    assert in_a_row.headers["X-Seeds"] == f"{last - 200}..54"  # past the last seed it goes on at 0
+    assert sample(local.url, model="tiny", n=256, seed=7, output=output).headers["X-Seeds"].startswith("7,8,9,")
+    listed = sample(local.url, model="tiny", seed=[last - 2 * i for i in range(256)], output=output)
+    for answer in (in_a_row, listed):
+        assert answer.status_code == 200
+        assert sum(len(name) + len(value) + 4 for name, value in answer.headers.items()) < 3000
+
+
 @pytest.mark.parametrize(
     ("body", "where"),
     [
@@ -151,6 +164,7 @@ def test_the_model_is_found_by_name_version_and_kind(local: Any) -> None:
         ({"quality": 101}, "quality"),
         ({"output": "image", "n": 2}, "output"),
         ({"colour": "red"}, "colour"),
+        ({"latents": [[True] * 8] * 256}, "latents.0.0"),
     ],
 )
 def test_what_is_out_of_bounds_is_named(local: Any, body: dict[str, Any], where: str) -> None:
