@@ -133,7 +133,7 @@ class Runtime:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         for pool in (self._pool, self._jobs_pool):
-            pool.shutdown(cancel_futures=True)
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
         await asyncio.to_thread(self.engine.close)
         await asyncio.to_thread(self.telemetry.close)
         if self._logs is not None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -93,6 +94,7 @@ _SEVERAL: Mapping[str, Output] = {
     "application/x-npz": "npz",
 }
 _SMALL = 64 * 64 * 3  # values; one such image is encoded sooner than another thread is woken
+_FEW = 16  # latents drawn in one go
 _HEADER = 2000  # characters of a list of seeds; proxies take 4 kB for all headers
 
 
@@ -131,18 +133,16 @@ async def sample(runtime: Runtime, call: Call) -> Answer:
     output = accept.choose(request.output, call.accept, _ONE if count == 1 else _SEVERAL)
     if output == "image" and count > 1:
         raise InputError(f"output=image holds one image, not {count}: use grid, zip, npz or json.", where="output")
-    if count == 1:
-        plan = make_plan(served, request, count)
-    else:  # drawing the latents of a job takes seconds
-        plan = await runtime.beside_the_loop(call, make_plan, served, request, count)
+    plan = await make_plan(runtime, call, served, count)
     pixels = await patience.images(served.unit, plan.rows, call.progress)
     runtime.served("sample", served.source.name, pixels, drift=served.source.name)
     kind = request.format or accept.image_format(call.accept)
     return await _answer(runtime, call, plan, pixels, output, kind)
 
 
-def make_plan(served: Served[Sampler], request: SampleRequest, count: int) -> Plan:
+async def make_plan(runtime: Runtime, call: Call, served: Served[Sampler], count: int) -> Plan:
     """Turns a request into latents and classes; raises InputError where its parts contradict each other."""
+    request: SampleRequest = call.body
     network = served.unit.network
     if request.latents is not None and (request.seed is not None or request.truncation is not None):
         raise InputError("Give latents, or seed and truncation, not both.", where="latents")
@@ -153,7 +153,10 @@ def make_plan(served: Served[Sampler], request: SampleRequest, count: int) -> Pl
         latents = torch.tensor(request.latents, dtype=torch.float32)
     else:
         seeds = _seeds(request.seed, count)
-        latents = models.draw(seeds, network.latent_size, truncation=request.truncation)
+        draw = partial(models.draw, latent_size=network.latent_size, truncation=request.truncation)
+        few = [seeds[start : start + _FEW] for start in range(0, count, _FEW)]
+        # With a small truncation the latents of a job take seconds to draw.
+        latents = draw(seeds) if count == 1 else torch.cat(await runtime.each(call, draw, few))
     labels = request.classes if request.classes is not None or seeds is None else default_classes(network, seeds)
     classes = class_weights(network, labels, count)
     return Plan(served, Latents(latents, classes), seeds, request.truncation)
