@@ -46,6 +46,7 @@ from models.networks.initial import initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
 from models.networks.table import kind_of, metadata_of
 from models.precision import Precision, faster_in_bfloat16
+from models.strict_json import legible
 
 __all__ = [
     "ACCEPTED",
@@ -91,6 +92,7 @@ __all__ = [
     "import_checkpoint",
     "initialize_as_dcgan",
     "kind_of",
+    "legible",
     "lerp",
     "load",
     "metadata_of",

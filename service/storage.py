@@ -90,7 +90,8 @@ class FolderStore:
         folder = self._path(section, "x").parent
         if not folder.is_dir():
             return []
-        return sorted(entry.name for entry in folder.iterdir() if _KEY.fullmatch(entry.name))  # not temporary files
+        # neither temporary files nor what is no file, and would never be read to its end
+        return sorted(entry.name for entry in folder.iterdir() if _KEY.fullmatch(entry.name) and entry.is_file())
 
     def _path(self, section: str, name: str) -> Path:
         if _SECTION.fullmatch(section) is None or _KEY.fullmatch(name) is None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from models import Precision
+from models import Precision, legible
 from service.call import Answer, Call
 from service.http.operation import Operation
 from service.registry.checkpoints import AnyServed
@@ -120,8 +120,9 @@ def _file_of(one: AnyServed) -> _File:
         written = int(path.stat().st_mtime)
     except OSError:
         written = 0
-    try:
-        return _File(path.with_suffix(".md").read_text(errors="replace"), written)
+    text = path.with_suffix(".md")
+    try:  # of a fifo, reading would keep the thread for good
+        return _File(text.read_text(errors="replace") if text.is_file() else None, written)
     except OSError:
         return _File(None, written)
 
@@ -148,7 +149,8 @@ async def list_models(runtime: Runtime, _: Call) -> Answer:
             translate_pixels=runtime.settings.translate_pixels,
             models=[card(registry, one, file.card) for one, file in known],
             refused=[
-                RefusedFile(file=one.path.name, reason=one.reason, gate=_gate(one.verdict)) for one in registry.refusals
+                RefusedFile(file=legible(one.path.name), reason=legible(one.reason), gate=_gate(one.verdict))
+                for one in registry.refusals
             ],
         )
     )

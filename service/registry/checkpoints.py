@@ -3,22 +3,27 @@
 dcgan.safetensors          model "dcgan", its version is its digest's first 12 digits
 dcgan@2.safetensors        model "dcgan", version "2"
 a BentoML tag dcgan:v3     model "dcgan", version "v3"
+
+What lies in a folder and cannot be a model (another kind of name, no regular file) is a stray: named, and skipped.
 """
 
 import json
 import re
+import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeGuard, TypeVar
 
 import models
+from models import legible
 from models.errors import CheckpointError
 from service.engine.sampler import Sampler
 from service.engine.translator import Translator
 from service.settings import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_VERSION = re.compile(r"[A-Za-z0-9._+-]{0,100}")
 
 Stamp = tuple[int, int, int]  # modification time, size, inode
 
@@ -67,49 +72,69 @@ def is_of(one: AnyServed, kind: type[Unit]) -> TypeGuard[Served[Unit]]:
 
 def natural(one: AnyServed) -> tuple[tuple[int, int, str], ...]:
     """Version 10 comes after 9; a file without a version in its name comes before all that have one."""
-    parts = re.findall(r"\d+|\D+", one.source.version)
+    parts = re.findall(r"[0-9]+|[^0-9]+", one.source.version)
     return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts)
 
 
-def scan(
-    settings: Settings,
-) -> tuple[dict[Path, tuple[Source, Stamp]], dict[Path, str], dict[str, str]]:
-    """What is there now: sources by path, problems by path, aliases."""
-    sources: dict[Path, tuple[Source, Stamp]] = {}
-    problems: dict[Path, str] = {}
-    aliases: dict[str, str] = {}
+@dataclass(frozen=True)
+class Found:
+    """What is there now, by path.
+
+    Attributes:
+        sources: files to load.
+        problems: what was configured and cannot be loaded, and why: until it can, the service is not ready.
+        strays: what cannot be a model, and why: skipped.
+        aliases: other names of models.
+    """
+
+    sources: dict[Path, tuple[Source, Stamp]] = field(default_factory=dict)
+    problems: dict[Path, str] = field(default_factory=dict)
+    strays: dict[Path, str] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
+def scan(settings: Settings) -> Found:
+    """Looks at every folder and BentoML tag of the settings."""
+    found = Found()
     for folder in settings.models:
         if not folder.is_dir():
-            problems[folder] = "There is no such folder."
+            found.problems[folder] = "There is no such folder."
             continue
         try:
-            aliases |= _read_aliases(folder / "aliases.json")
-        except (ValueError, OSError) as error:
-            problems[folder / "aliases.json"] = str(error)
+            found.aliases.update(_read_aliases(folder / "aliases.json"))
+        except (ValueError, OSError, RecursionError) as error:
+            found.strays[folder / "aliases.json"] = str(error)
         for source in _files(folder):
-            _add(source, sources, problems)
+            _add(source, found)
     for tag in settings.bento_models:
         try:
-            _add(_bento_source(tag), sources, problems)
+            _add(_bento_source(tag), found)
         except Exception as error:  # BentoML's store raises its own kinds
-            problems[Path(tag)] = f"BentoML's store: {error}"
-    return sources, problems, aliases | settings.aliases
+            found.problems[Path(tag)] = f"BentoML's store: {error}"
+    found.aliases.update(settings.aliases)
+    return found
 
 
-def _add(source: Source, sources: dict[Path, tuple[Source, Stamp]], problems: dict[Path, str]) -> None:
+def _add(source: Source, found: Found) -> None:
     if not _NAME.fullmatch(source.name):
-        problems[source.path] = "A model's name is letters, digits, dots, dashes and underscores."
+        found.strays[source.path] = "A model's name is letters, digits, dots, dashes and underscores."
         return
-    twin = next((one for one, _ in sources.values() if (one.name, one.version) == (source.name, source.version)), None)
-    if twin is not None:
-        problems[source.path] = f"{twin.path} has the same name and version and came first."
+    if not _VERSION.fullmatch(source.version):
+        found.strays[source.path] = "A version is up to 100 letters, digits, dots, dashes, underscores and plus signs."
+        return
+    same = (one for one, _ in found.sources.values() if (one.name, one.version) == (source.name, source.version))
+    if (twin := next(same, None)) is not None:
+        found.problems[source.path] = f"{twin.path} has the same name and version and came first."
         return
     try:
-        stat = source.path.stat()
+        status = source.path.stat()
     except OSError as error:
-        problems[source.path] = str(error)
+        found.problems[source.path] = str(error)
         return
-    sources[source.path] = (source, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+    if not stat.S_ISREG(status.st_mode):
+        found.strays[source.path] = "It is not a regular file."
+        return
+    found.sources[source.path] = (source, (status.st_mtime_ns, status.st_size, status.st_ino))
 
 
 def _files(folder: Path) -> Iterable[Source]:
@@ -132,7 +157,9 @@ def _bento_source(tag: str) -> Source:
 def _read_aliases(path: Path) -> dict[str, str]:
     if not path.exists():
         return {}
+    if not path.is_file():  # reading a fifo would wait for a writer
+        raise ValueError("It is not a regular file.")
     aliases = json.loads(path.read_text())
     if not isinstance(aliases, dict) or not all(isinstance(v, str) for v in aliases.values()):
         raise ValueError('aliases.json is one object of names, such as {"default": "dcgan"}.')
-    return aliases
+    return {legible(alias): legible(name) for alias, name in aliases.items()}

@@ -58,7 +58,7 @@ class Registry:
 
     @property
     def ready(self) -> bool:
-        """Every model that was configured at the start, and still is there, is loaded and warm."""
+        """Every model that was configured at the start, and still is there, is loaded and warm; strays do not count."""
         return self._required is not None and all(
             path in self._served or path not in self._refused for path in self._required
         )
@@ -121,16 +121,20 @@ class Registry:
 
     async def refresh(self) -> None:
         """Looks at the sources once, and loads, swaps and drops what changed."""
-        sources, problems, aliases = await asyncio.to_thread(scan, self._settings)
+        found = await asyncio.to_thread(scan, self._settings)
+        sources, skipped = found.sources, found.problems | found.strays
+        for path, reason in skipped.items():
+            if self._refused.get(path) != reason:
+                _log.warning("skipped %s: %s", path, reason)
         await self._load_all(sources)
         for known in (self._served, self._waiting, self._verdicts, self._stamps):
             for path in [path for path in known if path not in sources]:
                 del known[path]
-        self._refused = {p: why for p, why in self._refused.items() if p in sources} | problems
-        self._aliases = aliases
+        self._refused = {p: why for p, why in self._refused.items() if p in sources} | skipped
+        self._aliases = found.aliases
         await self._settle()
         if self._required is None:  # last, because it makes the service ready
-            self._required = {*sources, *problems}
+            self._required = {*sources, *found.problems}
 
     async def watch(self) -> None:
         """Refreshes again and again, and puts into service what the gate lets through; until cancelled."""

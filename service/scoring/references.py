@@ -5,18 +5,23 @@ were uploaded as an .npz have none.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import logging
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from metrics import FeatureSet, Statistics
 from models.errors import ConflictError, InputError, LimitError, NotFoundError
 from service.storage import Store, check_name
 
 _SECTION = "references"
+_log = logging.getLogger("gan")
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,9 @@ class Reference:
     digest: str
 
 
+_RECORD = TypeAdapter(Reference)
+
+
 class References:
     """Named statistics in a store. All methods are coroutines; the file work is done beside the event loop."""
 
@@ -52,7 +60,7 @@ class References:
     async def check_free(self, name: str) -> None:
         """Raises InputError, ConflictError or LimitError where `add` would, before anything is computed."""
         names = await self._names()
-        if check_name(name) in names:
+        if check_name(name) in names and await self._known(name):
             raise ConflictError(f"There is a reference {name} already; delete it first.", where="name")
         if len(names) >= self._most:
             raise LimitError(f"{self._most} references are kept already, the most; delete one first.", where="name")
@@ -83,9 +91,15 @@ class References:
         return reference
 
     async def get(self, name: str) -> Reference:
-        """Raises NotFoundError, with the names there are."""
+        """Raises NotFoundError, with the names there are; also where the record is damaged, which `add` replaces."""
         data = await self._read(name, "json")
-        return Reference(**json.loads(data))
+        try:
+            return _RECORD.validate_json(data)
+        except ValueError as error:
+            _log.warning("the record of reference %s cannot be read: %s", name, error)
+            raise NotFoundError(
+                f"The record of reference {name} is damaged; keep the set again under this name.", where="reference"
+            ) from error
 
     async def features(self, name: str) -> FeatureSet:
         """What was kept. Raises NotFoundError."""
@@ -105,8 +119,19 @@ class References:
         return reference
 
     async def all(self) -> list[Reference]:
-        """By name."""
-        return [await self.get(name) for name in await self._names()]
+        """By name, without what is deleted meanwhile or cannot be read."""
+        found = []
+        for name in await self._names():
+            with contextlib.suppress(NotFoundError):
+                found.append(await self.get(name))
+        return found
+
+    async def _known(self, name: str) -> bool:
+        try:
+            await self.get(name)
+        except NotFoundError:
+            return False
+        return True
 
     async def _names(self) -> list[str]:
         keys = await asyncio.to_thread(self._store.names, _SECTION)

@@ -1,6 +1,7 @@
 """Versions, aliases, hot reload. `refresh` is what the watcher calls; the tests call it themselves."""
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -146,6 +147,63 @@ def test_ready_means_that_every_configured_model_is_loaded(tmp_path: Path, save_
             await other.refresh()
             assert not other.ready
             assert "no such folder" in other.refusals[0].reason
+
+    run(test)
+
+
+STRAYS: dict[str, Callable[[Path], None]] = {
+    "a superscript is a digit to str.isdigit and none to int": lambda folder: _copy(folder, "cats@\u00b2.safetensors"),
+    "a version that no header can carry": lambda folder: _copy(folder, "cats@\u2603.safetensors"),
+    "a name that is not UTF-8": lambda folder: _copy(folder, os.fsdecode(b"caf\xe9.safetensors")),
+    "a version that is not UTF-8": lambda folder: _copy(folder, os.fsdecode(b"cats@\xe9.safetensors")),
+    "a fifo, whose opening waits for a writer": lambda folder: os.mkfifo(folder / "a.safetensors"),
+    "a folder": lambda folder: (folder / "b.safetensors").mkdir(),
+    "deep aliases": lambda folder: _aliases(folder, b"[" * 100_000),
+    "aliases that are not UTF-8": lambda folder: _aliases(folder, b'{"\xe9": "cats"}'),
+    "a fifo of aliases": lambda folder: os.mkfifo(folder / "aliases.json"),
+}
+
+
+def _copy(folder: Path, name: str) -> None:
+    (folder / name).write_bytes((folder / "cats.safetensors").read_bytes())
+
+
+def _aliases(folder: Path, content: bytes) -> None:
+    (folder / "aliases.json").write_bytes(content)
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_a_stray_file_is_named_and_skipped(
+    tmp_path: Path, save_sampler: Save, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, stray: str
+) -> None:
+    put(tmp_path, "cats.safetensors", save_sampler)
+    STRAYS[stray](tmp_path)
+    monkeypatch.setattr(logging.getLogger("gan"), "propagate", True)
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            for _ in range(2):
+                await one.refresh()
+                assert one.ready
+                assert [served.source.name for served in one.served()] == ["cats"]
+                (refusal,) = one.refusals
+            said = [record.getMessage() for record in caplog.records if "skipped" in record.getMessage()]
+            assert said == [f"skipped {refusal.path}: {refusal.reason}"]  # once, not at every look
+            put(tmp_path, "dogs.safetensors", save_sampler, seed=2)
+            await one.refresh()
+            assert [served.source.name for served in one.served()] == ["cats", "dogs"]
+
+    run(test)
+
+
+def test_aliases_of_half_a_character_can_be_listed(tmp_path: Path, save_sampler: Save) -> None:
+    put(tmp_path, "cats.safetensors", save_sampler)
+    _aliases(tmp_path, b'{"\\ud800": "cats"}')
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            await one.refresh()
+            assert "\ufffd" in one.names_of(one.served()[0])
 
     run(test)
 
