@@ -1,5 +1,6 @@
 """GET /v1/models, and reloading over HTTP."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,19 @@ def test_a_new_model_appears_without_a_restart(
         lambda: bool(requests.get(f"{one.url}/v1/models", timeout=300).json()["refused"]), "the third model's refusal"
     )
     assert one.runtime.ready
+
+
+def test_a_stray_file_is_listed_for_what_it_is(
+    serve: Callable[..., Any], save_sampler: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A name that is not UTF-8 is no JSON as it stands, and a fifo for a card would keep the answer for good."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    save_sampler(folder / "first.safetensors")
+    (folder / os.fsdecode(b"caf\xe9.safetensors")).write_bytes(b"a model of another machine")
+    os.mkfifo(folder / "first.md")
+    one = serve(models=(folder,))
+    assert one.runtime.ready
+    catalogue = requests.get(f"{one.url}/v1/models", timeout=300).json()
+    assert [(card["name"], card["card"]) for card in catalogue["models"]] == [("first", None)]
+    assert [refused["file"] for refused in catalogue["refused"]] == ["caf\ufffd.safetensors"]
