@@ -7,6 +7,7 @@ images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     #
 from models import filesets
 from models.checkpoints.checkpoint import load, read_metadata, save, with_metadata
 from models.checkpoints.foreign import import_checkpoint
+from models.checkpoints.layouts import Told
 from models.errors import (
     BrokenImageError,
     CheckpointError,
@@ -45,6 +46,7 @@ from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.networks.initial import initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
 from models.networks.table import kind_of, metadata_of
+from models.networks.unet import UNetConfig
 from models.precision import Precision, faster_in_bfloat16
 from models.strict_json import legible
 
@@ -77,7 +79,9 @@ __all__ = [
     "ResNetConfig",
     "SampleNorm",
     "SamplerConfig",
+    "Told",
     "Translator",
+    "UNetConfig",
     "WeightsUnavailable",
     "as_pixels",
     "atomic_path",

@@ -5,10 +5,12 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from models import strict_json
 from models.checkpoints.checkpoint import load
 from models.checkpoints.foreign import import_checkpoint
+from models.checkpoints.layouts import Told
 from models.errors import GanError
 
 
@@ -19,22 +21,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     info = commands.add_parser("info", help="print a checkpoint's metadata as JSON, once it is checked whole")
     info.add_argument("file", type=Path)
     convert = commands.add_parser("import", help="convert a checkpoint of another project")
-    convert.add_argument("file", type=Path, help="*_net_G*.pth (CycleGAN) or netG_epoch_*.pth (pytorch/examples)")
+    convert.add_argument("file", type=Path, help="*_net_G*.pth (CycleGAN, pix2pix, CUT) or netG_epoch_*.pth")
     convert.add_argument("out", type=Path, help="the .safetensors to write")
     convert.add_argument("--reverse", type=Path, help="of a translator, the network from b to a")
     convert.add_argument("--domains", nargs=2, metavar=("A", "B"), default=("a", "b"), help="what a and b show")
+    for field in dataclasses.fields(Told):
+        choices = get_args(get_args(get_type_hints(Told)[field.name])[0])
+        convert.add_argument(f"--{field.name}", choices=choices, help=f"what no file says (default: {choices[0]})")
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "import":
-            import_checkpoint(
-                arguments.file, arguments.out, reverse=arguments.reverse, domains=tuple(arguments.domains)
-            )
+            _import(arguments)
         described = _describe(arguments.file if arguments.command == "info" else arguments.out)
         print(strict_json.dumps(described, indent=2))
     except (GanError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    told = Told(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Told)})
+    domains = tuple(arguments.domains)
+    metadata = import_checkpoint(arguments.file, arguments.out, reverse=arguments.reverse, domains=domains, told=told)
+    taken = {"output": told.output or "tanh"} | {
+        name: value for name, value in metadata.architecture.items() if name in ("padding", "activation")
+    }
+    print(
+        f"note: a file does not say what has no weights. Taken: {', '.join(map(' '.join, taken.items()))}. "
+        "Where that is wrong, the pictures are: import again with the flag.",
+        file=sys.stderr,
+    )
 
 
 def _describe(path: Path) -> dict[str, object]:

@@ -16,6 +16,8 @@ from models.faces import Translator
 from models.networks.initial import initialize_as_dcgan
 from models.networks.table import architecture
 
+_PADS = {"reflect": nn.ReflectionPad2d, "replicate": nn.ReplicationPad2d, "zero": nn.ZeroPad2d}
+
 
 @architecture("cyclegan", Translator)
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class ResNetConfig:
     Attributes:
         width: channels of the first layer (64 in the paper).
         blocks: residual blocks; the paper takes 6 at 128 px and 9 at 256 px.
+        padding: of the convolutions in residual blocks; "reflect" in the paper.
+        resampling: "strided" (the paper's convolutions), or "antialiased": convolutions without stride, and a blur
+            that halves or doubles the side (Zhang 2019), as CUT's networks have them (Park et al. 2020).
     """
 
     stride: ClassVar[int] = 4  # two halvings: sides must be multiples of this
@@ -33,11 +38,15 @@ class ResNetConfig:
     channels: int = 3
     width: int = 64
     blocks: int = 9
+    padding: Literal["reflect", "replicate", "zero"] = "reflect"
+    resampling: Literal["strided", "antialiased"] = "strided"
 
     def __post_init__(self) -> None:
         check_choice("channels", self.channels, (1, 3))
         check_range("width", self.width, 1, 512)
         check_range("blocks", self.blocks, 1, 32)
+        check_choice("padding", self.padding, tuple(_PADS))
+        check_choice("resampling", self.resampling, ("strided", "antialiased"))
 
     def parts(self) -> dict[str, nn.Module]:
         """A generator for each direction, newly initialised."""
@@ -65,16 +74,16 @@ class PatchGANConfig:
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), 3 x 3, reflection padded, instance normalised; [n, c, h, w] -> the same."""
+    """x + conv(relu(conv(x))), 3 x 3, padded, instance normalised; [n, c, h, w] -> the same."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, padding: str) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.ReflectionPad2d(1),
+            _PADS[padding](1),
             nn.Conv2d(channels, channels, 3),
             nn.InstanceNorm2d(channels),
             nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1),
+            _PADS[padding](1),
             nn.Conv2d(channels, channels, 3),
             nn.InstanceNorm2d(channels),
         )
@@ -97,15 +106,11 @@ class ResNetGenerator(nn.Module):
             nn.ReflectionPad2d(3),
             nn.Conv2d(config.channels, width, 7),
             *_normalised(width),
-            nn.Conv2d(width, width * 2, 3, 2, 1),
-            *_normalised(width * 2),
-            nn.Conv2d(width * 2, width * 4, 3, 2, 1),
-            *_normalised(width * 4),
-            *(ResidualBlock(width * 4) for _ in range(config.blocks)),
-            nn.ConvTranspose2d(width * 4, width * 2, 3, 2, 1, output_padding=1),
-            *_normalised(width * 2),
-            nn.ConvTranspose2d(width * 2, width, 3, 2, 1, output_padding=1),
-            *_normalised(width),
+            *_halved(config, width),
+            *_halved(config, width * 2),
+            *(ResidualBlock(width * 4, config.padding) for _ in range(config.blocks)),
+            *_doubled(config, width * 2),
+            *_doubled(config, width),
             nn.ReflectionPad2d(3),
             nn.Conv2d(width, config.channels, 7),
             nn.Tanh(),
@@ -118,6 +123,58 @@ class ResNetGenerator(nn.Module):
 
 def _normalised(channels: int) -> tuple[nn.Module, nn.Module]:
     return nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)
+
+
+def _halved(config: ResNetConfig, channels: int) -> list[nn.Module]:
+    """[n, c, h, w] -> [n, 2 c, h / 2, w / 2]"""
+    wider = 2 * channels
+    if config.resampling == "strided":
+        return [nn.Conv2d(channels, wider, 3, 2, 1), *_normalised(wider)]
+    return [nn.Conv2d(channels, wider, 3, 1, 1), *_normalised(wider), BlurDown(wider)]
+
+
+def _doubled(config: ResNetConfig, channels: int) -> list[nn.Module]:
+    """[n, 2 c, h, w] -> [n, c, 2 h, 2 w]"""
+    wider = 2 * channels
+    if config.resampling == "strided":
+        return [nn.ConvTranspose2d(wider, channels, 3, 2, 1, output_padding=1), *_normalised(channels)]
+    return [BlurUp(wider), nn.Conv2d(wider, channels, 3, 1, 1), *_normalised(channels)]
+
+
+class BlurDown(nn.Module):
+    """Every second pixel of the maps blurred by [1, 2, 1] / 4 each way: [n, c, h, w] -> [n, c, h / 2, w / 2]."""
+
+    filt: torch.Tensor  # [c, 1, 3, 3], in the state dictionary under the authors' name
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", _blur([1, 2, 1], channels))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        padded = nn.functional.pad(maps, (1, 1, 1, 1), mode="reflect")
+        return nn.functional.conv2d(padded, self.filt, stride=2, groups=maps.shape[1])
+
+
+class BlurUp(nn.Module):
+    """Pixels set apart by zeros and blurred by [1, 3, 3, 1] / 4 each way: [n, c, h, w] -> [n, c, 2 h, 2 w]."""
+
+    filt: torch.Tensor  # [c, 1, 4, 4], in the state dictionary under the authors' name
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("filt", 4 * _blur([1, 3, 3, 1], channels))
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        padded = nn.functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+        doubled = nn.functional.conv_transpose2d(padded, self.filt, stride=2, padding=2, groups=maps.shape[1])
+        return doubled[:, :, 1:-1, 1:-1]
+
+
+def _blur(weights: list[float], channels: int) -> torch.Tensor:
+    """The same kernel of sum 1 for every channel: [c, 1, k, k]."""
+    line = torch.tensor(weights, dtype=torch.float32)
+    kernel = torch.outer(line, line)
+    return (kernel / kernel.sum()).repeat(channels, 1, 1, 1)
 
 
 class PatchDiscriminator(nn.Module):

@@ -45,6 +45,7 @@ class DCGANConfig:
         classes: 0 for an unconditional model.
         class_embedding: components of a class's embedding, concatenated to the latent; 0: there is none, and classes
             scale and shift what every batch norm gives.
+        activation: "relu" (the paper), or "leaky_relu" with a slope of 0.2, which some other projects take.
     """
 
     image_size: int = 64
@@ -54,11 +55,13 @@ class DCGANConfig:
     max_multiplier: int = 8
     classes: int = 0
     class_embedding: int = 32
+    activation: Literal["relu", "leaky_relu"] = "relu"
 
     def __post_init__(self) -> None:
         _check(self)
         check_range("latent_size", self.latent_size, 1, 4096)
         check_range("class_embedding", self.class_embedding, 0, 1024)
+        check_choice("activation", self.activation, ("relu", "leaky_relu"))
 
     def parts(self) -> dict[str, nn.Module]:
         """The generator, newly initialised."""
@@ -135,13 +138,13 @@ class DCGANGenerator(nn.Module):
         layers: list[nn.Module] = [
             nn.ConvTranspose2d(inputs, channels[0], 4, 1, 0, bias=False),  # [n, ., 1, 1] -> [n, ., 4, 4]
             nn.BatchNorm2d(channels[0]),
-            nn.ReLU(inplace=True),
+            _activation(config),
         ]
         for wide, narrow in itertools.pairwise(channels):
             layers += [
                 nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False),  # doubles the side
                 nn.BatchNorm2d(narrow),
-                nn.ReLU(inplace=True),
+                _activation(config),
             ]
         layers += [nn.ConvTranspose2d(channels[-1], config.channels, 4, 2, 1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
@@ -210,6 +213,10 @@ class DCGANDiscriminator(nn.Module):
 def _looked_up(table: nn.Embedding, classes: torch.Tensor) -> torch.Tensor:
     """Rows of a table [classes, k]: int64 [n] picks one for each image, float [n, classes] mixes them -> [n, k]"""
     return classes @ table.weight if classes.is_floating_point() else table(classes)
+
+
+def _activation(config: DCGANConfig) -> nn.Module:
+    return nn.ReLU(inplace=True) if config.activation == "relu" else _leaky()
 
 
 def _leaky() -> nn.Module:

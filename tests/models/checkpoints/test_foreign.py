@@ -103,7 +103,7 @@ def test_authors_translators_give_their_own_output(
     torch.save(change(original.state_dict()), source)
     models.import_checkpoint(source, out, domains=("horse", "zebra"))
     imported = models.load(out, models.Translator)
-    assert imported.metadata.architecture == {"channels": 3, "width": ngf, "blocks": blocks}
+    assert imported.metadata.architecture.items() >= {"channels": 3, "width": ngf, "blocks": blocks}.items()
     images = torch.rand(2, 3, 32, 24) * 2 - 1
     with torch.inference_mode():
         torch.testing.assert_close(imported(images, "a_to_b"), original(images), atol=1e-5, rtol=0)
@@ -203,27 +203,83 @@ def write_other_outputs(path: Path) -> None:
 
 
 def write_batch_norm(path: Path) -> None:
-    torch.save(AuthorsGenerator(4, 1).state_dict() | {"model.2.weight": torch.ones(4)}, path)
+    norm = nn.Sequential(nn.Identity(), nn.Identity(), nn.BatchNorm2d(4))
+    torch.save(AuthorsGenerator(4, 1).state_dict() | norm_of("model.", norm), path)
+
+
+def write_affine_norm(path: Path) -> None:
+    norm = nn.Sequential(nn.Identity(), nn.Identity(), nn.InstanceNorm2d(4, affine=True))
+    torch.save(AuthorsGenerator(4, 1).state_dict() | norm_of("model.", norm), path)
+
+
+def write_tracking_norm(path: Path) -> None:
+    norm = nn.Sequential(nn.Identity(), nn.Identity(), nn.InstanceNorm2d(4, track_running_stats=True))
+    torch.save(AuthorsGenerator(4, 1).state_dict() | norm_of("model.", norm), path)
+
+
+def norm_of(prefix: str, norm: nn.Module) -> State:
+    return {prefix + name: value for name, value in norm.state_dict().items()}
+
+
+def write_batches_own_statistics(path: Path) -> None:
+    state = ExamplesGenerator(5, 2, 3, (4, 2, 1)).state_dict()
+    torch.save({name: value for name, value in state.items() if "running" not in name and "num_" not in name}, path)
+
+
+def write_linear_first(path: Path) -> None:
+    torch.save({f"main.{name}": value for name, value in nn.Sequential(nn.Linear(4, 8)).state_dict().items()}, path)
+
+
+def write_biases(path: Path) -> None:
+    torch.save(ExamplesGenerator(5, 2, 3, (4, 2, 1)).state_dict() | {"main.0.bias": torch.zeros(8)}, path)
+
+
+def write_other_kernels(path: Path) -> None:
+    state = ExamplesGenerator(5, 2, 3, (4, 2, 1)).state_dict()
+    torch.save(state | {"main.3.weight": torch.zeros(8, 4, 5, 5)}, path)
+
+
+def write_lfs_pointer(path: Path) -> None:
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+
+
+def write_web_page(path: Path) -> None:
+    path.write_text("\n<!DOCTYPE html><html><title>Sign in</title></html>")
+
+
+def write_nothing(path: Path) -> None:
+    path.write_bytes(b"")
 
 
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (write_text, "refused|not a whole"),
+        (write_text, r"no checkpoint, which torch\.save writes.*begins with b'not a checkpoin"),
+        (write_lfs_pointer, "Git LFS pointer; .* `git lfs pull`"),
+        (write_web_page, "a web page"),
+        (write_nothing, "It is empty"),
         (write_truncated, "not a whole"),
         (write_other_network, "neither"),
         (write_optimizer_too, "more than tensors"),
-        (write_one_layer_short, "does not have the layout"),
+        (write_one_layer_short, "block model.10 has 1 convolutions"),
         (write_other_outputs, "3 channels into 1"),
-        (write_batch_norm, "batch norm"),
+        (write_batch_norm, r"weights \(batch norm\)"),
+        (write_affine_norm, r"weights \(instance norm with affine=True\)"),
+        (write_tracking_norm, "running statistics .* in eval mode"),
+        (write_batches_own_statistics, "batch norms keep no running statistics"),
+        (write_linear_first, r"main\.0\.weight, is linear"),
+        (write_biases, "convolutions have biases"),
+        (write_other_kernels, "kernels are 4x4, 5x5"),
+        (os.mkfifo, "not a regular file"),
     ],
 )
 def test_what_cannot_be_imported_is_refused_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], write: Callable[[Path], None], message: str
 ) -> None:
     write(tmp_path / "x.pth")
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message) as refused:
         models.import_checkpoint(tmp_path / "x.pth", tmp_path / "out")
+    assert "x.pth" in refused.value.message
     assert main(["import", str(tmp_path / "x.pth"), str(tmp_path / "out")]) == 2
     assert "error:" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
