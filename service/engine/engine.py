@@ -100,7 +100,8 @@ class Engine:
         settings = self._settings
         torch.set_num_threads(settings.translate_threads)
         noise = torch.Generator().manual_seed(0)
-        images = torch.rand(3, network.channels, 64, 64, generator=noise).to(self._device) * 2 - 1
+        side = max(64, network.minimum_size)
+        images = torch.rand(3, network.channels, side, side, generator=noise).to(self._device) * 2 - 1
         compiled: dict[str, Forward] = {}
         if settings.translate_engine == "openvino":  # before `prepare`, which changes the layers for torch
             for direction, module in network.parts.items():

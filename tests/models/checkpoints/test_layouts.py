@@ -60,13 +60,7 @@ class Up(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(
-        self,
-        ngf: int,
-        pad: type[nn.Module] | None = nn.ReflectionPad2d,
-        cut: bool = False,
-        last: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, ngf: int, pad: Any = nn.ReflectionPad2d, cut: bool = False, last: nn.Module | None = None):
         super().__init__()
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, ngf, 7), nn.InstanceNorm2d(ngf), nn.ReLU()]
         for inputs in (ngf, 2 * ngf):
@@ -249,11 +243,3 @@ def test_what_no_file_says_is_told_and_kept(tmp_path: Path, capsys: pytest.Captu
     assert "output tanh" in said
     told = models.read_metadata(tmp_path / "out").training["imported_as"]
     assert told == {"padding": "replicate", "activation": None, "output": None}
-
-
-def test_a_unet_sees_the_whole_of_its_pixels(tmp_path: Path) -> None:
-    """pix2pix's unet_256 has 54.414 M parameters by its authors' own count (print_network), 57.183 M with instance norm
-    and biases aside; sides must be multiples of 256."""
-    config = models.UNetConfig()
-    assert sum(parameter.numel() for parameter in config.parts()["a_to_b"].parameters()) == 54_413_955
-    assert (config.stride, config.minimum_size) == (256, 256)

@@ -7,6 +7,7 @@ import itertools
 import sys
 import threading
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -302,6 +303,29 @@ def test_a_sample_does_not_wait_for_a_translation(checkpoints: Path) -> None:
         finally:
             held.opened.set()
         assert (await translation).shape == photo.shape
+        device.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_a_translator_of_large_strides_serves_any_size(tmp_path: Path, norm: Literal["batch", "instance"]) -> None:
+    """A U-Net of seven levels takes sides in multiples of 128; photos are padded to them and cut again."""
+    config = models.UNetConfig(width=2, levels=7, norm=norm)
+    metadata = models.metadata_of(config, domains=("maps", "photos"))
+    models.save(tmp_path / "unet.safetensors", config.parts(), metadata)
+    photo = np.random.default_rng(0).integers(0, 256, (50, 140, 3), dtype=np.uint8)
+    network = models.load(tmp_path / "unet.safetensors", models.Translator)
+    padded, size = models.pad_to_stride(models.to_float(photo[None]), 128)
+    expected = models.to_uint8(models.crop(network(padded, "b_to_a"), size))[0]
+
+    async def test() -> None:
+        device = engine(tile=256, tile_above_pixels=100_000)
+        translator = await device.serve("unet", network)
+        assert isinstance(translator, Translator)
+        assert np.abs((await translator.image(photo, "b_to_a")).astype(int) - expected).max() <= 1
+        large = np.tile(photo, (8, 3, 1))
+        assert (await translator.image(large, "b_to_a")).shape == large.shape
         device.close()
 
     asyncio.run(test())
