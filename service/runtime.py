@@ -34,9 +34,10 @@ Result = TypeVar("Result")
 
 _SLICE_S = 0.02  # of one request, on a thread that others wait for
 
-# Python's own 5 ms is what every layer of a network may wait for the interpreter while the event loop is busy. On two
-# cores 32 clients got 403 images/s with it, 486 with 0.5 ms, 556 with 0.05 ms; on two others 728 with 0.01 ms and
-# Linux's own 50 us of slack on top of every such wait, 760 without the slack.
+# `sys.setswitchinterval`: how long a thread that wants Python's global interpreter lock waits before the thread that
+# has it must hand it over. A network takes the lock anew for every layer, so with Python's own 5 ms a busy event loop
+# can cost it 5 ms a layer. 32 clients on two cores got 403 images/s at 5 ms, 486 at 0.5 ms and 556 at 0.05 ms; on two
+# other cores 728 at 0.01 ms. Linux adds its timer slack of 50 us to every such wait: without it those 728 became 760.
 _SWITCH_S = 0.00001
 _TIMER_SLACK = Path("/proc/self/timerslack_ns")
 

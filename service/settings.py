@@ -266,7 +266,7 @@ def _default(field: FieldInfo) -> str:
         case bool(value):
             return f"`{str(value).lower()}`"
         case int(value) | float(value):
-            return f"{value:,}".removesuffix(".0")
+            return _number(value)
         case tuple(values):
             return f"`{os.pathsep.join(map(str, values))}`"
         case value:
@@ -276,7 +276,11 @@ def _default(field: FieldInfo) -> str:
 def _bounds(field: FieldInfo) -> str:
     words = {"ge": "from", "gt": "above", "le": "to", "multiple_of": "in steps of"}
     found = ((word, getattr(one, kind, None)) for kind, word in words.items() for one in field.metadata)
-    return " ".join(f"{word} {bound:,}" for word, bound in found if bound is not None)
+    return " ".join(f"{word} {_number(bound)}" for word, bound in found if bound is not None)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}".removesuffix(".0")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What clients send: bounds live in the types, so that the OpenAPI document and the checks cannot differ.
 
-Bounds are ge/le and lengths only. JSON is read strictly ("3" is not 3); form fields and queries are text, so they
-are not.
+Bounds are ge/le and lengths only. JSON is checked strictly: "3" is refused for a number. Form fields and query strings
+can only be text, so there "3" is read as 3.
 """
 
 from typing import Annotated, Literal

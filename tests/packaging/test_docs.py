@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,30 @@ def test_every_picture_in_docs_is_shown_somewhere() -> None:
         for path in tracked()
         if path.suffix in {".webp", ".jpg"} and path.parent.name == "docs" and path not in shown | used
     ] == []
+
+
+def test_the_picture_shows_the_floors_that_the_linter_holds() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    picture = next(
+        block for block in re.findall(r"^```text\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if " app " in block
+    )
+    drawn = [names.split(" | ") for names in re.findall(r"^ (\w+(?: \| \w+)*)  ", picture, re.MULTILINE)]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (floors,) = [contract["layers"] for contract in contracts if contract.get("containers") == ["service"]]
+    assert drawn == [floor.split(" | ") for floor in floors]
+
+
+@pytest.mark.parametrize("room", ["models", "metrics", "training"])
+def test_every_folder_of_the_other_rooms_is_named(room: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    (words,) = re.findall(rf"^- \*\*{room}\*\*: (.*?)(?=^- |^$)", text, re.MULTILINE | re.DOTALL)
+    folders = {path.parent.name for path in (ROOT / room).glob("*/*.py")}
+    assert folders - set(re.findall(r"`(\w+)`", words)) == set()
+
+
+def test_every_thread_is_in_the_table() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    code = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
+    named = re.findall(r'(?:ThreadPoolExecutor\(.*?, |Worker\(\s*|Thread\(.*name=)f?"([\w-]+?)-?["{]', code)
+    assert {"sample", "encode", "score", "logs"} <= set(named)
+    assert sorted(name for name in named if not re.search(rf"`{name}(?:-DEVICE)?`", text)) == []

@@ -101,7 +101,7 @@ def test_the_documentation_holds_the_printed_table() -> None:
     [
         ("TILE", "| 512 | from 256 in steps of 4 |"),
         ("THREADS", "| half the cores | from 1 to 1,024 |"),
-        ("DEADLINE_S", "| 30 | above 0 to 3,600 |"),
+        ("DEADLINE_S", "| 30 | above 0 to 300 |"),
         ("GATE_FID_MARGIN", "| | from 0 |"),
         ("LOG_JSON", "| `true` | |"),
         ("STORE", "| `data/store` | |"),
