@@ -221,6 +221,8 @@ class Extractor:
         if stuck:
             threading.Event().wait()
         return images[:, :2, 0, 0].numpy()
+    def logits(self, features):
+        raise NotImplementedError
 
 models, store, port, stuck = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "stuck"
 runtime = Runtime(Settings(models=(models,), store=store, reload_s=0), Extractor())
