@@ -27,11 +27,11 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from models.errors import OverloadError
 from service.telemetry import BatchReport
@@ -54,9 +54,13 @@ class Flow:
         self.finish = 0.0
 
 
+class Key(Generic[Result]):
+    """What items must have in common to share a batch: equal keys, by value. A subclass names what comes of an item."""
+
+
 @dataclass
 class _Entry(Generic[Item, Result]):
-    key: Hashable
+    key: Key[Result]
     item: Item
     size: int
     tag: object
@@ -67,7 +71,7 @@ class _Entry(Generic[Item, Result]):
     queued_ns: int = field(default_factory=time.time_ns)
 
 
-class Batcher(Generic[Item, Result]):
+class Batcher(Generic[Item]):
     """Gathers items with equal keys into calls of `run(key, items) -> results`, one result for each item.
 
     Args:
@@ -81,7 +85,7 @@ class Batcher(Generic[Item, Result]):
 
     def __init__(
         self,
-        run: Callable[[Hashable, Sequence[Item]], Sequence[Result]],
+        run: Callable[[Any, Sequence[Item]], Sequence[Any]],
         executor: Executor,
         *,
         max_size: int,
@@ -94,7 +98,7 @@ class Batcher(Generic[Item, Result]):
         self._max_queue = max_queue
         self._observe = observe
         self._lock = threading.Lock()
-        self._queue: deque[_Entry[Item, Result]] = deque()  # by due
+        self._queue: deque[_Entry[Item, Any]] = deque()  # by due
         self._queued = 0
         self._clock = 0.0  # what each request would have been given so far, in the items' unit
         self._active = False
@@ -111,7 +115,7 @@ class Batcher(Generic[Item, Result]):
         return self._queued
 
     async def submit(
-        self, key: Hashable, item: Item, size: int = 1, tag: object = None, flow: Flow | None = None
+        self, key: Key[Result], item: Item, size: int = 1, tag: object = None, flow: Flow | None = None
     ) -> Result:
         """The result of `item`; whatever `run` raised for it is raised here.
 
@@ -126,7 +130,7 @@ class Batcher(Generic[Item, Result]):
         return await self.submit_all(key, [(item, size)], tag, flow)[0]
 
     def submit_all(
-        self, key: Hashable, items: Sequence[tuple[Item, int]], tag: object = None, flow: Flow | None = None
+        self, key: Key[Result], items: Sequence[tuple[Item, int]], tag: object = None, flow: Flow | None = None
     ) -> "list[asyncio.Future[Result]]":
         """Queues all of the items or, where too much would be run before the last of them, none (OverloadError).
 
@@ -174,10 +178,10 @@ class Batcher(Generic[Item, Result]):
         self._queue = deque(entry for entry in self._queue if not entry.future.done())
         self._queued = sum(entry.size for entry in self._queue)
 
-    def _take(self) -> list[_Entry[Item, Result]]:
+    def _take(self) -> list[_Entry[Item, Any]]:
         """What is due first and what follows it with its key, as far as it fits; the others keep their order."""
-        batch: list[_Entry[Item, Result]] = []
-        kept: list[_Entry[Item, Result]] = []
+        batch: list[_Entry[Item, Any]] = []
+        kept: list[_Entry[Item, Any]] = []
         size = 0
         while self._queue:
             entry = self._queue.popleft()
@@ -212,7 +216,7 @@ class Batcher(Generic[Item, Result]):
         if not batch:
             return
         started = time.time_ns()
-        outcomes: list[Result | BaseException]
+        outcomes: list[Any]
         try:
             outcomes = list(self._run(batch[0].key, [entry.item for entry in batch]))
             if len(outcomes) != len(batch):
@@ -236,7 +240,7 @@ class Batcher(Generic[Item, Result]):
             return error
 
 
-def _deliver(batch: list[_Entry[Item, Result]], outcomes: list[Result | BaseException]) -> None:
+def _deliver(batch: list[_Entry[Item, Result]], outcomes: list[Any]) -> None:
     """Hands the outcomes over to the event loop that waits for them, in one call."""
 
     def settle() -> None:

@@ -6,10 +6,10 @@ where it is used. Pixels go in and come out as uint8 [h, w, c].
 """
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import singledispatchmethod
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -24,17 +24,16 @@ from service.settings import Settings
 from service.telemetry import BatchReport, ForwardTime, Telemetry
 
 Item = TypeVar("Item", contravariant=True)
-Result = TypeVar("Result", covariant=True)
 
 _CHECK_IMAGES = 16  # rows that `same_in_any_batch` looks at
 
 
-class Run(Protocol[Item, Result]):
+class Run(Protocol[Item]):
     """What a batcher calls: items in, one result each; `forward_time` is of the last batch."""
 
     forward_time: ForwardTime
 
-    def __call__(self, key: Hashable, items: Sequence[Item], /) -> Sequence[Result]: ...
+    def __call__(self, key: Any, items: Sequence[Item], /) -> Sequence[Any]: ...
 
 
 class Engine:
@@ -115,7 +114,7 @@ class Engine:
         batcher = self._batcher(name, run, self._translators)
         return Translator(network, batcher, settings.tile, settings.tile_above_pixels)
 
-    def _batcher(self, name: str, run: Run[Item, Result], executor: Executor) -> Batcher[Item, Result]:
+    def _batcher(self, name: str, run: Run[Item], executor: Executor) -> Batcher[Item]:
         def observe(report: BatchReport) -> None:
             self._telemetry.saw_batch(name, report, run.forward_time)
 

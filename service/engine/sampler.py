@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ import torch
 import models
 from models.errors import InputError
 from models.images import Pixels
-from service.engine.batcher import Batcher
+from service.engine.batcher import Batcher, Key
 from service.telemetry import ForwardTime, current_span
 
 
@@ -34,6 +34,11 @@ class Latents:
         return [Latents(latents, classes) for latents, classes in parts]
 
 
+@dataclass(frozen=True)
+class Rows(Key[Pixels]):
+    """Rows of latents share batches, whatever they are."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sampler:
     """A generator in service."""
@@ -41,7 +46,7 @@ class Sampler:
     CAN: ClassVar = ("sample", "interpolate")  # the endpoints that it works with
 
     network: models.Generator
-    batcher: Batcher[Latents, Pixels]
+    batcher: Batcher[Latents]
 
     async def images(self, rows: Latents) -> Pixels:
         """Latents [n, latent] -> uint8 [n, h, w, c].
@@ -52,7 +57,7 @@ class Sampler:
         """
         self.check(rows)
         parts = [(part, len(part.latents)) for part in rows.split(self.batcher.max_size)]
-        futures = self.batcher.submit_all("sample", parts, current_span.get())
+        futures = self.batcher.submit_all(Rows(), parts, current_span.get())
         try:
             return np.concatenate(await asyncio.gather(*futures)) if len(futures) > 1 else await futures[0]
         finally:
@@ -82,7 +87,7 @@ class SamplerRun:
         self.forward_time = ForwardTime(0, 0)
 
     @torch.inference_mode()
-    def __call__(self, _: Hashable, items: Sequence[Latents]) -> list[Pixels]:
+    def __call__(self, _: Rows, items: Sequence[Latents]) -> list[Pixels]:
         rows = torch.cat([item.latents for item in items])
         if items[0].classes is not None:
             rows = torch.cat([rows, torch.cat([item.classes for item in items if item.classes is not None])], dim=1)

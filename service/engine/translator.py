@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ import torch
 import models
 from models.errors import InputError
 from models.images import Pixels
-from service.engine.batcher import Batcher
+from service.engine.batcher import Batcher, Key
 from service.engine.tiles import Norms, aligned, blend, boxes, crops, fixed, pooled
 from service.telemetry import ForwardTime, current_span
 
@@ -21,19 +21,22 @@ BLOCK = 64 * 64  # pixels that a translation counts one for, against max_batch a
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a batch of images has in common: they are [height, width] pixels and go one way.
-
-    Attributes:
-        norms: moments to use in place of the images' own.
-        measure: items are crops of an image [k, height, width, c], and an answer of Norms is wanted.
-    """
+class Piece(Key[Pixels]):
+    """Images or tiles of [height, width] pixels that go one way, with an image's own norms or with those given."""
 
     direction: models.Direction
     height: int
     width: int
     norms: Norms | None = None
-    measure: bool = False
+
+
+@dataclass(frozen=True)
+class Measure(Key[Norms]):
+    """Crops [k, height, width, c], each of one image, whose norms are wanted."""
+
+    direction: models.Direction
+    height: int
+    width: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class Translator:
     CAN: ClassVar = ("translate",)  # the endpoints that it works with
 
     network: models.Translator
-    batcher: Batcher[Pixels, Pixels | Norms]
+    batcher: Batcher[Pixels]
     tile: int
     whole: int
 
@@ -65,21 +68,21 @@ class Translator:
             raise InputError(f"This model goes {' or '.join(self.network.directions)} only.", where="direction")
         height, width = pixels.shape[:2]
         if height * width <= self.whole:
-            work = Work(direction, height, width)
-            return cast(Pixels, await self.batcher.submit(work, pixels, _blocks(work), current_span.get()))
+            piece = Piece(direction, height, width)
+            return await self.batcher.submit(piece, pixels, _blocks(piece), current_span.get())
         pixels = aligned(pixels)
         sample = crops(pixels)
-        measure = Work(direction, sample.shape[1], sample.shape[2], measure=True)
+        measure = Measure(direction, sample.shape[1], sample.shape[2])
         size = len(sample) * _blocks(measure)
-        norms = cast(Norms, await self.batcher.submit(measure, sample, size, current_span.get()))
+        norms = await self.batcher.submit(measure, sample, size, current_span.get())
         places = boxes(pixels.shape[0], pixels.shape[1], self.tile)
-        work = Work(direction, places[0][2], places[0][3], norms)
+        piece = Piece(direction, places[0][2], places[0][3], norms)
         tiles = [
-            (pixels[top : top + rows, left : left + columns], _blocks(work)) for top, left, rows, columns in places
+            (pixels[top : top + rows, left : left + columns], _blocks(piece)) for top, left, rows, columns in places
         ]
-        futures = self.batcher.submit_all(work, tiles, current_span.get())
+        futures = self.batcher.submit_all(piece, tiles, current_span.get())
         try:
-            parts = cast(list[Pixels], await asyncio.gather(*futures))
+            parts = await asyncio.gather(*futures)
         finally:
             for future in futures:
                 future.cancel()
@@ -87,7 +90,7 @@ class Translator:
         return whole[:height, :width]
 
 
-def _blocks(work: Work) -> int:
+def _blocks(work: Piece | Measure) -> int:
     return -(-work.height * work.width // BLOCK)
 
 
@@ -114,34 +117,34 @@ class TranslatorRun:
         self.forward_time = ForwardTime(0, 0)
 
     @torch.inference_mode()
-    def __call__(self, key: Hashable, items: Sequence[Pixels]) -> list[Pixels | Norms]:
-        work = cast(Work, key)
+    def __call__(self, key: Piece | Measure, items: Sequence[Pixels]) -> Sequence[Pixels] | Sequence[Norms]:
         torch.set_num_threads(self._threads)
         started = time.time_ns()
-        if work.measure:
-            results: list[Pixels | Norms] = [self._measure(crops, work) for crops in items]
-        else:
-            images, size = self._input(np.stack(items))
-            results = list(models.to_uint8(models.crop(self._forward(images, work), size)))
+        results = self._translate(key, items) if isinstance(key, Piece) else [self._measure(key, one) for one in items]
         self.forward_time = ForwardTime(started, time.time_ns())
         return results
+
+    def _translate(self, piece: Piece, items: Sequence[Pixels]) -> list[Pixels]:
+        images, size = self._input(np.stack(items))
+        return list(models.to_uint8(models.crop(self._forward(images, piece), size)))
 
     def _input(self, pixels: Pixels) -> tuple[torch.Tensor, tuple[int, int]]:
         images = models.to_float(pixels).to(self._device)
         images, size = models.pad_to_stride(images, self._network.stride, self._network.minimum_size)
         return images.contiguous(memory_format=torch.channels_last), size
 
-    def _forward(self, images: torch.Tensor, work: Work) -> torch.Tensor:
-        if work.norms is not None:
-            module = self._network.parts[work.direction]
-            with fixed(module, work.norms):
-                return cast(torch.Tensor, module(images))
-        forward = self._forwards[work.direction]
+    def _forward(self, images: torch.Tensor, piece: Piece) -> torch.Tensor:
+        if piece.norms is not None:
+            module = self._network.parts[piece.direction]
+            with fixed(module, piece.norms):
+                with_norms: Forward = module
+                return with_norms(images)
+        forward = self._forwards[piece.direction]
         return forward(images) if self._stacked else torch.cat([forward(image[None]) for image in images])
 
-    def _measure(self, crops: Pixels, work: Work) -> Norms:
+    def _measure(self, measure: Measure, crops: Pixels) -> Norms:
         """Moments over the crops uint8 [k, h, w, c] of one image."""
-        module = self._network.parts[work.direction]
+        module = self._network.parts[measure.direction]
         with pooled(module) as moments:
             module(self._input(crops)[0])
         return Norms(tuple(moments))

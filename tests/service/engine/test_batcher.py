@@ -46,7 +46,7 @@ def together(test: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(test, 500))
 
 
-async def hold(device: Device, batcher: Batcher[int, int]) -> "asyncio.Task[int]":
+async def hold(device: Device, batcher: Batcher[int]) -> "asyncio.Task[int]":
     """Keeps the device busy with the item 0, so that what comes next has to queue."""
     device.free.clear()
     device.busy.clear()
@@ -55,7 +55,7 @@ async def hold(device: Device, batcher: Batcher[int, int]) -> "asyncio.Task[int]
     return first
 
 
-async def queued(batcher: Batcher[int, int], *coroutines: Coroutine[Any, Any, int]) -> "list[asyncio.Task[int]]":
+async def queued(batcher: Batcher[int], *coroutines: Coroutine[Any, Any, int]) -> "list[asyncio.Task[int]]":
     """Starts them, and returns when all are in the queue."""
     tasks = [asyncio.create_task(one) for one in coroutines]
     await asyncio.sleep(0)
