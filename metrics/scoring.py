@@ -20,7 +20,7 @@ from metrics.scores.resampling import Counts, resample_counts
 from metrics.scores.table import METRICS, TABLE, Comparison, Metric, Side
 from metrics.sets.featuresets import FeatureSet, check_kept
 from metrics.sets.moments import Features, Origin, Statistics
-from models import InputError, check_seed, filesets
+from models import InputError, check_seed
 
 REPLICATES = 200
 _PACKAGES = ("numpy", "pillow", "torch")  # whose versions a score may depend on
@@ -235,10 +235,9 @@ def _no_logits(_features: Features) -> np.ndarray:
 
 def _description(side: FeatureSet, source: Images | FeatureSet) -> dict[str, Any]:
     """What a result says of a set, with the files beside its images that were left out, and why."""
-    skipped = dict(source.skipped) if isinstance(source, Images) else {}
     return {
         "name": side.name,
         "n": side.statistics.n,
         "precision": side.statistics.precision,
-        "skipped": {"endings": skipped, "why": filesets.why_skipped(skipped)} if skipped else None,
+        "skipped": source.left_out if isinstance(source, Images) else None,
     }

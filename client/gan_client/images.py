@@ -8,7 +8,12 @@ Images = Image | Sequence[Image]  # a path may be of a folder; of a set, also of
 Part = tuple[str, tuple[str, bytes]]  # as `requests` takes them: field, (file name, content)
 
 # What the service takes out of an archive, too.
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".pnm"})
+SUFFIXES = frozenset(
+    {
+        ".apng", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm",
+        ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -16,8 +21,12 @@ def in_folder(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in SUFFIXES and not _is_hidden(path.relative_to(folder)) and path.is_file()
     )
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 def parts(field: str, images: Images) -> list[Part]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +54,11 @@ class Images:
     loaders: Callable[[], Iterator[Loader]]
     digest: Callable[[], str] | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, Any] | None:
+        """`skipped` as results carry it, with a sentence that says why; None where nothing was."""
+        return {"endings": dict(self.skipped), "why": filesets.why_skipped(self.skipped)} if self.skipped else None
 
 
 def open_images(source: object) -> Images:

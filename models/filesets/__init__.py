@@ -7,30 +7,34 @@ files.images, files.skipped, files.read(files.images[0])
 from models.filesets.fileset import (
     SUFFIXES,
     FileSet,
+    Read,
     begins_like_an_image,
     ending,
     endings,
     has_image_ending,
     is_hidden,
+    member_name,
     printable,
     why_skipped,
 )
 from models.filesets.opening import open_files
 from models.filesets.packing import HEAD, packing_of
-from models.filesets.tars import UNPACKERS, members_of
+from models.filesets.tars import Span, members_of
 from models.filesets.zips import is_link, name_of, unreadable
 
 __all__ = [
     "HEAD",
     "SUFFIXES",
-    "UNPACKERS",
     "FileSet",
+    "Read",
+    "Span",
     "begins_like_an_image",
     "ending",
     "endings",
     "has_image_ending",
     "is_hidden",
     "is_link",
+    "member_name",
     "members_of",
     "name_of",
     "open_files",

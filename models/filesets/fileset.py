@@ -119,7 +119,8 @@ def why_skipped(skipped: Mapping[str, int]) -> str | None:
         return None
     kinds = ", ".join(f"{count:,} {suffix or 'without an ending'}" for suffix, count in skipped.items())
     accepted = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+    count = sum(skipped.values())
     return (
-        f"{sum(skipped.values()):,} files were left out, as neither their ending nor, without one, their content is an "
-        f"image's: {kinds} (images are {accepted})."
+        f"{count:,} file{' was' if count == 1 else 's were'} left out, as neither the ending nor, without one, the "
+        f"content is an image's: {kinds} (images are {accepted})."
     )

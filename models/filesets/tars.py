@@ -13,13 +13,21 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, cast
 
 from models.errors import InputError
 from models.filesets.fileset import FileSet, member_name, printable
 from models.filesets.members import arrange, check_size, legible, target_of
 
 UNPACKERS: dict[str, Callable[..., IO[Any]]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+
+
+class Seekable(Protocol):
+    """As much of a file as tarfile needs to list a tar."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+    def tell(self) -> int: ...
 
 
 class Span:
@@ -65,14 +73,14 @@ def open_tar(path: Path, packing: str) -> FileSet:
     return FileSet(said, layout.names, layout.folders, read)
 
 
-def members_of(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+def members_of(file: Seekable) -> Iterator[tarfile.TarInfo]:
     """The members of a plain tar, each with its place.
 
     Raises:
         tarfile.TarError: no tar, or damaged on the way, where tarfile alone would take it for the end.
     """
     file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:") as archive:
+    with tarfile.open(fileobj=cast(IO[bytes], file), mode="r:") as archive:
         yield from archive
         file.seek(archive.offset)
         if file.read(tarfile.BLOCKSIZE).strip(b"\0"):

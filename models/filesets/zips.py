@@ -3,13 +3,14 @@
 import stat
 import threading
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 from models.errors import InputError
 from models.filesets.fileset import FileSet, member_name, printable
 from models.filesets.members import arrange, check_size, legible, target_of
 
-_METHODS = {9: "deflate64", 93: "Zstandard", 95: "xz", 98: "PPMd"}  # of other tools
+_METHODS = {9: "deflate64", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 _READ = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 _UTF8 = 0x800  # flag of a member whose name is said to be UTF-8
 
@@ -29,7 +30,7 @@ def open_zip(path: Path) -> FileSet:
     folders = {name for name, info in members.items() if info.is_dir()}
     layout = arrange(said, members.keys() - folders - links.keys(), folders, links)
     for name, place in layout.places.items():
-        if why := unreadable(members[place]):
+        if why := unreadable(members[place], _READ):
             raise InputError(f"{name} in {said} {why}.", where=name)
     lock = threading.Lock()
 
@@ -42,11 +43,11 @@ def open_zip(path: Path) -> FileSet:
     return FileSet(said, layout.names, layout.folders, read)
 
 
-def unreadable(info: zipfile.ZipInfo) -> str | None:
-    """Why a member cannot be read, in words that follow its name; None where it can."""
+def unreadable(info: zipfile.ZipInfo, methods: Collection[int]) -> str | None:
+    """Why a member cannot be read by one of the methods, in words that follow its name; None where it can."""
     if info.flag_bits & 0x1:
         return "is encrypted: pack it without a password"
-    if info.compress_type not in _READ:
+    if info.compress_type not in methods:
         method = _METHODS.get(info.compress_type, f"zip's method {info.compress_type}")
         return f"is packed with {method}, which is not read here: pack it with deflate, the usual one"
     return None

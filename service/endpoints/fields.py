@@ -28,6 +28,13 @@ Truncation = Annotated[
 ]
 
 
+class Skipped(BaseModel):
+    """Files that came in an archive and are no images: they do not count."""
+
+    endings: dict[str, int] = Field(description="How many, by their ending.")
+    why: str
+
+
 class Body(BaseModel):
     """The base of every request: unknown fields are errors, because a misspelt one would be ignored otherwise."""
 

@@ -9,7 +9,7 @@ import metrics
 from metrics import FeatureSet, Images
 from models.errors import InputError
 from service.call import Answer, Call, Progress
-from service.endpoints.fields import Body, Protocol, ReferenceName
+from service.endpoints.fields import Body, Protocol, ReferenceName, Skipped
 from service.http.body import FileField
 from service.http.operation import Operation
 from service.runtime import Runtime
@@ -35,6 +35,7 @@ class ReferenceView(BaseModel):
     source: str
     created_at: datetime
     digest: str = Field(description="SHA-256 of mu and sigma, as float64.")
+    skipped: Skipped | None = None
 
 
 class ReferenceList(BaseModel):
@@ -58,7 +59,8 @@ async def create(runtime: Runtime, call: Call) -> Answer:
         kept = await _extracted(runtime, call, source, request.protocol)
     else:
         kept = _checked(source, request.protocol)
-    reference = await runtime.references.add(request.name, kept, source.name)
+    skipped = source.left_out if isinstance(source, Images) else None
+    reference = await runtime.references.add(request.name, kept, source.name, skipped)
     headers = {"Location": f"/v1/references/{reference.name}"}
     return Answer.of(view(reference), headers=headers, status=201)
 

@@ -11,7 +11,7 @@ import metrics
 from metrics import FeatureSet, Images
 from models.errors import InputError, LimitError
 from service.call import Answer, Call, File, Progress
-from service.endpoints.fields import Body, ModelName, Protocol, ReferenceName, Seed, Truncation
+from service.endpoints.fields import Body, ModelName, Protocol, ReferenceName, Seed, Skipped, Truncation
 from service.http.body import FileField
 from service.http.operation import Operation
 from service.runtime import Runtime
@@ -60,6 +60,7 @@ class ScoredSet(BaseModel):
 
     n: int | None = Field(description="Images; null for statistics that do not say.")
     source: str = Field(description="files, statistics, reference NAME or NAME@VERSION.")
+    skipped: Skipped | None = None
 
 
 class ScoreAnswer(BaseModel):

@@ -13,15 +13,16 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from metrics import FeatureSet, Statistics
 from models.errors import ConflictError, InputError, LimitError, NotFoundError
 from service.storage import Store, check_name
 
-_SECTION = "references"
 _log = logging.getLogger("gan")
+_SECTION = "references"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Reference:
         source: what it was made of.
         created_at: seconds since 1970.
         digest: SHA-256 of mu and sigma.
+        skipped: files that came with the images and were none, and why; None where there were none.
     """
 
     name: str
@@ -42,32 +44,40 @@ class Reference:
     protocol: str | None
     extractor: str | None
     source: str
-    created_at: float
+    created_at: Annotated[float, Field(ge=0, lt=1e11)]
     digest: str
+    skipped: dict[str, Any] | None = None
 
 
 _RECORD = TypeAdapter(Reference)
 
 
 class References:
-    """Named statistics in a store. All methods are coroutines; the file work is done beside the event loop."""
+    """Named statistics in a store. All methods are coroutines; the file work is done beside the event loop.
+
+    A record that cannot be read is no reference: it is left out, with a line in the log, and the next `add` of its
+    name replaces it.
+    """
 
     def __init__(self, store: Store, most: int) -> None:
         self._store = store
         self._most = most
         self._writing = asyncio.Lock()
+        self._packing = asyncio.Lock()  # downloads, whose files may be large, one at a time
 
     async def check_free(self, name: str) -> None:
         """Raises InputError, ConflictError or LimitError where `add` would, before anything is computed."""
-        names = await self._names()
-        if check_name(name) in names and await self._known(name):
+        with contextlib.suppress(NotFoundError):
+            await self.get(check_name(name))
             raise ConflictError(f"There is a reference {name} already; delete it first.", where="name")
-        if len(names) >= self._most:
+        if len(await self._names()) >= self._most:
             raise LimitError(f"{self._most} references are kept already, the most; delete one first.", where="name")
 
-    async def add(self, name: str, kept: FeatureSet, source: str) -> Reference:
+    async def add(self, name: str, kept: FeatureSet, source: str, skipped: dict[str, Any] | None = None) -> Reference:
         """Keeps a set under a name.
 
+        Args:
+            source, skipped: as `Reference` has them.
         Raises:
             InputError: not a name.  ConflictError: it is taken.  LimitError: too many.  OverloadError: no room.
         """
@@ -81,7 +91,8 @@ class References:
             extractor=statistics.extractor,
             source=source,
             created_at=time.time(),
-            digest=digest_of(statistics),
+            digest=await asyncio.to_thread(digest_of, statistics),
+            skipped=skipped,
         )
         async with self._writing:
             await self.check_free(name)
@@ -91,12 +102,11 @@ class References:
         return reference
 
     async def get(self, name: str) -> Reference:
-        """Raises NotFoundError, with the names there are; also where the record is damaged, which `add` replaces."""
-        data = await self._read(name, "json")
+        """Raises NotFoundError, with the names there are; also where the record is damaged."""
         try:
-            return _RECORD.validate_json(data)
-        except ValueError as error:
-            _log.warning("the record of reference %s cannot be read: %s", name, error)
+            return _RECORD.validate_json(await self._read(name, "json"))
+        except (ValidationError, OSError) as error:
+            _log.warning("the record of reference %s cannot be read: %s", name, str(error).splitlines()[0])
             raise NotFoundError(
                 f"The record of reference {name} is damaged; keep the set again under this name.", where="reference"
             ) from error
@@ -107,8 +117,8 @@ class References:
 
     async def statistics(self, name: str) -> bytes:
         """The statistics alone, as an .npz that pytorch-fid reads. Raises NotFoundError."""
-        kept = await self.features(name)
-        return await asyncio.to_thread(to_npz, kept.statistics)
+        async with self._packing:
+            return await asyncio.to_thread(_without_features, await self._read(name, "npz"))
 
     async def delete(self, name: str) -> Reference:
         """Raises NotFoundError."""
@@ -119,19 +129,12 @@ class References:
         return reference
 
     async def all(self) -> list[Reference]:
-        """By name, without what is deleted meanwhile or cannot be read."""
+        """By name: those that can be read, and are not deleted meanwhile."""
         found = []
         for name in await self._names():
-            with contextlib.suppress(NotFoundError):
+            with contextlib.suppress(NotFoundError, InputError):
                 found.append(await self.get(name))
         return found
-
-    async def _known(self, name: str) -> bool:
-        try:
-            await self.get(name)
-        except NotFoundError:
-            return False
-        return True
 
     async def _names(self) -> list[str]:
         keys = await asyncio.to_thread(self._store.names, _SECTION)
@@ -155,6 +158,13 @@ def to_npz(kept: FeatureSet | Statistics) -> bytes:
         path = Path(folder) / "kept.npz"
         kept.save(path)
         return path.read_bytes()
+
+
+def _without_features(data: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kept.npz"
+        path.write_bytes(data)
+        return to_npz(Statistics.load(path))
 
 
 def from_npz(data: bytes, name: str) -> FeatureSet:

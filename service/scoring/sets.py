@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import models
-from metrics import FeatureSet, Images, Loader
+from metrics import FeatureSet, Images, Loader, load_image
+from models import filesets
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.call import File
@@ -68,38 +69,47 @@ async def uploaded(files: Sequence[File], field: str, settings: Settings) -> Ima
 
 def _open(files: Sequence[File], field: str, settings: Settings) -> Images | FeatureSet:
     named = [(file.name, file.read()) for file in files]
-    if len(named) == 1 and archives.kind_of(named[0][1]) is not None:
-        name, data = named[0]
-        if archives.kind_of(data) == "zip" and _is_npz(data):
-            return _statistics(data, name, field)
-        limits = archives.Limits(settings.set_files, settings.archive_others, settings.archive_mb * 2**20)
-        members = archives.names(data, limits, field)
-        if not members:
-            kinds = ", ".join(sorted(suffix[1:] for suffix in archives.SUFFIXES))
-            raise InputError(f"There is no image in {field} (looked for {kinds}).", where=field)
-        return Images(name, len(members), lambda: _loaders(archives.images(data, limits, field), settings.image_pixels))
+    packings = [filesets.packing_of(data[: filesets.HEAD]) for _, data in named]
+    if len(named) == 1 and packings[0] is not None:
+        return _packed(*named[0], packings[0], field, settings)
     if len(named) > settings.set_files:
         raise LimitError(f"{field} has {len(named):,} files; at most {settings.set_files:,} are accepted.", where=field)
-    if archive := next((name for name, data in named if archives.kind_of(data) is not None), None):
-        raise InputError(f"{archive} is an archive: send it alone, or images alone.", where=field)
-    return Images(f"{len(named)} files", len(named), lambda: _loaders(iter(named), settings.image_pixels))
+    for (name, _), packing in zip(named, packings, strict=True):
+        if packing is not None:
+            raise InputError(f"{name} is an archive: send it alone, or images alone.", where=field)
+    loaders = [partial(load_image, data, name, settings.image_pixels) for name, data in named]
+    return Images(f"{len(named)} files", len(named), lambda: iter(loaders))
 
 
-def _loaders(named: Iterator[tuple[str, bytes]], max_pixels: int) -> Iterator[Loader]:
-    for name, data in named:
-        yield partial(_decode, data, name, max_pixels)
+def _packed(name: str, data: bytes, packing: str, field: str, settings: Settings) -> Images | FeatureSet:
+    limits = archives.Limits(settings.set_files, settings.archive_others, settings.archive_mb * 2**20)
+    if packing == "zip":
+        archives.check_zip_entries(data, limits, field)
+        if _is_npz(data):
+            return _statistics(data, name, field)
+    found = archives.open_archive(data, limits, field)
+    images = found.images
+    if not images:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in filesets.SUFFIXES))
+        raise InputError(f"There is no image in {field} (looked for {kinds}).", where=field)
+    return Images(
+        name,
+        len(images),
+        lambda: (partial(_load, found, member, settings.image_pixels) for member in images),
+        skipped=found.skipped,
+    )
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> Pixels:
-    return models.as_pixels(models.decode(data, name=name, max_pixels=max_pixels))
+def _load(files: filesets.FileSet, name: str, max_pixels: int) -> Pixels:
+    return load_image(files.read(name), filesets.printable(name), max_pixels)
 
 
 def _is_npz(data: bytes) -> bool:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
-    except (zipfile.BadZipFile, ValueError, OSError):
-        return False  # archives.py says what is wrong with it
+    except Exception:  # archives.py says what is wrong with it
+        return False
 
 
 def _statistics(data: bytes, name: str, field: str) -> FeatureSet:

@@ -3,16 +3,17 @@
 import pytest
 
 from gan_client import Client, images
-from service.scoring import archives
+from models import filesets
 
 
 def test_images_are_the_files_that_the_service_takes_out_of_an_archive():
-    assert images.SUFFIXES == archives.SUFFIXES
+    assert images.SUFFIXES == filesets.SUFFIXES
 
 
 def test_sets_are_sent_in_every_way(proxy, tmp_path):
     (tmp_path / "deep").mkdir()
-    for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt"):
+    (tmp_path / ".thumbnails").mkdir()
+    for name in ("b.png", "a.JPG", "deep/c.webp", "notes.txt", ".thumbnails/d.png"):
         (tmp_path / name).write_bytes(b"[" + name.encode() + b"]")
     proxy.answers = [(200, None, '{"id": "4f1c"}')]
     with Client(proxy.url) as client:

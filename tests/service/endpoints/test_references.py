@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import hashlib
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ import requests
 import torch
 
 import metrics
+from metrics.sets.featuresets import of_features
+from models import NotFoundError
 from service.scoring.references import References
 from service.storage import FolderStore
 
@@ -171,5 +175,64 @@ def test_a_crash_between_the_two_writes_leaves_no_reference(tmp_path: Path) -> N
         made = await references.add("half", metrics.FeatureSet("half", statistics), "files")
         assert await references.get("half") == made
         assert dataclasses.asdict((await references.features("half")).statistics)["n"] == 8
+
+    asyncio.run(main())
+
+
+def test_records_that_cannot_be_read_fail_nothing_but_themselves(tmp_path: Path) -> None:
+    """Nor does one that is deleted while the list is made; a name whose record is lost can be given again."""
+
+    class Racing(FolderStore):
+        def names(self, section: str) -> list[str]:
+            listed = super().names(section)
+            self.delete(section, "gone.json")
+            return listed
+
+    async def main() -> None:
+        references = References(FolderStore(tmp_path), 9)
+        rows = torch.randn(8, 3).numpy()
+        kept = metrics.FeatureSet("x", metrics.Statistics(rows.mean(0).astype(np.float64), np.cov(rows.T), 8))
+        for name in ("fine", "gone", "broken", "changed"):
+            await references.add(name, kept, "files")
+        folder = tmp_path / "references"
+        (folder / "broken.json").write_bytes(b'{"name": "bro')
+        (folder / "changed.json").write_text((folder / "changed.json").read_text().replace('"n": 8', '"n": "many"'))
+        (folder / "a..json").write_text("a stray file")
+        (folder / "folder.json").mkdir()
+        assert [one.name for one in await References(Racing(tmp_path), 9).all()] == ["fine"]
+        for name in ("broken", "changed", "folder"):
+            with pytest.raises(NotFoundError, match=f"record of reference {name} is damaged"):
+                await references.get(name)
+        assert (await references.add("broken", kept, "files")).name == "broken"
+        assert [one.name for one in await references.all()] == ["broken", "fine"]
+
+    asyncio.run(main())
+
+
+def test_what_was_left_out_is_kept_with_the_reference(scoring: Any) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in REAL[:3]:
+            archive.write(path, path.name)
+        archive.writestr("labels.csv", "x")
+    url = f"{scoring.url}/v1/references"
+    files = {"images": ("set.zip", packed.getvalue())}
+    assert requests.post(url, data={"name": "few"}, files=files, timeout=300).json()["skipped"]["endings"] == {
+        ".csv": 1
+    }
+    assert requests.get(f"{url}/few", timeout=300).json()["skipped"]["why"].startswith("1 file was left out")
+
+
+def test_a_download_carries_no_features_and_computes_nothing_again(tmp_path: Path) -> None:
+    """However many features were kept; the digest is of these very numbers."""
+
+    async def main() -> None:
+        references = References(FolderStore(tmp_path), 9)
+        kept = of_features("x", torch.randn(600, 40).numpy())
+        made = await references.add("x", kept, "files")
+        data = await references.statistics("x")
+        with np.load(io.BytesIO(data)) as file:
+            assert sorted(file.files) == ["extractor", "mu", "n", "precision", "protocol", "sigma"]
+            assert hashlib.sha256(file["mu"].tobytes() + file["sigma"].tobytes()).hexdigest() == made.digest
 
     asyncio.run(main())

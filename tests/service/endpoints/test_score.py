@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 import metrics
 from models import WeightsUnavailable
@@ -35,6 +36,12 @@ def zip_of(named: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in named.items():
             archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def encoded(pixels: np.ndarray, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, kind)
     return buffer.getvalue()
 
 
@@ -95,6 +102,24 @@ def packed(kind: str) -> bytes:
 def test_an_archive_scores_as_its_files_do(scoring: Any, expected: dict[str, Any], kind: str) -> None:
     answer = score(scoring.url, [("a", ("set", packed(kind))), *parts("b", REAL)])
     assert answer.json()["fid"]["value"] == pytest.approx(expected["fid"]["value"], rel=1e-9)
+
+
+def test_what_was_left_out_of_an_archive_is_said_with_the_reason(scoring: Any) -> None:
+    odd = {"x.avif": b"x", "y.avif": b"x", "labels.csv": b"x", "readme": b"x", ".cache/z.png": PNG}
+    named = {path.name.replace(".png", suffix): path.read_bytes()
+             for path, suffix in zip(FAKE[:4], (".jfif", ".jpe", ".pbm", ""), strict=True)}  # fmt: skip
+    answer = score(scoring.url, [("a", ("a.zip", zip_of(named | odd))), *parts("b", REAL)]).json()
+    assert answer["a"]["n"] == 4
+    assert answer["a"]["skipped"]["endings"] == {".avif": 2, "": 1, ".csv": 1}
+    assert "4 files were left out" in answer["a"]["skipped"]["why"]
+    assert answer["b"]["skipped"] is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+def test_few_images_score_in_strict_json(scoring: Any, n: int) -> None:
+    answer = score(scoring.url, parts("a", FAKE[:n]) + parts("b", REAL[:n]), metrics="fid,kid")
+    assert answer.status_code == 200, answer.text
+    json.loads(answer.text, parse_constant=pytest.fail)
 
 
 def test_a_reference_scores_as_its_files_do(scoring: Any, reference: str, expected: dict[str, Any]) -> None:
@@ -223,6 +248,7 @@ def test_what_cannot_be_scored_is_said(
 
 
 PNG = FAKE[0].read_bytes()
+FLOATS = encoded(np.zeros((8, 8), np.float32), "TIFF")
 JPEG = next(Path(CIFAR.parent / "horse2zebra" / "testA").glob("*.jpg")).read_bytes()
 
 
@@ -238,6 +264,10 @@ JPEG = next(Path(CIFAR.parent / "horse2zebra" / "testA").glob("*.jpg")).read_byt
         ([("a.zip", zip_of({"../x.png": PNG}))], 400, "points outside the archive"),
         ([("a.zip", zip_of({"/x.png": PNG}))], 400, "points outside the archive"),
         ([("a.zip", zip_of({"x.zip": PNG, "y.png": PNG}))], 400, "archive inside the archive"),
+        ([("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600))], 400, "packed with 7z: send a zip"),
+        ([("a.zip", zip_of({"deep/f.tif": FLOATS, "x.png": PNG}))], 415, "deep/f.tif"),
+        ([("f.tif", FLOATS), ("x.png", PNG)], 415, "f.tif"),
+        ([("a.zip", zip_of({f"{i}.txt": b"" for i in range(1041)}))], 413, "too many members"),
         ([("a.zip", zip_of({"x.bmp": bytes(5 * 2**20)}))], 413, "unpacks to more than 4 MiB"),
         ([("a.zip", zip_of({f"{i}.png": PNG for i in range(41)}))], 413, "more than 40 images"),
         ([("a.zip", zip_of({"readme.txt": b"x"}))], 400, "There is no image in a"),
