@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -42,17 +42,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if here.first:
                 _print(answer)
     except GanError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _StandardError().write(f"error: {error}\n")
         return 2
     except OSError as error:  # an output that cannot be written, a disk that is full
-        print(f"error: {error.filename or 'file'}: {error.strerror or error}.", file=sys.stderr)
+        _StandardError().write(f"error: {error.filename or 'file'}: {error.strerror or error}.\n")
         return 2
     except KeyboardInterrupt:
-        print(
-            "Interrupted: nothing was printed or written; whole sets of features that were kept stay.", file=sys.stderr
-        )
+        _StandardError().write("Interrupted. Sets that were extracted whole are in the cache, unless --no-cache.\n")
         return 130
     return 0
+
+
+class _StandardError:
+    """Standard error, whose reader may leave (`2>&1 | head`) without ending the work."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -200,7 +210,7 @@ def _source(text: str, options: argparse.Namespace) -> object:
 @contextmanager
 def _progress_bar() -> Iterator[Progress]:
     """Images and images/s on standard error, from the first process only."""
-    with tqdm(unit=" images", bar_format=_BAR, disable=not world().first, file=sys.stderr) as bar:
+    with tqdm(unit=" images", bar_format=_BAR, disable=not world().first, file=_StandardError()) as bar:
 
         def tell(done: int, total: int) -> None:
             bar.total = total or None

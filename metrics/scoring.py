@@ -161,7 +161,7 @@ def _rows(names: Sequence[str]) -> list[Metric]:
     if isinstance(names, str) or not names:
         raise InputError(f"Name at least one metric, in a list: {', '.join(METRICS)}.", where="metrics")
     for name in names:
-        if name not in METRICS:
+        if name not in TABLE:
             raise InputError(f"Unknown metric {name!r}: use any of {', '.join(METRICS)}.", where="metrics")
     return [TABLE[name] for name in dict.fromkeys(names)]
 

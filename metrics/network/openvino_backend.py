@@ -8,7 +8,8 @@ the extractor's name stays. docs/metrics.md has the measured speed of both.
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -43,10 +44,9 @@ def compile_network(
     """
     if precision not in _HINTS:
         raise InputError(f"Unknown precision {precision!r}: use {' or '.join(_HINTS)}.", where="precision")
-    # OpenVINO reports its use to its vendor unless this package is missing; then it has a stub of its own
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
-        openvino = importlib.import_module("openvino")
+        with _absent("openvino_telemetry"):  # or the import reports itself to its vendor; without, it has a stub
+            openvino = importlib.import_module("openvino")
     except ImportError as error:
         raise InputError(
             "The openvino backend needs the package openvino: pip install openvino, or use the torch backend.",
@@ -86,3 +86,15 @@ def compile_network(
         return torch.cat([torch.from_numpy(request.get_output_tensor().data) for request in used])
 
     return run
+
+
+@contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Imports go as if the package were not installed; afterwards it is as it was."""
+    before = {package: sys.modules[package]} if package in sys.modules else {}
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        sys.modules.update(before)

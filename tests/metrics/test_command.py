@@ -17,6 +17,7 @@ import metrics
 import models
 from metrics import command
 from metrics.extraction import one_pass
+from metrics.network import weights
 from metrics.sets.featuresets import of_features
 from models import WeightsUnavailable
 
@@ -70,12 +71,17 @@ def test_a_checkpoint_is_a_set_of_samples(
         (["stats", "{horses}", "{tmp}/no/such/folder.npz"], "in a folder that exists"),
         (["stats", "{horses}", "{tmp}/statistics"], "a name that ends in .npz"),
         (["stats", "{tmp}/full", "{tmp}/full/x.npz"], "There is no image in"),
+        (["stats", "{tmp}/broken", "/proc/x.npz"], "Cannot write into /proc"),
+        (["stats", "{tmp}/own.npz", "{tmp}/full/../own.npz"], "own.npz is the set itself"),
     ],
 )
 def test_errors_are_a_sentence_and_status_2(
     arguments: list[str], message: str, small_command: Path, horses: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (small_command / "full").mkdir()
+    (small_command / "broken").mkdir()
+    (small_command / "broken/x.png").write_bytes(b"what cannot be written is said before this is read")
+    of_features("own", np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)).save(small_command / "own.npz")
     filled = [argument.format(horses=horses, tmp=small_command) for argument in arguments]
     assert command.main(filled) == 2
     printed = capsys.readouterr()
@@ -90,6 +96,39 @@ def test_an_output_that_cannot_be_written_is_a_sentence(
     (small_command / "taken.npz").mkdir()
     assert command.main(["stats", str(horses), str(small_command / "taken.npz")]) == 2
     assert "taken.npz: it is a folder" in capsys.readouterr().err
+
+
+def test_features_that_cannot_be_kept_cost_a_line_and_no_score(
+    small_command: Path,
+    horses: Path,
+    zebras: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (small_command / "cache").mkdir()
+    (small_command / "cache/features").write_text("no folder")
+    assert command.main(["score", str(horses), str(zebras)]) == 0
+    assert json.loads(capsys.readouterr().out)["fid"]["value"] > 0
+    assert "features were not kept" in caplog.text
+
+
+@pytest.mark.parametrize("home", ["not a folder", None])
+def test_a_user_without_a_home_can_score(
+    home: str | None, small_command: Path, horses: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GAN_CACHE")
+    monkeypatch.delenv("GAN_INCEPTION_WEIGHTS", raising=False)
+    if home is None:
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])  # as in a container with --user
+    else:
+        (small_command / home).write_text("")
+        monkeypatch.setenv("HOME", str(small_command / home))
+    of_features("own", np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)).save(small_command / "own.npz")
+    assert command.main(["score", str(small_command / "own.npz"), str(small_command / "own.npz")]) == 0
+    assert command.main(["score", str(horses), str(horses)]) == 0
+    with pytest.raises(WeightsUnavailable, match="Set GAN_CACHE to a folder that can be written"):
+        weights.load()
 
 
 @pytest.mark.parametrize("packing", ["zip", "tar"])

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import metrics
+from metrics import distributed
+from models import InputError
 
 ROOT = Path(metrics.__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -24,7 +28,13 @@ sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
 import conftest, json
 from metrics import command
 from metrics import joined
-command.extractor = lambda *_args, **_named: conftest.SmallExtractor()
+import os, signal
+class Interrupted(conftest.SmallExtractor):
+    def features(self, images):
+        os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C does, in the midst of the work
+        return super().features(images)
+chosen = Interrupted if "interrupted" in sys.argv else conftest.SmallExtractor
+command.extractor = lambda *_args, **_named: chosen()
 with joined():
     sys.exit(max(command.main(arguments) for arguments in json.loads(sys.argv[1])))
 """
@@ -115,3 +125,68 @@ def test_progress_under_torchrun_ends_at_the_process_own_part(
     done = run([*TORCHRUN, small_program, json.dumps([arguments])], tmp_path / "cache")
     assert "12/12" in done.stderr
     assert json.loads(done.stdout)["a"]["n"] == 7
+
+
+def ended(command: Sequence[str | Path], **named: Any) -> subprocess.CompletedProcess[str]:
+    """The command to its end, whatever its status; its output goes where `named` says."""
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | named
+    parts = [str(part) for part in command]
+    return subprocess.run(parts, cwd=ROOT, text=True, timeout=WITHIN_S, check=False, **given)
+
+
+def test_an_interrupted_score_says_one_sentence(small_program: str, folder: Path) -> None:
+    arguments = json.dumps([["score", str(folder), str(folder), "--no-cache"]])
+    done = ended([sys.executable, small_program, arguments, "interrupted"])
+    assert done.returncode == 130
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("Interrupted.")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_ends_nothing(small_program: str, folder: Path, tmp_path: Path) -> None:
+    """`| head`, and `2>&1 | head`, whose progress bar has nobody to write to either: the file is written."""
+    out = tmp_path / "out.npz"
+    for streams in (["stdout"], ["stdout", "stderr"]):
+        read, write = os.pipe()
+        os.close(read)
+        arguments = json.dumps([["stats", str(folder), str(out), "--no-cache"]])
+        done = ended([sys.executable, small_program, arguments], **dict.fromkeys(streams, write))
+        os.close(write)
+        assert done.returncode == 0, done.stderr
+        assert "Broken pipe" not in (done.stderr or "")
+        assert metrics.Statistics.load(out).n == 7
+        out.unlink()
+
+
+def test_an_output_that_is_full_is_a_sentence(small_program: str, folder: Path) -> None:
+    arguments = json.dumps([["score", str(folder), str(folder), "--no-cache"]])
+    with open("/dev/full", "w") as full:
+        done = ended([sys.executable, small_program, arguments], stdout=full)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == "error: file: No space left on device."
+
+
+@pytest.mark.parametrize("size", ["", "1"])
+def test_one_process_is_alone(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    with metrics.joined() as here:
+        assert here == metrics.world() == metrics.World(0, 1)
+
+
+def test_what_a_cluster_left_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with (
+        pytest.raises(InputError, match=r"WORLD_SIZE is 4 .* RANK and MASTER_ADDR and MASTER_PORT .* torchrun"),
+        metrics.joined(),
+    ):
+        pass
+    for name, value in {"RANK": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():  # nobody is there
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "_MEETING", datetime.timedelta(seconds=1))
+    with pytest.raises(InputError, match=r"did not meet .* unset WORLD_SIZE"), metrics.joined():
+        pass
+    monkeypatch.setenv("WORLD_SIZE", "many")
+    with pytest.raises(InputError, match="did not meet"), metrics.joined():
+        pass

@@ -78,6 +78,22 @@ def test_kid_refuses_what_it_cannot_do() -> None:
         metrics.kid(normal(9), normal(5), subset_size=6)
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+def test_kid_of_few_images_has_an_interval_of_numbers_or_none(n: int) -> None:
+    """A resample of few images may draw one of them n times, and then has no pair to compare."""
+    x, y = normal(n), normal(20, seed=1)
+    counts = [resample_counts(len(side), 200, np.random.default_rng(0)) for side in (x, y)]
+    alone = (counts[0] == n).any(axis=1)
+    assert alone.any() == (n < 5), "the case must be able to fail"
+    found = metrics.kid(x, y, counts=tuple(counts))["interval"]
+    if n == 2:  # every resample with a pair is the set itself
+        assert found is None
+        return
+    assert found == metrics.kid(x, y, counts=tuple(side[~alone] for side in counts))["interval"]
+    assert np.isfinite(found).all()
+    assert found[0] < found[1]
+
+
 def published_prdc(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str, float]:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -86,13 +102,56 @@ def published_prdc(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str,
 
 
 @pytest.mark.parametrize(("n", "m", "k", "shift"), [(60, 80, 5, 0.3), (200, 50, 3, 0.1), (30, 30, 5, 0.0)])
-def test_prdc_equals_the_package(n: int, m: int, k: int, shift: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prdc_equals_the_package_on_distinct_distances(
+    n: int, m: int, k: int, shift: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("metrics.scores.neighbours._BLOCK", 32)
     generated, real = normal(n, seed=1, shift=shift), normal(m, seed=2)
     expected = published_prdc(real, generated, k)
     found = metrics.prdc(generated, real, k=k)
     assert {name: entry["value"] for name, entry in found.items()} == pytest.approx(expected, rel=1e-12)
     assert 0 < expected["precision"] < 1 or shift == 0, "the case must be able to fail"
+
+
+def by_definition(generated: np.ndarray, real: np.ndarray, k: int) -> dict[str, float]:
+    """Every distance on its own, in whole numbers, so that equal ones are equal."""
+
+    def squared(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return ((x[:, None].astype(int) - y[None].astype(int)) ** 2).sum(2)
+
+    def radii(x: np.ndarray) -> np.ndarray:
+        return np.array([sorted(np.delete(row, i))[k - 1] for i, row in enumerate(squared(x, x))])
+
+    between = squared(real, generated)
+    ball_of_real, ball_of_generated = radii(real)[:, None], radii(generated)[None]
+    return {
+        "precision": float((between <= ball_of_real).any(0).mean()),
+        "recall": float((between <= ball_of_generated).any(1).mean()),
+        "density": float((between < ball_of_real).sum(0).mean() / k),
+        "coverage": float((between < ball_of_real).any(1).mean()),
+    }
+
+
+@pytest.mark.parametrize("offset", [0, 300])
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_prdc_is_its_definition_where_distances_are_equal(k: int, offset: int) -> None:
+    """On a grid most distances come several times; far from 0 rounding must not part them."""
+    generator = np.random.default_rng(k)
+    generated, real = (
+        (generator.integers(0, 9, (n, 2)) * width + offset).astype(np.float32) for n, width in ((60, 3), (70, 2))
+    )
+    expected = by_definition(generated, real, k)
+    found = {name: entry["value"] for name, entry in metrics.prdc(generated, real, k=k).items()}
+    assert found == pytest.approx(expected, rel=1e-6)
+    open_balls = published_prdc(real, generated, k)
+    assert open_balls["precision"] + open_balls["recall"] < expected["precision"] + expected["recall"], "it can fail"
+
+
+def test_a_ball_holds_its_surface_for_precision_and_recall_alone() -> None:
+    """Real images at 0, 1, 2, 3 and k = 1: every ball has the radius 1, and a generated image at 4 touches the last."""
+    real, generated = np.float32([[0], [1], [2], [3]]), np.float32([[4], [9]])
+    found = {name: entry["value"] for name, entry in metrics.prdc(generated, real, k=1).items()}
+    assert found == {"precision": 0.5, "recall": 1.0, "density": 0.0, "coverage": 0.0}
 
 
 def test_precision_and_recall_are_not_confused() -> None:

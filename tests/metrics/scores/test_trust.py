@@ -1,4 +1,4 @@
-"""Intervals, floors, verdicts and the extrapolation, against resampling outright and against repeated sampling."""
+"""Intervals, floors and verdicts, against resampling outright and against repeated sampling."""
 
 from __future__ import annotations
 
@@ -131,24 +131,3 @@ def test_verdicts() -> None:
     unknown, sentence = trust.verdict(5000, None, 2048)
     assert unknown is False
     assert "second set do not say of how many images" in sentence
-
-
-def test_fid_at_infinity_takes_the_bias_away() -> None:
-    """Generated and real images of one distribution: at infinity the distance is 0, at any finite count it is not."""
-    reference = side(20_000, 7)
-    found = [metrics.fid_infinity(side(600, 8 + seed), reference) for seed in range(8)]
-    at_600 = np.mean([one["points"][-1][1] for one in found])
-    assert at_600 > 0.01
-    assert abs(np.mean([one["value"] for one in found])) < at_600 / 3
-    assert all(one["points"][0][0] == 60 and one["points"][-1][0] == 600 for one in found)
-    assert all(one["slope"] > 0 and one["reliable"] is True for one in found)
-    assert metrics.fid_infinity(side(20, 8), reference)["reliable"] is False
-
-
-def test_fid_at_infinity_is_a_least_squares_line() -> None:
-    found = metrics.fid_infinity(side(300, 8), side(500, 9, shift=0.2))
-    sizes, values = np.array(found["points"]).T
-    slope, intercept = np.polyfit(1 / sizes, values, 1)
-    assert found["value"] == pytest.approx(intercept, rel=1e-6)
-    assert found["slope"] == pytest.approx(slope, rel=1e-6)
-    assert found["deviation"] > 0
