@@ -58,8 +58,11 @@ def import_checkpoint(
     Raises:
         CheckpointError: unreadable, unsafe, of no family, with other arithmetic than ours, or the two directions differ
             in architecture.
+        InputError: the destination is one of the sources.
     """
     told = told or Told()
+    if Path(destination).resolve() in {Path(one).resolve() for one in (source, reverse) if one is not None}:
+        raise InputError(f"{Path(destination).name} is what is to be imported: write to another file.", where="out")
     config, state = read_foreign(source, told)
     names = [Path(source).name]
     digests = [sha256_of(source)]

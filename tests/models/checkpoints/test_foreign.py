@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import models
-from models import CheckpointError
+from models import CheckpointError, InputError
 from models.__main__ import main
 
 
@@ -148,6 +148,16 @@ def test_both_directions_go_into_one_file(tmp_path: Path, capsys: pytest.Capture
     assert printed["training"]["imported_from"] == ["latest_net_G_A.pth", "latest_net_G_B.pth"]
     assert main(["info", str(out)]) == 0
     assert json.loads(capsys.readouterr().out) == printed
+
+
+def test_a_source_is_not_written_over(tmp_path: Path) -> None:
+    there, back = tmp_path / "latest_net_G_A.pth", tmp_path / "latest_net_G_B.pth"
+    for path in (there, back):
+        torch.save(AuthorsGenerator(4, 1).state_dict(), path)
+    for out in (there, back, tmp_path / "." / back.name):
+        with pytest.raises(InputError, match="write to another file"):
+            models.import_checkpoint(there, out, reverse=back)
+    assert all(torch.load(path, weights_only=True) for path in (there, back))
 
 
 class Bomb:
