@@ -104,7 +104,7 @@ class HttpConnection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             within = error.__context__  # what a callback below raised
             ours = within if isinstance(within, HTTPException) else None
-            self._refuse(ours or HTTPException(400, "This is not HTTP/1.1 as RFC 9112 has it."))
+            self._refuse(ours or HTTPException(400, "This is no HTTP request as RFC 9112 has it."))
         else:
             if (self._in_head or not self._working) and "head" not in self._timers:
                 self._at("head", self._settings.header_s, self._head_is_late)
@@ -227,14 +227,15 @@ class HttpConnection(HttpToolsProtocol):
         if broken is not None and broken is self._active:  # its handler waits for a body that will not come
             broken.disconnected = True
             broken.message_event.set()
-        elif broken is not None:
+            if broken.response_started:
+                self.transport.close()
+            else:
+                self._leave(self._farewell)
+            return
+        if broken is not None:
             self.pipeline.popleft()
             self.cycle = self.pipeline[0][0] if self.pipeline else self._active  # type: ignore[assignment]
-        elif self._working:
-            return  # see on_response_complete
-        if broken is not None and broken.response_started:
-            self.transport.close()
-        else:
+        if not self._working:  # else on_response_complete does
             self._leave(self._farewell)
 
     def _leave(self, farewell: bytes) -> None:
