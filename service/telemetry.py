@@ -3,6 +3,7 @@
     gan_requests_total{endpoint,status}      gan_request_seconds{endpoint}      gan_requests_in_progress
     gan_images_total{model,endpoint}         gan_batch_images{model}            gan_queue_images{model}
     gan_queue_seconds{model}                 gan_forward_seconds{model}         gan_model_info{model,digest}
+    process_resident_memory_bytes, process_open_fds, process_cpu_seconds_total and others of the process
 
     span   request ─┬─ queue      waiting for the device
                     └─ batch      with others; batch.images says how many
@@ -21,7 +22,7 @@ from opentelemetry.propagate import extract
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ class ForwardTime:
 class Telemetry:
     """Metrics and spans of one service.
 
-    Metrics have a registry of their own, so that two services in one process (tests) do not meet; under BentoML,
-    which collects by process and not by registry, they come out at /metrics all the same.
+    Metrics have a registry of their own, so that two services in one process (tests) do not meet, and BentoML's own,
+    which have every path that was ever asked for as a label, stay out of it. There is one worker, hence one process.
     """
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self.registry = CollectorRegistry()
         at = self.registry
+        ProcessCollector(registry=at)  # memory, files and CPU time of the worker
         by_model = ["model"]
         self.requests = Counter("gan_requests", "Requests answered.", ["endpoint", "status"], registry=at)
         self.request_seconds = Histogram(

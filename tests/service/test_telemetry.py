@@ -41,7 +41,9 @@ def test_the_real_service_shows_its_own_metrics(server: str) -> None:
     for name in ("queue", "forward"):
         assert float(values[f'gan_{name}_seconds_count{{model="tiny"}}']) >= 1
     assert sum(line.startswith("gan_model_info{") for line in values) == 3
-    assert "/any/thing" not in "".join(values)  # a label for each path would let callers fill the memory
+    assert "/any/thing" not in text  # a label for each path would let callers fill the memory
+    assert "bentoml_" not in text
+    assert float(re.search(r"^process_open_fds (\S+)$", text, re.MULTILINE)[1]) > 0
 
 
 def test_a_request_id_is_echoed_or_made(local: Any) -> None:
