@@ -241,7 +241,7 @@ def test_an_answer_that_is_not_read_is_cut_off(serve: Serve, wait_until: Callabl
         quick.sendall(request)
         whole = rest(quick)
         assert whole[-22:-18] == END_OF_ZIP
-        seen = one.core.telemetry.requests.labels("job_result", "200")
+        seen = one.runtime.telemetry.requests.labels("job_result", "200")
         wait_until(lambda: seen._value.get() == 2, "the end of both answers")
         assert len(rest(reader)) < len(whole)
 
