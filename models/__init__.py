@@ -8,6 +8,7 @@ from models import filesets
 from models.checkpoints.checkpoint import load, read_metadata, save, with_metadata
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.layouts import Told
+from models.decoding import ACCEPTED, MAX_PIXELS, decode, opened, read_text, upright
 from models.errors import (
     BrokenImageError,
     CheckpointError,
@@ -23,21 +24,19 @@ from models.errors import (
 from models.faces import Architecture, Autoencoder, Direction, Generator, Model, SamplerConfig, Translator
 from models.files import atomic_path, sha256_of
 from models.images import (
-    ACCEPTED,
-    MAX_PIXELS,
     Pixels,
     as_pixels,
+    check_sides,
     crop,
-    decode,
     encode,
     grid,
+    grid_size,
     pad_to_stride,
-    read_text,
+    plain,
     split_alpha,
     to_float,
     to_rgb,
     to_uint8,
-    upright,
 )
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
 from models.metadata import Metadata
@@ -86,6 +85,7 @@ __all__ = [
     "as_pixels",
     "atomic_path",
     "check_seed",
+    "check_sides",
     "crop",
     "decode",
     "draw",
@@ -93,6 +93,7 @@ __all__ = [
     "faster_in_bfloat16",
     "filesets",
     "grid",
+    "grid_size",
     "import_checkpoint",
     "initialize_as_dcgan",
     "kind_of",
@@ -100,7 +101,9 @@ __all__ = [
     "lerp",
     "load",
     "metadata_of",
+    "opened",
     "pad_to_stride",
+    "plain",
     "random_seed",
     "read_metadata",
     "read_text",

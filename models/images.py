@@ -5,31 +5,27 @@ Two forms exist, and only the functions here turn one into the other:
     pixels     numpy uint8 [n, h, w, c], 0..255, as decoders and encoders have them
     activations  torch float32 [n, c, h, w], -1..1, as the networks have them (DCGAN's tanh)
 
-Files and uploads enter through `decode`, which raises one of our errors for anything that is not a whole image
-within the limits, whatever Pillow's decoders do with it.
+Files enter through decoding.py, and leave by `encode`.
 """
 
 import io
+import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
-from models.errors import BrokenImageError, ImageError, InputError, LimitError
+from models.errors import ImageError, InputError, LimitError
 
 Pixels = npt.NDArray[np.uint8]
 Format = Literal["png", "jpeg", "webp"]
 
-ACCEPTED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-MAX_PIXELS = 50_000_000
-
-# `decode` checks the size itself, before any pixel is decoded. Pillow's own check is a warning, and turning it into
-# an error per call would need `warnings.catch_warnings`, which is not safe in threads.
-Image.MAX_IMAGE_PIXELS = None
+SIDES: Mapping[str, int] = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383, "gif": 65_535}
+"""The longest side of a picture, in pixels, that a format (JPEG: its library) has room for."""
+_PLAIN = ("L", "LA", "RGB", "RGBA", "CMYK")
 
 
 def to_float(pixels: Pixels) -> torch.Tensor:
@@ -43,90 +39,68 @@ def to_uint8(activations: torch.Tensor) -> Pixels:
     return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def decode(
-    source: bytes | Path,
-    *,
-    name: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    formats: tuple[str, ...] = ACCEPTED,
-) -> Image.Image:
-    """Decodes one image wholly; of an animation, the first frame. EXIF rotation is not applied (see `upright`).
+def plain(image: Image.Image) -> Image.Image:
+    """Any image with 8 bits a value, in mode L, LA, RGB, RGBA or CMYK.
 
-    Args:
-        source: the file's bytes, or its path.
-        name: what to call it in an error; by default the path's name, or "image".
-        max_pixels: width x height, checked on the header before anything is decoded.
-        formats: Pillow format names to accept.
+    Palettes, bilevel images, transparent colours and other colour spaces are converted as Pillow does; 16-bit grey is
+    scaled (65535 -> 255), where Pillow alone would clip it to white.
+
     Raises:
-        ImageError: empty, or of no accepted kind.  BrokenImageError: truncated or corrupt.
-        LimitError: more than `max_pixels`.  OSError: the path cannot be read.
+        ImageError: floats, whose range no file tells (Pillow would make 0 to 1 black), and what Pillow cannot convert.
     """
-    name = name or (source.name if isinstance(source, Path) else "image")
-    data = source.read_bytes() if isinstance(source, Path) else source
-    if not data:
-        raise ImageError(f"{name} is empty (0 bytes): send a whole image file.", where=name)
-    kinds = ", ".join(formats)
+    if image.mode in _PLAIN and "transparency" not in image.info:
+        return image
+    if image.mode == "F":
+        raise ImageError("Images of floating point pixels are not accepted, for want of a range; save 8 or 16 bits.")
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _eight_bits(image)
     try:
-        image = Image.open(io.BytesIO(data), formats=formats)
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is not an image of an accepted kind ({kinds}).", where=name) from error
-    except Exception as error:  # whatever a decoder stumbles over is the file's fault
-        raise BrokenImageError(f"{name} has a corrupt header: {error}.", where=name) from error
-    if image.width * image.height > max_pixels:
-        raise LimitError(
-            f"{name} has {image.width} x {image.height} pixels; at most {max_pixels:,} are accepted.",
-            where=name,
-        )
-    try:
-        image.load()
-    except Exception as error:
-        raise BrokenImageError(f"{name} is truncated or corrupt: {error}.", where=name) from error
-    return image
+        if image.mode in ("La", "RGBa"):
+            return image.convert(image.mode.upper())
+        mode = "L" if image.mode in ("1", "L") else "RGB"
+        return image.convert(f"{mode}A" if image.has_transparency_data else mode)
+    except ValueError as error:
+        raise ImageError(f"Images of mode {image.mode} are not accepted; send RGB or grey.") from error
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    levels = np.asarray(image).clip(0, 65535)
+    grey = Image.fromarray(np.rint(np.arange(65536) / 257).astype(np.uint8)[levels])
+    if isinstance(key := image.info.get("transparency"), int):
+        grey = Image.merge("LA", (grey, Image.fromarray(np.where(levels == key, 0, 255).astype(np.uint8))))
+    grey.info = {name: value for name, value in image.info.items() if name != "transparency"}
+    return grey
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Any image as 8-bit RGB, in the one way that training, metrics and service share.
 
-    Grey, palette, bilevel and CMYK are converted as Pillow does; alpha is dropped, not blended, as pytorch-fid
-    does; 16-bit grey is scaled (65535 -> 255), where Pillow alone would clip it to white.
-
-    Raises:
-        ImageError: floats, whose range no file tells (Pillow would make 0 to 1 black), and what Pillow cannot convert.
+    As `plain` has it; alpha is dropped, not blended, as pytorch-fid does.
     """
-    if image.mode == "RGB":
-        return image
-    if image.mode == "F":
-        raise ImageError("Images of floating point pixels are not accepted, for want of a range; save 8 or 16 bits.")
-    if image.mode in ("I", "I;16", "I;16L", "I;16B", "I;16N"):
-        levels = np.asarray(image).astype(np.float64).clip(0, 65535) / 257.0
-        return Image.fromarray(levels.round().astype(np.uint8)).convert("RGB")
-    if image.mode in ("P", "PA") and ("transparency" in image.info or image.mode == "PA"):
-        image = image.convert("RGBA")
-    try:
-        return image.convert("RGB")
-    except ValueError as error:
-        raise ImageError(f"Images of mode {image.mode} are not accepted; send RGB or grey.") from error
+    return plain(image).convert("RGB")
 
 
 def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """(RGB, alpha as 8-bit grey or None); a palette's or a grey image's transparent colour counts as alpha."""
-    if image.mode.startswith("I") or not image.has_transparency_data:
-        return to_rgb(image), None
-    rgba = image.convert("RGBA")
-    return rgba.convert("RGB"), rgba.getchannel("A")
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its EXIF orientation says; one whose EXIF cannot be read stays as it is."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF is a small file format of its own; its errors say nothing about the pixels
-        return image
+    image = plain(image)
+    return image.convert("RGB"), image.getchannel("A") if image.mode.endswith("A") else None
 
 
 def as_pixels(image: Image.Image) -> Pixels:
     """One RGB image as uint8 [h, w, 3]."""
     return np.asarray(to_rgb(image))
+
+
+def check_sides(kind: str, height: int, width: int, name: str = "The image", where: str | None = None) -> None:
+    """Raises LimitError for what the format `kind` has no room for; told before a picture is made, it costs nothing."""
+    if max(height, width) > SIDES[kind]:
+        raise LimitError(
+            f"{name} has {width} x {height} pixels, and {_NAMES[kind]} holds {SIDES[kind]:,} a side: ask for png.",
+            where=where,
+        )
+
+
+_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "gif": "GIF"}
 
 
 def encode(
@@ -147,9 +121,13 @@ def encode(
         icc: colour profile to embed.
     Raises:
         InputError: alpha asked of JPEG, or a shape or format that is none of these.
+        LimitError: a side longer than the format has room for.
     """
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise InputError(f"An image to encode is uint8 [h, w, 1, 3 or 4], not {list(pixels.shape)}.")
+    if kind not in _NAMES:
+        raise InputError(f"Unknown image format {kind!r}: use png, jpeg or webp.")
+    check_sides(kind, *pixels.shape[:2])
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     buffer = io.BytesIO()
     if kind == "png":
@@ -161,25 +139,23 @@ def encode(
         if pixels.shape[2] == 4:
             raise InputError("JPEG has no alpha channel: ask for png or webp.")
         image.save(buffer, "JPEG", quality=quality, icc_profile=icc)
-    elif kind == "webp":
-        image.save(buffer, "WEBP", quality=quality, icc_profile=icc)
     else:
-        raise InputError(f"Unknown image format {kind!r}: use png, jpeg or webp.")
+        image.save(buffer, "WEBP", quality=quality, icc_profile=icc)
     return buffer.getvalue()
 
 
-def read_text(data: bytes) -> dict[str, str]:
-    """The text chunks of a PNG; raises as `decode` does for anything else."""
-    image = decode(data, formats=("PNG",))
-    return {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
+def grid_size(count: int, height: int, width: int, columns: int | None = None, padding: int = 2) -> tuple[int, int]:
+    """(height, width) of the sheet that `grid` makes of `count` images [height, width]."""
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = -(-count // columns)
+    return rows * (height + padding) + padding, columns * (width + padding) + padding
 
 
 def grid(pixels: Pixels, columns: int | None = None, padding: int = 2) -> Pixels:
     """Lays uint8 [n, h, w, c] out on one black sheet, row by row; by default as square as n allows."""
     count, height, width, channels = pixels.shape
-    columns = columns or int(np.ceil(np.sqrt(count)))
-    rows = -(-count // columns)
-    sheet = np.zeros((rows * (height + padding) + padding, columns * (width + padding) + padding, channels), np.uint8)
+    columns = columns or math.ceil(math.sqrt(count))
+    sheet = np.zeros((*grid_size(count, height, width, columns, padding), channels), np.uint8)
     for index, picture in enumerate(pixels):
         top = padding + index // columns * (height + padding)
         left = padding + index % columns * (width + padding)

@@ -13,8 +13,8 @@ from models.images import Pixels
 from service.call import File
 from service.settings import Settings
 
-# What a profile's colour space can be said of.
-_MODES = {"RGB": ("RGB", "RGBA", "P", "PA"), "GRAY": ("1", "L", "LA", "I;16", "I;16B"), "CMYK": ("CMYK",)}
+# The modes of `models.plain` that a profile of a colour space can be about.
+_MODES = {"RGB": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
 
 
 @dataclass(frozen=True)
@@ -40,26 +40,23 @@ def read_photo(file: File, settings: Settings, channels: int) -> Photo:
     profile = image.info.get("icc_profile")
     image = models.upright(image)
     rgb, alpha = models.split_alpha(image)
-    rgb = _to_srgb(image, rgb, profile)
+    rgb = _to_srgb(image, rgb, profile) if profile else rgb
     pixels = np.asarray(rgb) if channels == 3 else np.asarray(rgb.convert("L"))[..., None]
     return Photo(name, pixels, None if alpha is None else np.asarray(alpha), bool(profile))
 
 
-def _to_srgb(image: Image.Image, rgb: Image.Image, profile: bytes | None) -> Image.Image:
+def _to_srgb(image: Image.Image, rgb: Image.Image, profile: bytes) -> Image.Image:
     """Networks saw sRGB, so what a profile says of an image's colour, grey or ink is converted.
 
     A profile that cannot be read, or is of another kind than the pixels, is as good as none.
     """
-    if not profile:
-        return rgb
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = source.profile.xcolor_space.strip()
-        if image.mode not in _MODES.get(space, ()):
+        if image.mode not in _MODES.get(source.profile.xcolor_space.strip(), ()):
             return rgb
-        pixels = {"RGB": rgb, "GRAY": rgb.convert("L"), "CMYK": image}[space]
+        pixels = {"L": rgb.convert("L"), "CMYK": image}.get(image.mode.removesuffix("A"), rgb)
         return ImageCms.profileToProfile(pixels, source, ImageCms.createProfile("sRGB"), outputMode="RGB") or rgb
-    except (ImageCms.PyCMSError, OSError, ValueError):
+    except Exception:  # a profile is a file of its own, and may not even be bytes; it says nothing about the pixels
         return rgb
 
 

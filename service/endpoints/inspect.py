@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 
 import models
-from models.images import decode
 from service.call import Answer, Call, File
 from service.http.answers import readable
 from service.http.body import FileField
@@ -46,17 +45,20 @@ async def inspect(runtime: Runtime, call: Call) -> Answer:
 
 
 def describe(file: File, max_pixels: int) -> InspectAnswer:
-    """What the file itself says; raises as `models.decode` does."""
-    image = decode(file.read(), name=file.name[:100], max_pixels=max_pixels)
-    text = {readable(str(key)): readable(str(value)) for key, value in getattr(image, "text", {}).items()}
+    """What the file itself says; raises as `models.opened` does."""
+    with models.opened(file.read(), name=file.name[:100], max_pixels=max_pixels) as image:
+        image.load()  # whole, or not worth a word
+        kind, (width, height), mode = (image.format or "unknown").lower(), image.size, image.mode
+        frames = int(getattr(image, "n_frames", 1))
+        text = {readable(str(key)): readable(str(value)) for key, value in getattr(image, "text", {}).items()}
     ours = {key: value for key, value in text.items() if key.startswith("gan.") and len(value) <= _MOST_TEXT}
     shown = _within(ours | text, _MOST_TEXT)
     return InspectAnswer(
-        format=(image.format or "unknown").lower(),
-        width=image.width,
-        height=image.height,
-        mode=image.mode,
-        frames=int(getattr(image, "n_frames", 1)),
+        format=kind,
+        width=width,
+        height=height,
+        mode=mode,
+        frames=frames,
         model=shown.get("gan.model"),
         digest=shown.get("gan.digest"),
         seed=_whole(shown.get("gan.seed", ""), models.SEED_LIMIT),

@@ -112,7 +112,7 @@ class Engine:
         stacked = not compiled and all(same_in_any_batch(one, images) for one in forward.values())
         run = TranslatorRun(network, forward, self._device, stacked, settings.translate_threads)
         batcher = self._batcher(name, run, self._translators)
-        return Translator(network, batcher, settings.tile, settings.tile_above_pixels)
+        return Translator(network, batcher, settings.tile, settings.tile_above_pixels, settings.translate_pixels)
 
     def _batcher(self, name: str, run: Run[Item], executor: Executor) -> Batcher[Item]:
         def observe(report: BatchReport) -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 import models
-from models.errors import InputError
+from models.errors import InputError, LimitError
 from models.images import Pixels
-from service.engine.batcher import Batcher, Key
+from service.engine.batcher import Batcher, Flow, Key
 from service.engine.tiles import Norms, aligned, blend, boxes, crops, fixed, pooled
 from service.telemetry import ForwardTime, current_span
 
@@ -44,7 +44,12 @@ class Translator:
     """A pair of translators.
 
     Attributes:
-        tile: side of a tile.  whole: pixels up to which an image is translated in one piece.
+        tile: side of a tile.
+        whole: pixels up to which an image is translated in one piece.
+        most: pixels of the largest image that is translated.
+
+    A side that is shorter than what the network takes is padded to that, and counts for it: 100,000 x 1 pixels are
+    100,000 x 8 of work.
     """
 
     CAN: ClassVar = ("translate",)  # the endpoints that it works with
@@ -53,34 +58,61 @@ class Translator:
     batcher: Batcher[Pixels]
     tile: int
     whole: int
+    most: int
 
     def tiles(self, height: int, width: int) -> int:
         """In how many pieces an image of this size is translated."""
-        return 1 if height * width <= self.whole else len(boxes(height, width, self.tile))
+        return 1 if self._pixels(height, width) <= self.whole else len(boxes(height, width, self.tile))
 
-    async def image(self, pixels: Pixels, direction: models.Direction) -> Pixels:
+    def check(self, height: int, width: int, name: str = "The image") -> None:
+        """Raises LimitError for an image that is larger than `most`, naming it."""
+        if (pixels := self._pixels(height, width)) > self.most:
+            raise LimitError(
+                f"{name} has {width} x {height} pixels, {pixels:,} once a short side is padded; at most "
+                f"{self.most:,} are translated.",
+                where=name,
+            )
+
+    def check_room(self, height: int, width: int) -> None:
+        """Raises OverloadError where an image of this size would be turned away now."""
+        self.batcher.check_room(self._blocks(height, width))
+
+    def _pixels(self, height: int, width: int) -> int:
+        least = self.network.minimum_size
+        return max(height, least) * max(width, least)
+
+    def _blocks(self, height: int, width: int) -> int:
+        return -(-self._pixels(height, width) // BLOCK)
+
+    async def image(self, pixels: Pixels, direction: models.Direction, flow: Flow | None = None) -> Pixels:
         """uint8 [h, w, c] -> uint8 [h, w, c] of the other domain.
 
+        Args:
+            flow: the request that it belongs to, where that has several.
         Raises:
-            InputError: a direction that the checkpoint does not hold.  OverloadError: the queue is full.
+            InputError: a direction that the checkpoint does not hold.  LimitError: see `check`.
+            OverloadError: the queue is full.
         """
         if direction not in self.network.directions:
             raise InputError(f"This model goes {' or '.join(self.network.directions)} only.", where="direction")
         height, width = pixels.shape[:2]
-        if height * width <= self.whole:
-            piece = Piece(direction, height, width)
-            return await self.batcher.submit(piece, pixels, _blocks(piece), current_span.get())
+        self.check(height, width)
+        flow = flow or Flow()
+        if self.tiles(height, width) == 1:
+            size = self._blocks(height, width)
+            return await self.batcher.submit(
+                Piece(direction, height, width), pixels, size, current_span.get(), flow
+            )
         pixels = aligned(pixels)
         sample = crops(pixels)
         measure = Measure(direction, sample.shape[1], sample.shape[2])
-        size = len(sample) * _blocks(measure)
-        norms = await self.batcher.submit(measure, sample, size, current_span.get())
+        size = len(sample) * self._blocks(measure.height, measure.width)
+        norms = await self.batcher.submit(measure, sample, size, current_span.get(), flow)
         places = boxes(pixels.shape[0], pixels.shape[1], self.tile)
         piece = Piece(direction, places[0][2], places[0][3], norms)
-        tiles = [
-            (pixels[top : top + rows, left : left + columns], _blocks(piece)) for top, left, rows, columns in places
-        ]
-        futures = self.batcher.submit_all(piece, tiles, current_span.get())
+        size = self._blocks(piece.height, piece.width)
+        tiles = [(pixels[top : top + rows, left : left + columns], size) for top, left, rows, columns in places]
+        futures = self.batcher.submit_all(piece, tiles, current_span.get(), flow)
         try:
             parts = await asyncio.gather(*futures)
         finally:
@@ -88,10 +120,6 @@ class Translator:
                 future.cancel()
         whole = await asyncio.to_thread(blend, parts, places, pixels.shape[0], pixels.shape[1])
         return whole[:height, :width]
-
-
-def _blocks(work: Piece | Measure) -> int:
-    return -(-work.height * work.width // BLOCK)
 
 
 class TranslatorRun:

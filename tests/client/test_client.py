@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_client import Client, Picture, ServiceError
 from metrics.sets.featuresets import of_features
-from models.images import read_text
+from models import read_text
 
 HORSE = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))[0]
 
