@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import TracerProvider
 import metrics
 from models.images import Pixels
 from service.call import Call
+from service.encoding.budget import Budget
 from service.engine.engine import Engine
 from service.jobs.jobs import Jobs
 from service.logs import Outlet, set_up_logging
@@ -49,6 +50,7 @@ class Runtime:
         telemetry: metrics and spans.
         extractor: makes the Inception, once; called on the thread that needs it.
         scorer: the thread that scores.
+        decoded: the pixels that decoded photos may have at once.
 
     Args:
         extractor: what to score with in place of the Inception.
@@ -79,6 +81,7 @@ class Runtime:
         self.drift = self._new_drift() if settings.drift != "off" else None
         self.gate = self._new_gate(settings.gate_fid_margin) if settings.gate_fid_margin is not None else None
         self.registry = Registry(settings, self.engine, self.telemetry, self.gate)
+        self.decoded = Budget(settings.decoded_pixels)
         self._pool = ThreadPoolExecutor(settings.encode_threads, "encode")
         self._jobs_pool = ThreadPoolExecutor(1, "encode-jobs", keep_to_the_background)
         self._tasks: set[asyncio.Task[None]] = set()

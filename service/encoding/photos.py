@@ -33,6 +33,21 @@ class Photo:
     profiled: bool
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an upload says of itself before it is decoded."""
+
+    name: str
+    height: int
+    width: int
+
+
+def read_header(file: File, settings: Settings) -> Header:
+    """Raises what `models.opened` does before anything is decoded, naming the file."""
+    with models.opened(file.read(), name=file.name[:100], max_pixels=settings.translate_pixels) as image:
+        return Header(file.name[:100], image.height, image.width)
+
+
 def read_photo(file: File, settings: Settings, channels: int) -> Photo:
     """Decodes an upload. Raises what `models.decode` does, naming the file."""
     name = file.name[:100]

@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import models
-from models.errors import InputError
+from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.encoding import png
 
@@ -82,6 +82,17 @@ def encode(
     if kind == "png":
         return png.encode(pixels, text, icc)
     return models.encode(pixels, kind, quality=quality, icc=icc)
+
+
+def check_sheet(kind: ImageFormat, height: int, width: int) -> None:
+    """Raises LimitError for one picture of many images that its format, or memory, has no room for."""
+    models.check_sides(kind, height, width, "One picture of all", "format")
+    if height * width > models.MAX_PIXELS:
+        raise LimitError(
+            f"One picture of all has {width:,} x {height:,} pixels, and at most {models.MAX_PIXELS:,} are made: "
+            "ask for zip.",
+            where="output",
+        )
 
 
 def zip_of(named: Mapping[str, bytes]) -> bytes:

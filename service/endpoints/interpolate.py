@@ -235,6 +235,7 @@ def _check_strip(size: int, columns: int, count: int) -> None:
             f"A strip of {columns} x {rows} images of {size} pixels is longer than {_STRIP_SIDE} pixels; ask for zip.",
             where="output",
         )
+    pictures.check_sheet("png", rows * size, columns * size)
 
 
 async def _files(runtime: Runtime, call: Call, frames: Frames, kind: ImageFormat) -> list[bytes]:

@@ -133,10 +133,13 @@ async def sample(runtime: Runtime, call: Call) -> Answer:
     output = accept.choose(request.output, call.accept, _ONE if count == 1 else _SEVERAL)
     if output == "image" and count > 1:
         raise InputError(f"output=image holds one image, not {count}: use grid, zip, npz or json.", where="output")
+    kind = request.format or accept.image_format(call.accept)
+    if output == "grid":
+        size = served.unit.network.image_size
+        pictures.check_sheet(kind, *models.grid_size(count, size, size))
     plan = await make_plan(runtime, call, served, count)
     pixels = await patience.images(served.unit, plan.rows, call.progress)
     runtime.served("sample", served.source.name, pixels, drift=served.source.name)
-    kind = request.format or accept.image_format(call.accept)
     return await _answer(runtime, call, plan, pixels, output, kind)
 
 
@@ -272,6 +275,6 @@ SAMPLE = Operation(
         "X-Model": "Name and version.",
         "X-Digest": "SHA-256 of the checkpoint.",
     },
-    errors=(404, 406),
+    errors=(404, 406, 413),
     examples={"four": {"n": 4, "seed": 7, "output": "grid"}},
 )

@@ -1,23 +1,18 @@
 """POST /v1/translate: photos to the other domain, the same size and way up."""
 
-import asyncio
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import BaseModel, Field
 
 import models
 from models.errors import InputError
-from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
-from service.encoding.photos import Photo, read_photo, srgb
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
-from service.engine import patience
+from service.endpoints.translating import Order, Translated, translate_all
 from service.engine.translator import Translator
 from service.http import accept
 from service.http.body import FileField
@@ -76,15 +71,6 @@ _ONE: Mapping[str, Output] = {
 _SEVERAL: Mapping[str, Output] = {"application/zip": "zip", "application/json": "json"}
 
 
-@dataclass(frozen=True)
-class Translated:
-    """A translation; `cycle_l1` is the mean absolute difference of the round trip, 0..1."""
-
-    photo: Photo
-    pixels: Pixels
-    cycle_l1: float | None
-
-
 async def translate(runtime: Runtime, call: Call) -> Answer:
     """All images at once; those of one size share forward passes, with other requests' too."""
     request: TranslateRequest = call.body
@@ -98,33 +84,24 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
     kind = request.format or accept.image_format(call.accept)
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
-    channels = unit.network.channels
-    read = functools.partial(read_photo, settings=runtime.settings, channels=channels)
-    photos = await runtime.each(call, read, uploads)
-    for photo in photos:
-        if photo.alpha is not None and kind == "jpeg":
-            raise InputError(f"{photo.name} is transparent, and JPEG is not: ask for png or webp.", where="format")
-    done = await translate_all(unit, photos, direction, request.cycle, call)
-    translations = [one.pixels for one in done]
-    runtime.served("translate", served.source.name, translations, drift=f"{served.source.name}:{direction}")
     text = {"gan.model": served.id, "gan.digest": served.digest}
-    encode = functools.partial(_encode, kind=kind, quality=request.quality, text=text)
-    files = await runtime.each(call, encode, done)
+    order = Order(served.source.name, unit, direction, request.cycle, kind, request.quality, text)
+    done = await translate_all(runtime, call, order, uploads)
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
     if request.cycle:
         headers["X-Cycle-L1"] = ",".join(f"{one.cycle_l1:.6f}" for one in done)
     if output == "image":
-        return Answer(files[0], pictures.MEDIA[kind], headers)
+        return Answer(done[0].file, pictures.MEDIA[kind], headers)
     if output == "zip":
-        names = [f"{index:03d}_{_stem(one.photo.name)}.{kind}" for index, one in enumerate(done)]
-        packed = await runtime.beside_the_loop(call, pictures.zip_of, dict(zip(names, files, strict=True)))
+        named = {f"{index:03d}_{_stem(one.name)}.{kind}": one.file for index, one in enumerate(done)}
+        packed = await runtime.beside_the_loop(call, pictures.zip_of, named)
         return Answer(packed, pictures.MEDIA["zip"], headers)
     answer = TranslateAnswer(
         model=served.id,
         digest=served.digest,
         direction=direction,
         format=kind,
-        images=[_described(unit, one, file) for one, file in zip(done, files, strict=True)],
+        images=[_described(unit, one) for one in done],
     )
     return await runtime.beside_the_loop(call, functools.partial(Answer.of, answer, headers=headers))
 
@@ -142,58 +119,14 @@ def direction_of(network: models.Translator, wanted: str) -> models.Direction:
     return named[wanted]
 
 
-async def translate_all(
-    unit: Translator, photos: list[Photo], direction: models.Direction, cycle: bool, call: Call
-) -> list[Translated]:
-    """At once, so that images of one size meet in batches; for a job one by one, with patience for a full queue."""
-    finished = 0
-
-    async def image(pixels: Pixels, way: models.Direction) -> Pixels:
-        make = functools.partial(unit.image, pixels, way)
-        return await (make() if call.progress is None else patience.patiently(make))
-
-    async def one(photo: Photo) -> Translated:
-        nonlocal finished
-        pixels = await image(photo.pixels, direction)
-        error = None
-        if cycle:
-            back: models.Direction = "b_to_a" if direction == "a_to_b" else "a_to_b"
-            again = await image(pixels, back)
-            error = float(np.abs(again.astype(np.int16) - photo.pixels).mean()) / 255
-        finished += 1
-        if call.progress is not None:
-            call.progress(finished, len(photos))
-        return Translated(photo, pixels, error)
-
-    if call.progress is not None:
-        call.progress(0, len(photos))
-        return [await one(photo) for photo in photos]
-    tasks = [asyncio.create_task(one(photo)) for photo in photos]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:  # the first failure takes the others back
-            task.cancel()
-
-
-def _encode(one: Translated, kind: ImageFormat, quality: int, text: Mapping[str, str]) -> bytes:
-    pixels = one.pixels
-    if one.photo.alpha is not None:
-        colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-        pixels = np.concatenate([colour, one.photo.alpha[..., None]], axis=2)
-    icc = srgb() if one.photo.profiled and pixels.shape[2] > 1 else None
-    return pictures.encode(pixels, kind, quality, text, icc)
-
-
-def _described(unit: Translator, one: Translated, file: bytes) -> TranslatedImage:
-    height, width = one.pixels.shape[:2]
+def _described(unit: Translator, one: Translated) -> TranslatedImage:
     return TranslatedImage(
-        name=one.photo.name,
-        width=width,
-        height=height,
-        tiles=unit.tiles(height, width),
+        name=one.name,
+        width=one.width,
+        height=one.height,
+        tiles=unit.tiles(one.height, one.width),
         cycle_l1=one.cycle_l1,
-        data=pictures.base64_of(file),
+        data=pictures.base64_of(one.file),
     )
 
 

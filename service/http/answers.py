@@ -8,6 +8,7 @@ to it.
 import logging
 import math
 import re
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -100,7 +101,20 @@ def about(status: int) -> str:
 
 
 def error_answer(error: Exception) -> Answer:
-    """The answer to any exception; what nobody foresaw is logged and answered 500 without its text."""
+    """The answer to any exception; what nobody foresaw is logged and answered 500 without its text.
+
+    What the error passed on its way is let go: the frames in its traceback hold uploads and photos, and tasks that hold
+    the error again, a circle that waits for the garbage collector with gigabytes in it.
+    """
+    answer = _answer_to(error)
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    return answer
+
+
+def _answer_to(error: Exception) -> Answer:
     if isinstance(error, ValidationError):
         return _answer(FAULTS[InputError], *describe(error))
     if isinstance(error, ClientDisconnect):  # nobody is there to read it

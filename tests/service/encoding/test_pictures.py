@@ -1,4 +1,4 @@
-"""Animations play at the pace that was asked for."""
+"""Animations play at the pace that was asked for, and one picture of all has bounds."""
 
 import io
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.errors import InputError
-from service.encoding.pictures import animate
+from models.errors import InputError, LimitError
+from service.encoding.pictures import animate, check_sheet
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 
@@ -43,3 +43,11 @@ def test_equal_frames_that_become_one_that_is_too_long(kind: Any, equal: int, la
     else:
         with pytest.raises(InputError, match="equal ones in a row"):
             animate(frames, kind, 10_000, 90, {})
+
+
+def test_one_picture_of_all_has_bounds() -> None:
+    check_sheet("png", 5000, 10_000)
+    with pytest.raises(LimitError, match=r"10,000 x 5,001 pixels.*ask for zip"):
+        check_sheet("jpeg", 5001, 10_000)
+    with pytest.raises(LimitError, match="WebP holds 16,383"):
+        check_sheet("webp", 10, 16_384)

@@ -47,6 +47,15 @@ def test_formats(local: Any, kind: str) -> None:
     assert Image.open(io.BytesIO(answer.content)).format == kind.upper()
 
 
+def test_a_grid_that_is_too_large_is_refused_before_it_is_drawn(local: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "MAX_PIXELS", 38 * 38 - 1)
+    assert sample(local.url, model="tiny", n=3, output="zip").status_code == 200
+    drawn = local.runtime.telemetry.images.labels("tiny", "sample")._value.get()
+    answer = sample(local.url, model="tiny", n=3, output="grid")
+    assert (answer.status_code, answer.json()["error"]["where"]) == (413, "output")
+    assert local.runtime.telemetry.images.labels("tiny", "sample")._value.get() == drawn
+
+
 def test_image_i_uses_seed_plus_i_in_every_output(local: Any) -> None:
     alone = [pixels(sample(local.url, model="tiny", seed=seed).content) for seed in (5, 6, 7)]
 

@@ -1,9 +1,7 @@
 """POST /v1/translate: sizes, orientation, alpha, profiles, tiles, cycles."""
 
-import asyncio
 import base64
 import concurrent.futures
-import dataclasses
 import io
 import struct
 import zipfile
@@ -17,10 +15,8 @@ import requests
 from PIL import Image, ImageCms
 
 import models
-from models.errors import OverloadError
-from service.call import Call, File
-from service.encoding.photos import Photo, read_photo
-from service.endpoints.translate import translate_all
+from service.call import File
+from service.encoding.photos import read_photo
 from service.settings import Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -228,30 +224,23 @@ def test_pixels_past_the_limit_and_too_many_files(serve: Callable[..., Any], pic
     assert translate(one.url, *[picture(2, 2)] * 33).status_code == 413
 
 
-class Full:
-    """A translator whose queue has no room at first."""
+def test_alpha_that_hides_nothing_is_no_hindrance_for_jpeg(local: Any, picture: Picture) -> None:
+    solid = Image.open(io.BytesIO(picture(20, 24))).convert("RGBA")
+    hidden = solid.copy()
+    hidden.putpixel((3, 3), (0, 0, 0, 254))
+    data = {"solid": io.BytesIO(), "hidden": io.BytesIO()}
+    solid.save(data["solid"], "PNG")
+    hidden.save(data["hidden"], "PNG")
+    assert opened(translate(local.url, data["solid"].getvalue(), format="jpeg")).mode == "RGB"
+    assert opened(translate(local.url, data["solid"].getvalue(), format="png")).mode == "RGBA"
+    assert translate(local.url, data["hidden"].getvalue(), format="jpeg").json()["error"]["where"] == "format"
 
-    def __init__(self) -> None:
-        self.asked: list[str] = []
 
-    async def image(self, pixels: np.ndarray, direction: str) -> np.ndarray:
-        self.asked.append(direction)
-        if len(self.asked) % 2:
-            raise OverloadError("Much is waiting.", retry_after_s=0.0)
-        return 255 - pixels
-
-
-def test_a_job_waits_for_room_in_the_queue_where_a_request_is_turned_away() -> None:
-    photo = Photo("a.png", np.zeros((2, 3, 3), np.uint8), None, False)
-    request = Call()
-    with pytest.raises(OverloadError):
-        asyncio.run(translate_all(Full(), [photo], "a_to_b", True, request))
-    seen: list[tuple[int, int]] = []
-    job = dataclasses.replace(request, progress=lambda done, total: seen.append((done, total)))
-    full = Full()
-    (done,) = asyncio.run(translate_all(full, [photo], "a_to_b", True, job))
-    assert (done.pixels.min(), done.cycle_l1, seen) == (255, 0.0, [(0, 1), (1, 1)])
-    assert full.asked == ["a_to_b", "a_to_b", "b_to_a", "b_to_a"]
+def test_what_a_format_has_no_room_for_names_the_file(local: Any, picture: Picture) -> None:
+    answer = translate(local.url, picture(2, 2), picture(1, 16_384), format="webp")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["where"]) == (413, "format")
+    assert error["message"].startswith("1.png has 16384 x 1 pixels, and WebP holds 16,383 a side")
 
 
 def test_one_bad_image_among_concurrent_requests_fails_alone(local: Any, picture: Picture) -> None:

@@ -1,0 +1,150 @@
+"""Photos on their way through a translator, each for itself, so that few are decoded at once.
+
+    headers ── checked ──> of each photo: room in the budget ── decode ── device ── encode ──> its file
+
+Whatever headers can tell (sizes, what the format of the answer has room for, a full queue) is said before anything is
+decoded, and so one photo does not lose the work on the others. A job, whose work is long, decodes all of them once
+before it begins, one after the other, for what only their pixels can tell.
+"""
+
+import asyncio
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+import models
+from models.errors import InputError
+from models.images import Pixels
+from service.call import Call, File, Progress
+from service.encoding import pictures
+from service.encoding.photos import Header, Photo, read_header, read_photo, srgb
+from service.encoding.pictures import ImageFormat
+from service.engine import patience
+from service.engine.batcher import Flow
+from service.engine.translator import Translator
+from service.runtime import Runtime
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted of every photo of a request; it is counted under the name `model`, and `text` goes into PNGs."""
+
+    model: str
+    unit: Translator
+    direction: models.Direction
+    cycle: bool
+    kind: ImageFormat
+    quality: int
+    text: Mapping[str, str]
+
+    @property
+    def back(self) -> models.Direction:
+        return "b_to_a" if self.direction == "a_to_b" else "a_to_b"
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A translation as a file; `cycle_l1` is the mean absolute difference of the round trip, 0..1."""
+
+    name: str
+    height: int
+    width: int
+    cycle_l1: float | None
+    file: bytes
+
+
+async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[File]) -> list[Translated]:
+    """At once, so that images of one size meet in batches; for a job one by one, with patience for a full queue.
+
+    Raises what `models.decode` does, InputError for transparency in a JPEG, LimitError for sizes, OverloadError.
+    """
+    headers = await runtime.each(call, functools.partial(read_header, settings=runtime.settings), files)
+    for header in headers:
+        order.unit.check(header.height, header.width, header.name)
+        models.check_sides(order.kind, header.height, header.width, header.name, "format")
+    way = _Way(runtime, call, order)
+    if call.progress is not None:
+        return await _one_by_one(way, list(zip(files, headers, strict=True)), call.progress)
+    for header in headers:
+        order.unit.check_room(header.height, header.width)
+    tasks = [asyncio.create_task(way.go(file, header)) for file, header in zip(files, headers, strict=True)]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:  # the first failure takes the others back
+            task.cancel()
+
+
+async def _one_by_one(way: "_Way", photos: list[tuple[File, Header]], progress: Progress) -> list[Translated]:
+    for file, header in photos:
+        await way.look(file, header)
+    done: list[Translated] = []
+    progress(0, len(photos))
+    for file, header in photos:
+        done.append(await way.go(file, header))
+        progress(len(done), len(photos))
+    return done
+
+
+class _Way:
+    """What the photos of one request share: their share of the device, and one thread at a time beside the loop."""
+
+    def __init__(self, runtime: Runtime, call: Call, order: Order) -> None:
+        self._runtime = runtime
+        self._call = call
+        self._order = order
+        self._flow = Flow()
+        self._turn = asyncio.Lock()
+
+    async def look(self, file: File, header: Header) -> None:
+        """Decodes a photo for nothing but what is wrong with it."""
+        async with self._runtime.decoded.hold(header.height * header.width):
+            await self._beside(self._read, file)
+
+    async def go(self, file: File, header: Header) -> Translated:
+        order = self._order
+        async with self._runtime.decoded.hold(header.height * header.width):
+            photo = await self._beside(self._read, file)
+            pixels = await self._image(photo.pixels, order.direction)
+            self._runtime.served("translate", order.model, [pixels], drift=f"{order.model}:{order.direction}")
+            cycle_l1 = None
+            if order.cycle:
+                again = await self._image(pixels, order.back)
+                cycle_l1 = await self._beside(_distance, again, photo.pixels)
+            encoded = await self._beside(_encode, order, photo, pixels)
+        height, width = pixels.shape[:2]
+        return Translated(photo.name, height, width, cycle_l1, encoded)
+
+    async def _beside(self, function: Callable[..., Result], *arguments: object) -> Result:
+        async with self._turn:
+            return await self._runtime.beside_the_loop(self._call, function, *arguments)
+
+    async def _image(self, pixels: Pixels, direction: models.Direction) -> Pixels:
+        make = functools.partial(self._order.unit.image, pixels, direction, self._flow)
+        return await (patience.patiently(make) if self._call.is_job else make())
+
+    def _read(self, file: File) -> Photo:
+        photo = read_photo(file, self._runtime.settings, self._order.unit.network.channels)
+        if photo.alpha is None or self._order.kind != "jpeg":
+            return photo
+        if photo.alpha.min() < 255:
+            raise InputError(f"{photo.name} is transparent, and JPEG is not: ask for png or webp.", where="format")
+        return dataclasses.replace(photo, alpha=None)
+
+
+def _distance(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(one.astype(np.int16) - other).mean()) / 255
+
+
+def _encode(order: Order, photo: Photo, pixels: Pixels) -> bytes:
+    if photo.alpha is not None:
+        colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+        pixels = np.concatenate([colour, photo.alpha[..., None]], axis=2)
+    icc = srgb() if photo.profiled and pixels.shape[2] > 1 else None
+    return pictures.encode(pixels, order.kind, order.quality, order.text, icc)
