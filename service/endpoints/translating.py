@@ -71,14 +71,13 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
     way = _Way(runtime, call, order)
     if call.progress is not None:
         return await _one_by_one(way, list(zip(files, headers, strict=True)), call.progress)
-    for header in headers:
-        order.unit.check_room(header.height, header.width)
-    tasks = [asyncio.create_task(way.go(file, header)) for file, header in zip(files, headers, strict=True)]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:  # the first failure takes the others back
-            task.cancel()
+    with order.unit.let_in(way.flow, [(header.height, header.width) for header in headers]):
+        tasks = [asyncio.create_task(way.go(file, header)) for file, header in zip(files, headers, strict=True)]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:  # the first failure takes the others back
+                task.cancel()
 
 
 async def _one_by_one(way: "_Way", photos: list[tuple[File, Header]], progress: Progress) -> list[Translated]:
@@ -99,7 +98,7 @@ class _Way:
         self._runtime = runtime
         self._call = call
         self._order = order
-        self._flow = Flow()
+        self.flow = Flow()
         self._turn = asyncio.Lock()
 
     async def look(self, file: File, header: Header) -> None:
@@ -126,7 +125,7 @@ class _Way:
             return await self._runtime.beside_the_loop(self._call, function, *arguments)
 
     async def _image(self, pixels: Pixels, direction: models.Direction) -> Pixels:
-        make = functools.partial(self._order.unit.image, pixels, direction, self._flow)
+        make = functools.partial(self._order.unit.image, pixels, direction, self.flow)
         return await (patience.patiently(make) if self._call.is_job else make())
 
     def _read(self, file: File) -> Photo:

@@ -22,12 +22,13 @@ that follows it, and its queue has no bound (measured in benchmarks/serve_speed.
 
 import asyncio
 import bisect
+import contextlib
 import itertools
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -48,10 +49,12 @@ class Flow:
 
     Attributes:
         finish: when the last of its items is due, by the batcher's clock.
+        coming: what it has been let in for and has not queued yet, in the items' unit.
     """
 
     def __init__(self) -> None:
         self.finish = 0.0
+        self.coming = 0
 
 
 class Key(Generic[Result]):
@@ -100,6 +103,7 @@ class Batcher(Generic[Item]):
         self._lock = threading.Lock()
         self._queue: deque[_Entry[Item, Any]] = deque()  # by due
         self._queued = 0
+        self._let_in: set[Flow] = set()
         self._clock = 0.0  # what each request would have been given so far, in the items' unit
         self._active = False
         self._seconds_per_unit = 0.05  # a running mean, for Retry-After
@@ -144,6 +148,7 @@ class Batcher(Generic[Item]):
             dues = list(itertools.accumulate((size for _, size in items), initial=start))[1:]
             self._check_room(dues[-1], flow)
             flow.finish = dues[-1]
+            flow.coming = max(0, flow.coming - sum(size for _, size in items))
             entries: list[_Entry[Item, Result]] = [
                 _Entry(key, item, size, tag, flow, due, loop.create_future(), loop)
                 for (item, size), due in zip(items, dues, strict=True)
@@ -157,16 +162,30 @@ class Batcher(Generic[Item]):
             self._executor.submit(self._step)
         return [entry.future for entry in entries]
 
-    def check_room(self, size: int) -> None:
-        """Raises the OverloadError that a new request of this size would meet now: before the work of preparing it."""
-        with self._lock:
-            self._check_room(self._clock + size, None)
+    @contextlib.contextmanager
+    def let_in(self, flow: Flow, size: int) -> Iterator[None]:
+        """While the block prepares items of `flow`, of so much in all, the room for them is taken.
 
-    def _check_room(self, due: float, flow: Flow | None) -> None:
-        if self._queued < self._max_queue:
+        Raises the OverloadError that they would meet: before the work of preparing them.
+        """
+        with self._lock:
+            self._check_room(self._clock + size, flow)
+            flow.coming = size
+            self._let_in.add(flow)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._let_in.remove(flow)
+
+    def _check_room(self, due: float, flow: Flow) -> None:
+        others = self._let_in - {flow}
+        if self._queued + sum(other.coming for other in others) < self._max_queue:
             return
         self._forget_who_left()
         ahead = sum(entry.size for entry in self._queue if entry.due <= due and entry.flow is not flow)
+        for other in others:  # which will be due one after the other, behind what it has queued
+            ahead += int(min(other.coming, max(0.0, due - max(self._clock, other.finish))))
         if ahead >= self._max_queue:
             raise OverloadError(
                 f"{ahead} images are waiting already, of at most {self._max_queue}; try again later.",

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -73,9 +74,9 @@ class Translator:
                 where=name,
             )
 
-    def check_room(self, height: int, width: int) -> None:
-        """Raises OverloadError where an image of this size would be turned away now."""
-        self.batcher.check_room(self._blocks(height, width))
+    def let_in(self, flow: Flow, sizes: Iterable[tuple[int, int]]) -> AbstractContextManager[None]:
+        """Takes room for images [height, width] that are to come; raises OverloadError where there is none."""
+        return self.batcher.let_in(flow, sum(self._blocks(height, width) for height, width in sizes))
 
     def _pixels(self, height: int, width: int) -> int:
         least = self.network.minimum_size

@@ -1,6 +1,7 @@
 """Photos on their way through a translator that the test plays: what is decoded when, and what is said before."""
 
 import asyncio
+import contextlib
 import gc
 import io
 import weakref
@@ -46,9 +47,11 @@ class Played:
         if height > 100:
             raise LimitError("That is a tower.", where=name)
 
-    def check_room(self, height: int, width: int) -> None:
+    @contextlib.contextmanager
+    def let_in(self, flow: Flow, sizes: list[tuple[int, int]]) -> Iterator[None]:
         if self.full:
             raise OverloadError("Much is waiting.", retry_after_s=1.0)
+        yield
 
     async def image(self, pixels: Pixels, direction: str, flow: Flow) -> Pixels:
         self.asked.append(direction)

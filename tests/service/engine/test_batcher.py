@@ -129,8 +129,7 @@ def test_a_request_larger_than_the_queue_does_not_turn_small_ones_away(
         with pytest.raises(OverloadError):  # all of the first request is before its like
             batcher.submit_all("k", many)
         with pytest.raises(OverloadError):  # 4 + 3 + 3 before a batch
-            batcher.check_room(4)
-        batcher.check_room(1)  # nothing before one
+            batcher.submit_all("k", [(9, 4)])
         device.free.set()
         assert await asyncio.gather(first, *late, *accepted) == [0, 14, 16, 2, 4, 6, 8, 10]
 
@@ -179,6 +178,28 @@ def test_newcomers_without_end_do_not_hold_up_a_large_request(device: Device, ex
 
     together(test())
     assert device.batches.index([101]) < 9 * rounds // 4  # a tenth of what runs is its share
+
+
+def test_what_has_been_let_in_counts_before_it_is_queued(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=8)
+
+    async def test() -> None:
+        large = Flow()
+        with batcher.let_in(large, 20):  # larger than the queue, and alone
+            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8):
+                pytest.fail("8 of the large one's would be before these")
+            with batcher.let_in(Flow(), 7):  # 7 of them before these
+                pass
+            first = await hold(device, batcher)
+            queued = batcher.submit_all("k", [(item, 4) for item in range(1, 6)], flow=large)  # its own does not count
+            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8):
+                pytest.fail("now they are in the queue")
+            device.free.set()
+            await asyncio.gather(first, *queued)
+        with batcher.let_in(Flow(), 100):
+            pass
+
+    together(test())
 
 
 def test_what_one_request_submits_has_one_share(device: Device, executor: ThreadPoolExecutor) -> None:
