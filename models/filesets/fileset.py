@@ -17,7 +17,7 @@ from typing import Protocol
 from PIL import Image
 
 from models.errors import InputError
-from models.images import ACCEPTED
+from models.decoding import ACCEPTED
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in ACCEPTED)
 _HEAD = 16  # bytes, in which every image says its kind

@@ -101,9 +101,7 @@ class Translator:
         flow = flow or Flow()
         if self.tiles(height, width) == 1:
             size = self._blocks(height, width)
-            return await self.batcher.submit(
-                Piece(direction, height, width), pixels, size, current_span.get(), flow
-            )
+            return await self.batcher.submit(Piece(direction, height, width), pixels, size, current_span.get(), flow)
         pixels = aligned(pixels)
         sample = crops(pixels)
         measure = Measure(direction, sample.shape[1], sample.shape[2])
