@@ -212,6 +212,7 @@ def onnx_session(
     network: torch.nn.Module, example: torch.Tensor, file: Path, cores: int
 ) -> Callable[[torch.Tensor], object]:
     """The network in ONNX Runtime."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     with warnings.catch_warnings():

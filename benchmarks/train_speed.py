@@ -83,21 +83,21 @@ def measure(game: str, side: str, steps: int, threads: int) -> dict[str, float]:
 def ours(game: str) -> Callable[[], None]:
     """A step of `python -m training`, with its defaults."""
     from training.engine.stage import Moment
-    from training.games.kinds import RUNS
+    from training.games.table import games
     from training.options.flags import from_dict, merged
     from training.run.build import build, stage
 
     size = {"dcgan": 64, "cyclegan": 128}[game]
     options = {"data": {"data": "fake", "image_size": size}, "output": {"out": "nowhere"}}
     blocks = {"network": {"blocks": 6}} if game == "cyclegan" else {}
-    run = from_dict(RUNS[game], merged(options, blocks), origin="benchmark")
+    run = from_dict(games()[game].Run, merged(options, blocks))
     players, _ = build(run, stage(run.machine, run.pace))
     done = 0
 
     def step() -> None:
         nonlocal done
-        scalars = players.step(Moment(done, done * players.images_per_step, 10**6))
-        float(scalars["loss_g"])
+        came_to = players.step(Moment(done, done * players.images_per_step, 10**6))
+        float(came_to.loss_g)
         done += 1
 
     return step

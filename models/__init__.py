@@ -21,7 +21,17 @@ from models.errors import (
     OverloadError,
     WeightsUnavailable,
 )
-from models.faces import Architecture, Autoencoder, Direction, Generator, Model, SamplerConfig, Translator
+from models.faces import (
+    Architecture,
+    Autoencoder,
+    AutoencoderConfig,
+    Direction,
+    Generator,
+    Model,
+    SamplerConfig,
+    Translator,
+    TranslatorConfig,
+)
 from models.files import atomic_path, sha256_of
 from models.images import (
     Pixels,
@@ -44,7 +54,7 @@ from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, u
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.networks.initial import initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
-from models.networks.table import kind_of, metadata_of
+from models.networks.table import architectures, discriminators, kind_of, metadata_of
 from models.networks.unet import UNetConfig
 from models.precision import Precision, faster_in_bfloat16
 from models.strict_json import legible
@@ -55,6 +65,7 @@ __all__ = [
     "SEED_LIMIT",
     "Architecture",
     "Autoencoder",
+    "AutoencoderConfig",
     "BrokenImageError",
     "CheckpointError",
     "ConflictError",
@@ -80,14 +91,17 @@ __all__ = [
     "SamplerConfig",
     "Told",
     "Translator",
+    "TranslatorConfig",
     "UNetConfig",
     "WeightsUnavailable",
+    "architectures",
     "as_pixels",
     "atomic_path",
     "check_seed",
     "check_sides",
     "crop",
     "decode",
+    "discriminators",
     "draw",
     "encode",
     "faster_in_bfloat16",

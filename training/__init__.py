@@ -1,4 +1,4 @@
-"""Training: data, losses, DCGAN and CycleGAN runs, the command line.
+"""Training: data, losses, games, runs, the command line.
 
     python -m training dcgan --data PHOTOS --out runs/first
 
@@ -8,6 +8,7 @@ or, from Python, `training.train(training.DCGANRun(...))`.
 from training.games.cyclegan_options import CycleGANRun
 from training.games.dcgan_options import DCGANRun
 from training.run.alarms import Diverged
-from training.run.loop import Outcome, train
+from training.run.loop import train
+from training.run.trainer import Outcome
 
 __all__ = ["CycleGANRun", "DCGANRun", "Diverged", "Outcome", "train"]

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from models.errors import InputError
 from models.decoding import ACCEPTED
+from models.errors import InputError
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in ACCEPTED)
 _HEAD = 16  # bytes, in which every image says its kind

@@ -20,7 +20,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from models.errors import InputError, check_choice, check_range
 from models.faces import Generator
 from models.networks.initial import initialize_as_dcgan
-from models.networks.table import architecture
+from models.networks.table import architecture, discriminator
 
 Norm = Literal["batch", "layer", "spectral", "none"]
 IMAGE_SIZES = (16, 32, 64, 128, 256)
@@ -68,6 +68,7 @@ class DCGANConfig:
         return {"generator": DCGANGenerator(self)}
 
 
+@discriminator("dcgan")
 @dataclass(frozen=True)
 class DCGANDiscriminatorConfig:
     """Everything that rebuilds a DCGAN discriminator.

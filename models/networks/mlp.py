@@ -12,7 +12,7 @@ from torch import nn
 
 from models.errors import InputError, check_choice, check_range
 from models.faces import Generator
-from models.networks.table import architecture
+from models.networks.table import architecture, discriminator
 
 
 def _check(config: "MLPConfig | MaxoutConfig") -> None:
@@ -45,6 +45,7 @@ class MLPConfig:
         return {"generator": MLPGenerator(self)}
 
 
+@discriminator("mlp")
 @dataclass(frozen=True)
 class MaxoutConfig:
     """Everything that rebuilds the maxout discriminator: two layers of `hidden` units, the best of `pieces` each."""

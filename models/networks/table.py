@@ -15,7 +15,9 @@ Checkpoints, the importer, training and the service know architectures by this t
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+from torch import nn
 
 from models.errors import CheckpointError, InputError
 from models.faces import Architecture, Model
@@ -35,7 +37,18 @@ class _Row:
     needed: set[str]  # those without a default
 
 
+class Discriminator(Protocol):
+    """A frozen dataclass that builds a discriminator of generated images, for training. No checkpoint holds one."""
+
+    def build(self) -> nn.Module:
+        """The discriminator, newly initialised."""
+        ...
+
+
+Judge = TypeVar("Judge", bound=Discriminator)
+
 _rows: dict[str, _Row] = {}
+_discriminators: dict[str, type[Discriminator]] = {}
 
 
 def architecture(kind: str, face: type[Model]) -> Callable[[type[Config]], type[Config]]:
@@ -59,6 +72,26 @@ def architecture(kind: str, face: type[Model]) -> Callable[[type[Config]], type[
         return config
 
     return enter
+
+
+def discriminator(kind: str) -> Callable[[type[Judge]], type[Judge]]:
+    """Enters a frozen dataclass as the discriminator that the architecture of a kind is trained against."""
+
+    def enter(config: type[Judge]) -> type[Judge]:
+        _discriminators[kind] = config
+        return config
+
+    return enter
+
+
+def discriminators() -> Mapping[str, type[Discriminator]]:
+    """By the kind of the architecture that they belong to."""
+    return _discriminators
+
+
+def architectures(face: type[Model]) -> Mapping[str, type[Architecture]]:
+    """All architectures of a face, by their kind."""
+    return {row.kind: row.config for row in _rows.values() if row.face is face}
 
 
 def kind_of(config: Architecture) -> str:

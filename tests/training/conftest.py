@@ -1,5 +1,6 @@
 """Shared by the tests of training/: runs so small that a step takes milliseconds."""
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ import torch.nn.functional as F
 
 from training import CycleGANRun, DCGANRun
 from training.engine.stage import Moment
+from training.games.table import games
 from training.options.flags import from_dict, merged
 from training.run.build import build, stage
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # tests of exports import ONNX Runtime themselves
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
@@ -49,6 +53,28 @@ TRICKS = {
 }
 
 
+# the options of a run of any game that takes milliseconds a step: whichever of them the game has
+SMALLEST = {
+    "data": "fake",
+    "image_size": 32,
+    "width": 4,
+    "discriminator_width": 4,
+    "latent_size": 8,
+    "blocks": 1,
+    "pool": 3,
+    "decay_kimg": 0.0,
+    "kimg": 0.016,
+    "batch": 4,
+    "tick_kimg": 0.008,
+    "sample_kimg": 0.008,
+    "snapshot_kimg": 0.008,
+    "tensorboard": False,
+    "animation": "none",
+    "device": "cpu",
+    "threads": 1,
+}
+
+
 @dataclass(frozen=True)
 class SmallExtractor:
     """A fixed random projection of the images shrunk to 8 pixels: no weights needed."""
@@ -78,6 +104,21 @@ def tiny() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
+def smallest() -> Callable[..., dict[str, dict[str, Any]]]:
+    """The options of a tiny run of any game, by its kind; others go over them, where the game has such an option."""
+
+    def make(kind: str, **others: Any) -> dict[str, dict[str, Any]]:
+        wanted = SMALLEST | others
+        groups = games()[kind].Run.groups()
+        return {
+            name: {option: wanted[option] for option in type(group).model_fields if option in wanted}
+            for name, group in groups.items()
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def tricks() -> dict[str, Any]:
     return TRICKS
 
@@ -88,7 +129,7 @@ def sampler(tmp_path: Path) -> Callable[..., DCGANRun]:
 
     def make(**changes: dict[str, Any]) -> DCGANRun:
         base = merged(SAMPLER, {"output": {"out": str(tmp_path / "run")}})
-        return from_dict(DCGANRun, merged(base, changes), origin="test")
+        return from_dict(DCGANRun, merged(base, changes))
 
     return make
 
@@ -99,7 +140,7 @@ def translator(tmp_path: Path) -> Callable[..., CycleGANRun]:
 
     def make(**changes: dict[str, Any]) -> CycleGANRun:
         base = merged(TRANSLATOR, {"output": {"out": str(tmp_path / "run")}})
-        return from_dict(CycleGANRun, merged(base, changes), origin="test")
+        return from_dict(CycleGANRun, merged(base, changes))
 
     return make
 
@@ -110,8 +151,8 @@ def stepped() -> Callable[..., tuple[Any, list[dict[str, float]]]]:
 
     def make(run: DCGANRun | CycleGANRun, steps: int = 2) -> tuple[Any, list[dict[str, float]]]:
         game, _ = build(run, stage(run.machine, run.pace))
-        total = round(run.pace.kimg * 1000)
-        results = [game.step(Moment(step, step * game.images_per_step, total)) for step in range(steps)]
+        total = run.pace.images
+        results = [game.step(Moment(step, step * game.images_per_step, total)).scalars() for step in range(steps)]
         return game, [{name: float(value) for name, value in result.items()} for result in results]
 
     return make

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from training.cli import main
-from training.games.kinds import RUNS
+from training.games.table import games
 from training.options.flags import add_flags
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +22,7 @@ def test_train_then_resume_with_one_flag(tmp_path, capsys):
     out = tmp_path / "first"
     assert main(["dcgan", *TINY, *SHORT, "--out", str(out)]) == 0
     assert "first.safetensors: 8 images" in capsys.readouterr().out
-    assert main(["dcgan", "--resume", str(out), "--kimg", "0.012"]) == 0
+    assert main(["--resume", str(out), "--kimg", "0.012"]) == 0
     assert "12 images" in capsys.readouterr().out
     assert main(["dcgan", "--resume", str(out), "--batch", "8"]) == 2
     assert "pace.batch: 4 in the snapshot, 8 now" in capsys.readouterr().err
@@ -72,16 +72,41 @@ def test_unknown_flags_end_with_usage(arguments, capsys):
 def test_dry_run_prints_everything_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["dcgan", *TINY, *SHORT, "--out", str(out), "--dry-run"]) == 0
-    text = capsys.readouterr().out
-    config = json.loads(text[: text.index("\n}\n") + 2])
+    said = capsys.readouterr()
+    config, text = json.loads(said.out), said.err
     assert config["kind"] == "dcgan"
     assert config["pace"]["batch"] == 4
     assert "parameters of generator: " in text
     assert "memory: about" in text
     assert "steps: 2 of 4 images" in text
     assert not out.exists()
-    assert main(["cyclegan", "--data", "fake", "--image-size", "32", "--width", "4", "--out", "x", "--dry-run"]) == 0
-    assert "parameters of a_to_b" in capsys.readouterr().out
+    small = ["--image-size", "32", "--width", "4", "--blocks", "1", "--discriminator-width", "4"]
+    assert main(["cyclegan", "--data", "fake", *small, "--out", "x", "--dry-run"]) == 0
+    assert "parameters of a_to_b" in capsys.readouterr().err
+
+
+def test_one_dialect_is_printed_written_and_read(tmp_path, capsys):
+    """What a dry run prints is a configuration, and so is what a run writes; both name their game themselves."""
+    out, printed = tmp_path / "run", tmp_path / "printed.json"
+    assert main(["dcgan", *TINY, *SHORT, "--out", str(out), "--dry-run"]) == 0
+    printed.write_text(capsys.readouterr().out)
+    assert main(["--config", str(printed)]) == 0
+    assert json.loads((out / "config.json").read_text()) == json.loads(printed.read_text())
+    capsys.readouterr()
+    assert main(["--resume", str(out), "--kimg", "0.012"]) == 0
+    assert "12 images" in capsys.readouterr().out
+    assert main([f"--config={out}/config.json", "--out", str(tmp_path / "other"), "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["pace"]["kimg"] == 0.012
+
+
+def test_a_game_has_to_be_named_once_and_alike(tmp_path, capsys):
+    path = tmp_path / "part.json"
+    path.write_text('{"pace": {"batch": 8}}')
+    assert main(["--config", str(path)]) == 2
+    assert "names no game: give it a `kind`, one of" in capsys.readouterr().err
+    path.write_text('{"kind": "cyclegan"}')
+    assert main(["dcgan", "--config", str(path), *TINY, "--out", "x"]) == 2
+    assert "holds a run of cyclegan, not of dcgan" in capsys.readouterr().err
 
 
 def test_dry_run_finds_what_would_stop_the_run(tmp_path, capsys):
@@ -103,7 +128,7 @@ def test_dry_run_says_what_a_run_in_that_folder_would(tmp_path, capsys):
     assert main(["dcgan", "--resume", str(out), "--batch", "8", "--dry-run"]) == 2
     assert "pace.batch: 4 in the snapshot, 8 now" in capsys.readouterr().err
     assert main(["dcgan", "--resume", str(out), "--kimg", "0.012", "--dry-run"]) == 0
-    assert "steps: 3 of 4 images, 8 images done" in capsys.readouterr().out
+    assert "steps: 3 of 4 images, 8 images done" in capsys.readouterr().err
     assert sorted(out.rglob("*")) == before
     assert main(["dcgan", *TINY, "--out", str(out / "config.json" / "run"), "--dry-run"]) == 2
     assert "cannot be written" in capsys.readouterr().err
@@ -134,8 +159,8 @@ def test_help_of_the_program_as_it_is_run():
 def test_every_flag_that_the_guide_names_exists():
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", (ROOT / "docs" / "training.md").read_text()))
     known = set()
-    for kind in RUNS.values():
+    for game in games().values():
         parser = argparse.ArgumentParser()
-        add_flags(parser, kind)
+        add_flags(parser, game.Run)
         known |= set(re.findall(r"--[a-z][a-z0-9-]+", parser.format_help()))
-    assert named - {"--nproc-per-node", "--help"} <= known | {"--resume", "--config", "--dry-run"}
+    assert named - {"--nproc-per-node", "--max-restarts", "--help"} <= known | {"--resume", "--config", "--dry-run"}

@@ -1,6 +1,6 @@
 """What engine/test_distributed.py runs under torchrun, in two processes: the runs named on the command line, in turn.
 
-Usage: torchrun ... two_processes.py JOBS.json with [{"kind", "config", "resume", "stop_after"}, ...]
+Usage: torchrun ... two_processes.py JOBS.json with [{"config", "resume", "stop_after"}, ...]
 """
 
 import json
@@ -18,7 +18,7 @@ from conftest import SmallExtractor  # noqa: E402
 
 from metrics import joined  # noqa: E402
 from training import train  # noqa: E402
-from training.games.kinds import RUNS  # noqa: E402
+from training.games.table import games  # noqa: E402
 from training.options.flags import from_dict  # noqa: E402
 from training.run.meter import Meter  # noqa: E402
 
@@ -42,5 +42,5 @@ def stopping_after(limit: int) -> None:
 with joined():
     for job in json.loads(Path(sys.argv[1]).read_text()):
         stopping_after(job["stop_after"])
-        run = from_dict(RUNS[job["kind"]], job["config"], origin="job")
+        run = from_dict(games()[job["config"]["kind"]].Run, job["config"])
         train(run, resume=job["resume"], extractor=SmallExtractor())

@@ -9,6 +9,8 @@ the very image it would have seen, and several processes take their slices of on
 """
 
 import hashlib
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -41,6 +43,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.pixels)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self.pixels.nbytes
 
     @cached_property
     def digest(self) -> str:
@@ -164,6 +171,42 @@ def _fake(count: int, size: int, channels: int, seed: int) -> torch.Tensor:
     coarse = random.integers(0, 256, (count, 4, 4, channels), np.uint8)
     images = [Image.fromarray(image.squeeze()).resize((size, size), Image.Resampling.BICUBIC) for image in coarse]
     return torch.from_numpy(np.stack([np.asarray(image).reshape(size, size, channels) for image in images]))
+
+
+class Stream:
+    """Deals out a data set's images at their training size, and counts the seconds that this takes.
+
+    Args:
+        seed: of the order; see `indices`.
+        size: side in pixels that images are cropped to.
+        flips: whether half of them are mirrored.
+        share: this process's part of a batch of so many images.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        seed: int,
+        size: int,
+        *,
+        flips: bool,
+        device: torch.device,
+        share: Callable[[int], slice] = slice,
+    ) -> None:
+        self.data, self.seed, self.size, self.flips = data, seed, size, flips
+        self.device, self.share = device, share
+        self.seconds = 0.0
+
+    def take(self, start: int, count: int, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The run's images start..start + count, as `batch` gives them, with their labels where there are any."""
+        started = time.perf_counter()
+        chosen, share = indices(self.seed, start, start + count, len(self.data)), self.share(count)
+        images = batch(
+            self.data.pixels, chosen, self.size, flips=self.flips, random=random, device=self.device, share=share
+        )
+        labels = None if self.data.labels is None else self.data.labels[chosen[share]].to(self.device)
+        self.seconds += time.perf_counter() - started
+        return images, labels
 
 
 @lru_cache(maxsize=4)

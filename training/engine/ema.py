@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 
 class Average:
@@ -18,6 +19,10 @@ class Average:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
         self.half_life = half_life_images
 
+    def restart(self, module: nn.Module) -> None:
+        """Forgets what was averaged: from here on the average begins with `module` as it is."""
+        self.module.load_state_dict(module.state_dict())
+
     @torch.no_grad()
     def update(self, module: nn.Module, batch: int, images: int) -> None:
         """Moves towards `module`, after a step of `batch` images that ended at `images` seen in all."""
@@ -28,24 +33,23 @@ class Average:
             mine.copy_(theirs)
 
 
-@torch.no_grad()
-def standing_statistics(module: nn.Module, batches: list[tuple[Tensor, ...]]) -> None:
+def standing_statistics(draw: nn.Module, batches: list[tuple[Tensor, ...]]) -> None:
     """Recomputes batch norm's running statistics for the weights as they are, from the given inputs.
 
     Averaged weights never produced the statistics that the live network tracked. BigGAN (Brock et al. 2019,
     appendix B.1) measures them anew as a plain mean over fresh latents; so do we. Networks without batch norm are
     left alone.
     """
-    norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
-    if not norms:
-        return
-    momenta = [layer.momentum for layer in norms]
-    for layer in norms:
-        layer.reset_running_stats()
-        layer.momentum = None  # torch's word for a plain, cumulative mean
-    module.train()
-    for inputs in batches:
-        module(*inputs)
-    module.eval()
-    for layer, momentum in zip(norms, momenta, strict=True):
-        layer.momentum = momentum
+    update_bn([(inputs,) for inputs in batches], _Unpacked(draw).eval())
+
+
+class _Unpacked(nn.Module):
+    """`module`, called with a tuple of its inputs: `update_bn` has one argument to give."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        drawn: Tensor = self.module(*inputs)
+        return drawn

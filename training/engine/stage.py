@@ -48,7 +48,7 @@ class Stage:
     def batch_mean(self, share: Tensor) -> Tensor:
         """A mean over this process's share of the batch -> the mean over the whole batch.
 
-        The gradient is that of the share: the processes' gradients are averaged afterwards (`synced`).
+        The gradient is that of the share: the processes' gradients are averaged afterwards (`for_training`).
         """
         if self.world == 1:
             return share
@@ -63,8 +63,9 @@ class Stage:
             return network
         return replace_slow_layers(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def synced(self, network: nn.Module) -> nn.Module:
-        """The network to call where its weights are to be trained: gradients are averaged over all processes."""
+    def for_training(self, network: nn.Module) -> nn.Module:
+        """The network to call where its weights are to be trained: compiled where the run asks for it, and with
+        gradients that are averaged over all processes."""
         if self.compile:
             # graphs of fixed shapes: small networks wait for the launch of their kernels more than for the kernels
             network.compile(mode="reduce-overhead", dynamic=False)

@@ -1,101 +1,136 @@
 """The options of a DCGAN run."""
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, Self, cast
 
+from pydantic import Field, field_validator, model_validator
+
+from models import Generator, SamplerConfig, architectures, discriminators
+from training.games.architectures import config_of, default_of, fields
+from training.games.sampler import SamplerRun
 from training.objective.losses import LOSSES
-from training.options.flags import option, positive, require
-from training.options.shared import Adversary, Machine, Optimizer, Output, Pace, Watch, check_common, check_projected
+from training.options.base import require
+from training.options.run import check_projected
+from training.options.shared import Network
+
+# those that come with a discriminator
+NETWORKS = {
+    kind: cast(type[SamplerConfig], config)
+    for kind, config in architectures(Generator).items()
+    if kind in discriminators()
+}
+CHOICES = ", ".join(NETWORKS)
+JUDGES = f"auto, {CHOICES}, projected"
 
 
-@dataclass(frozen=True)
-class SamplerData:
-    """Data."""
-
-    data: str = option("", "folder, .zip, or `fake`: MNIST, CIFAR-10, one folder per class, or a flat folder")
-    image_size: int = option(64, "side in pixels; images are scaled by their shorter side and cut at the centre")
-    channels: int = option(3, "3 for colour, 1 for grey")
-    flips: bool = option(False, "mirror half of the images; off, since digits and text have a handedness")
-    conditional: bool = option(False, "learn one class per label (class embedding, projection discriminator)")
-    skip_broken: bool = option(False, "list images that do not decode and go on without them; off: refuse")
-
-
-@dataclass(frozen=True)
-class SamplerNetwork:
+class DCGANNetwork(Network):
     """Networks."""
 
-    network: Literal["dcgan", "mlp"] = option("dcgan", "dcgan, or mlp: the fully connected GAN of the first paper")
-    latent_size: int = option(100, "numbers that the generator draws an image from")
-    width: int = option(64, "channels of the generator's highest-resolution layer; doubled at each lower one")
-    discriminator: Literal["dcgan", "projected"] = option(
-        "dcgan", "dcgan; or projected: on ImageNet features (docs/training.md), good pictures in a tenth of the images"
+    network: str = Field("dcgan", description=f"one of: {CHOICES} (mlp is the fully connected GAN of the first paper)")
+    latent_size: int = Field(100, gt=0, description="numbers that the generator draws an image from")
+    width: int = Field(
+        64, gt=0, description="channels of the generator's highest-resolution layer; doubled at each lower one"
     )
-    feature_size: int = option(64, "projected: side in pixels that images are scaled to for the features")
-    discriminator_width: int = option(64, "the same for the discriminator")
-    max_multiplier: int = option(8, "the doubling stops at width times this")
-    discriminator_norm: Literal["auto", "batch", "layer", "spectral", "none"] = option(
-        "auto", "auto: batch, as DCGAN; but layer with a gradient penalty (wgan-gp, --r1). spectral goes with hinge"
+    discriminator: str = Field(
+        "auto",
+        description=f"auto: the network's own; or one of: {CHOICES}; or projected: on ImageNet features "
+        "(docs/training.md), good pictures in a tenth of the images",
     )
-    refine: bool = option(False, "one more 3 x 3 convolution per resolution in the discriminator; better, slower")
-    dropout: float = option(0.0, "dropout before the discriminator's last layer (mlp: usual is 0.3)")
-    class_embedding: int = option(
-        32, "conditional: components of a class beside the latent; 0: each class scales and shifts every batch norm"
+    feature_size: int = Field(64, description="projected: side in pixels that images are scaled to for the features")
+    discriminator_width: int = Field(64, gt=0, description="the discriminator's width")
+    max_multiplier: int = Field(8, gt=0, description="the doubling stops at width times this")
+    discriminator_norm: Literal["auto", "batch", "layer", "spectral", "none"] = Field(
+        "auto",
+        description="auto: the discriminator's own, batch for DCGAN's; but layer for batch with a gradient penalty "
+        "(wgan-gp, --r1). spectral goes with hinge",
     )
-    start: str = option("", "checkpoint to begin the generator with; the discriminator begins anew")
-    hidden: int = option(1200, "mlp: units in each of the generator's hidden layers")
-    discriminator_hidden: int = option(240, "mlp: maxout units in each of the discriminator's hidden layers")
+    refine: bool = Field(
+        False, description="one more 3 x 3 convolution per resolution in the discriminator; better, slower"
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="dropout before the discriminator's last layer (mlp: usual is 0.3)"
+    )
+    class_embedding: int = Field(
+        32,
+        ge=0,
+        description="conditional: components of a class beside the latent; 0: each class scales and shifts every batch "
+        "norm",
+    )
+    hidden: int = Field(1200, gt=0, description="mlp: units in each of the generator's hidden layers")
+    discriminator_hidden: int = Field(
+        240, gt=0, description="mlp: maxout units in each of the discriminator's hidden layers"
+    )
+
+    @field_validator("network")
+    @classmethod
+    def _known_network(cls, name: str) -> str:
+        require(name in NETWORKS, "network", f"must be one of {CHOICES}", name)
+        return name
+
+    @field_validator("discriminator")
+    @classmethod
+    def _known_discriminator(cls, name: str) -> str:
+        require(name in JUDGES.split(", "), "discriminator", f"must be one of {JUDGES}", name)
+        return name
 
 
-@dataclass(frozen=True)
-class SamplerGame(Adversary):
-    """The game: losses and tricks of the trade."""
-
-    perceptual: float = option(0.0, "weight of mean Inception activations matched, added to the generator's loss")
-
-
-@dataclass(frozen=True)
-class DCGANRun:
+class DCGANRun(SamplerRun):
     """A run that trains a sampler: latents to images."""
 
-    data: SamplerData = field(default_factory=SamplerData)
-    network: SamplerNetwork = field(default_factory=SamplerNetwork)
-    game: SamplerGame = field(default_factory=SamplerGame)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    pace: Pace = field(default_factory=Pace)
-    watch: Watch = field(default_factory=Watch)
-    machine: Machine = field(default_factory=Machine)
-    output: Output = field(default_factory=Output)
+    kind: Literal["dcgan"] = "dcgan"
+    network: DCGANNetwork = DCGANNetwork()
 
-    def __post_init__(self) -> None:
-        check_common(self)
-        game, network, data = self.game, self.network, self.data
-        require(data.channels in (1, 3), "channels", "must be 1 or 3", data.channels)
+    def settled(self) -> dict[str, Any]:
+        """The discriminator and its norm, where they were left open, beside what the loss's paper asks for."""
+        network, left_open = self.network, super().settled()
+        judge = network.network if network.discriminator == "auto" else network.discriminator
+        if network.discriminator == "auto":
+            left_open["discriminator"] = judge
+        if network.discriminator_norm == "auto":
+            left_open["discriminator_norm"] = self._usual_norm(judge)
+        return left_open
+
+    def _usual_norm(self, judge: str) -> str:
+        """The norm that a discriminator has where none is asked for."""
+        if judge == "projected":
+            return "batch"
+        norm = str(default_of(discriminators()[judge], "norm", "none"))
+        return "layer" if norm == "batch" and self._penalised else norm
+
+    def on_a_gpu(self) -> dict[str, bool]:
+        """CUDA graphs gain where a step is many small operations."""
+        return {"graphs": self.network.discriminator == "projected"}
+
+    @property
+    def _penalised(self) -> bool:
+        return LOSSES[self.game.loss].gradient_penalty is not None or self.game.r1 > 0
+
+    @model_validator(mode="after")
+    def _check_networks(self) -> Self:
+        network, judge, norm = self.network, self.network.discriminator, self.network.discriminator_norm
         # seen with torch 2.11 on an H100: what convolutions give back is laid out otherwise than was compiled for
         require(not self.machine.compile, "compile", "is for cyclegan: DCGAN's gradients fail in it", True)
-        if network.network == "dcgan":
-            sizes = (16, 32, 64, 128, 256)
-            require(data.image_size in sizes, "image_size", f"must be one of {sizes}", data.image_size)
-        else:
-            require(not data.conditional, "conditional", "needs --network dcgan", data.conditional)
-            require(data.image_size >= 4, "image_size", "must be 4 or more", data.image_size)
-        for name in ("width", "discriminator_width", "max_multiplier", "latent_size", "hidden", "discriminator_hidden"):
-            positive(name, getattr(network, name))
-        require(network.class_embedding >= 0, "class_embedding", "must be 0 or more", network.class_embedding)
-        require(0 <= network.dropout < 1, "dropout", "must be in [0, 1)", network.dropout)
-        if network.discriminator == "projected":
+        if "auto" in (judge, norm):
+            return self  # to be settled; what that comes to is checked in its turn
+        generator, classes = NETWORKS[network.network], 2 if self.data.conditional else 0
+        require(
+            not classes or "classes" in fields(generator),
+            "conditional",
+            f"does not go with --network {network.network}, which knows no classes",
+            True,
+        )
+        config_of(generator, self, classes=classes)
+        if judge == "projected":
             require(network.network == "dcgan", "discriminator", "projected needs --network dcgan", network.network)
             rule = "has no meaning for a projected discriminator"
             require(not network.refine, "refine", rule, network.refine)
             require(network.dropout == 0, "dropout", rule, network.dropout)
-            check_projected(game, network.discriminator_norm, ("auto", "batch"), "feature_size", network.feature_size)
-        penalised = LOSSES[game.loss].gradient_penalty is not None or game.r1 > 0
-        norm = network.discriminator_norm
-        if norm == "auto":  # settled here, so that a run's file says what it trained with
-            norm = "none" if network.network == "mlp" else "layer" if penalised else "batch"
-            object.__setattr__(self, "network", replace(network, discriminator_norm=norm))
+            check_projected(self, norm, ("batch",), "feature_size", network.feature_size)
+            return self
+        config_of(discriminators()[judge], self, beside="discriminator_", classes=classes)
         require(
-            not (penalised and norm == "batch" and network.network == "dcgan"),
+            not (self._penalised and norm == "batch"),
             "discriminator_norm",
             "must be layer, spectral or none with a gradient penalty, since batch norm couples the images",
             norm,
         )
+        return self

@@ -6,6 +6,7 @@ that the pictures stay as they are. (The paper draws which channels to repeat; h
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from models import DCGANConfig
 SPREAD = 0.5  # deviation of the copies' weights, as a share of their part's
 
 
-def widened(state: Mapping[str, Tensor], narrow: DCGANConfig, wide: DCGANConfig) -> dict[str, Tensor]:
+def widened(state: Mapping[str, Tensor], narrow: Any, wide: Any) -> dict[str, Tensor]:
     """The weights of a generator of `wide` that draws what one of `narrow` draws with `state`.
 
     Noise is from torch's global generator. Weights whose shape has nothing to do with the width stay as they are.
@@ -28,10 +29,11 @@ def widened(state: Mapping[str, Tensor], narrow: DCGANConfig, wide: DCGANConfig)
     return {name: _widened(name, tensor, times, last) for name, tensor in state.items()}
 
 
-def fits(narrow: DCGANConfig, wide: DCGANConfig) -> bool:
-    """Whether every map of `wide` has the same multiple of `narrow`'s channels."""
+def fits(narrow: Any, wide: Any) -> bool:
+    """Whether both architectures are DCGAN's, and every map of `wide` has the same multiple of `narrow`'s channels."""
     return (
-        wide.width > narrow.width
+        type(narrow) is type(wide) is DCGANConfig
+        and wide.width > narrow.width
         and wide.width % narrow.width == 0
         and (wide.image_size, wide.max_multiplier) == (narrow.image_size, narrow.max_multiplier)
     )

@@ -4,16 +4,17 @@ A discriminator (or critic) gives one real number a sample, or a map of them for
 logit, before any sigmoid. Every loss here is a pair of functions of logits,
 
     discriminator(real=, fake=, real_target=1.0) -> scalar tensor, which the discriminator minimises
-    generator(fake=)                             -> scalar tensor, which the generator minimises
+    generator(fake=, real=None)                  -> scalar tensor, which the generator minimises
 
-with `real` the logits of data and `fake` those of generated samples, float tensors of any shape (the two need
-not agree: each is averaged on its own). A loss adds no constraint by itself: `LOSSES` says which its paper
-asks for. `real_target` is the label of data, in (0, 1]; below one it is one-sided label smoothing (Salimans
-et al. 2016, section 3.4). Only some losses compare with a label; the others refuse it with `InputError`.
+with `real` the logits of data and `fake` those of generated samples, float tensors of any shape. The two need not
+agree, each is averaged on its own; but a paired loss compares each fake with a real one, in the generator's step too,
+and needs both of one shape. A loss adds no constraint by itself: `LOSSES` says which its paper asks for, and with
+which steps and rates. `real_target` is the label of data, in (0, 1]; below one it is one-sided label smoothing
+(Salimans et al. 2016, section 3.4). Only some losses compare with a label; the others refuse it with `InputError`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import log
 from types import MappingProxyType
 from typing import Protocol
@@ -32,15 +33,19 @@ class DiscriminatorLoss(Protocol):
 
 
 class GeneratorLoss(Protocol):
-    """What the generator minimises."""
+    """What the generator minimises. `real` is there for paired losses alone."""
 
-    def __call__(self, *, fake: Tensor) -> Tensor: ...
+    def __call__(self, *, fake: Tensor, real: Tensor | None = None) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class Loss:
     """One row of the table.
 
+    paired: whether the generator's loss compares its logits with those of real images, one to one.
+    scale: the factor that its paper writes before the expectations. A game whose own paper writes the loss without it
+        divides by it, in the discriminator's step and in the generator's.
+    advises: {option: value} of a run, as its paper trains it; taken where the run says nothing else.
     weight_clip: after every discriminator step, clamp each of its parameters to [-weight_clip, weight_clip].
     gradient_penalty: weight of `training.objective.terms.gradient_penalty` in the discriminator's loss.
     label_smoothing: whether `real_target` below one is allowed.
@@ -49,6 +54,9 @@ class Loss:
     name: str
     discriminator: DiscriminatorLoss
     generator: GeneratorLoss
+    paired: bool = False
+    scale: float = 1.0
+    advises: Mapping[str, float] = field(default_factory=dict)
     weight_clip: float | None = None
     gradient_penalty: float | None = None
     label_smoothing: bool = False
@@ -65,7 +73,7 @@ def minimax_discriminator(*, real: Tensor, fake: Tensor, real_target: float = 1.
     return binary_cross_entropy_with_logits(real, torch.full_like(real, real_target)) + softplus(fake).mean()
 
 
-def minimax_generator(*, fake: Tensor) -> Tensor:
+def minimax_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
     """E[log(1 - D(G(z)))], in (-inf, 0]; -1.3133 at logit 1.
 
     Goodfellow et al. 2014, equation 1, as the generator sees it. Its slope is -sigmoid(logit), so it vanishes
@@ -74,7 +82,7 @@ def minimax_generator(*, fake: Tensor) -> Tensor:
     return logsigmoid(-fake).mean()
 
 
-def non_saturating_generator(*, fake: Tensor) -> Tensor:
+def non_saturating_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
     """-E[log D(G(z))], in [0, inf); +0.3133 at logit 1.
 
     Goodfellow et al. 2014, section 3, "rather than training G to minimize log(1 - D(G(z))) we can train G to
@@ -93,7 +101,7 @@ def lsgan_discriminator(*, real: Tensor, fake: Tensor, real_target: float = 1.0)
     return 0.5 * ((real - real_target).square().mean() + fake.square().mean())
 
 
-def lsgan_generator(*, fake: Tensor) -> Tensor:
+def lsgan_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
     """1/2 E[(D(G(z)) - 1)^2]. Mao et al. 2017, equation 9."""
     return 0.5 * (fake - 1).square().mean()
 
@@ -119,7 +127,7 @@ def wasserstein_discriminator(*, real: Tensor, fake: Tensor, real_target: float 
     return fake.mean() - real.mean()
 
 
-def critic_generator(*, fake: Tensor) -> Tensor:
+def critic_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
     """-E[D(G(z))]: the generator of the Wasserstein and of the hinge loss.
 
     Arjovsky et al. 2017, theorem 3 and algorithm 1; Miyato et al. 2018, equation 17.
@@ -139,7 +147,7 @@ def fgan_kl_discriminator(*, real: Tensor, fake: Tensor, real_target: float = 1.
     return torch.exp(fake - 1).mean() - real.mean()
 
 
-def fgan_kl_generator(*, fake: Tensor) -> Tensor:
+def fgan_kl_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
     """-E[exp(V(G(z)) - 1)]: the generator's part of the same saddle point.
 
     Nowozin et al. 2016, equation 6, row KL. At the optimal critic its gradient is that of
@@ -162,7 +170,7 @@ def fgan_js_discriminator(*, real: Tensor, fake: Tensor, real_target: float = 1.
     return softplus(-real).mean() + softplus(fake).mean() - 2 * log(2)
 
 
-def fgan_js_generator(*, fake: Tensor) -> Tensor:
+def fgan_js_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
     """-E[f*(g(V(G(z))))] = log 2 + E[log(1 - sigmoid(V))], in (-inf, log 2].
 
     Nowozin et al. 2016, equation 6, row Jensen-Shannon: the minimax generator and a constant, so it vanishes
@@ -184,13 +192,17 @@ def _refuse_target(name: str, real_target: float) -> None:
         )
 
 
+# algorithm 1 of Arjovsky et al. 2017, whose RMSProp is Adam without its first momentum, and of Gulrajani et al. 2017
+_WGAN = {"d_steps": 5, "g_lr": 5e-5, "d_lr": 5e-5, "beta1": 0.0, "beta2": 0.99}
+_WGAN_GP = {"d_steps": 5, "g_lr": 1e-4, "d_lr": 1e-4, "beta1": 0.0, "beta2": 0.9}
+
 _ROWS = (
     Loss("minimax", minimax_discriminator, minimax_generator, label_smoothing=True),
     Loss("non-saturating", minimax_discriminator, non_saturating_generator, label_smoothing=True),
-    Loss("lsgan", lsgan_discriminator, lsgan_generator, label_smoothing=True),
+    Loss("lsgan", lsgan_discriminator, lsgan_generator, scale=0.5, label_smoothing=True),
     Loss("hinge", hinge_discriminator, critic_generator),
-    Loss("wgan", wasserstein_discriminator, critic_generator, weight_clip=0.01),
-    Loss("wgan-gp", wasserstein_discriminator, critic_generator, gradient_penalty=10.0),
+    Loss("wgan", wasserstein_discriminator, critic_generator, advises=_WGAN, weight_clip=0.01),
+    Loss("wgan-gp", wasserstein_discriminator, critic_generator, advises=_WGAN_GP, gradient_penalty=10.0),
     Loss("fgan-kl", fgan_kl_discriminator, fgan_kl_generator),
     Loss("fgan-js", fgan_js_discriminator, fgan_js_generator),
 )

@@ -1,70 +1,48 @@
-"""Frozen dataclasses <-> JSON <-> command-line flags, strictly: an unknown key or flag is an error.
+"""A run <-> JSON <-> command-line flags, strictly: an unknown key or flag is an error.
 
-A run's configuration is a dataclass whose fields are groups (dataclasses) of plain options. Every option's name is
-unique within a run, so the flag of `pace.snapshot_kimg` is simply `--snapshot-kimg`. The JSON keeps the groups.
+Every option's name is unique within a run, so the flag of `pace.snapshot_kimg` is simply `--snapshot-kimg`. The JSON
+keeps the groups: {"kind": "dcgan", "pace": {"snapshot_kimg": 20.0}, ...}. It is the one dialect: `--dry-run` prints it,
+recipes and a run's `config.json` hold it, `--config` and `--resume` read it.
 """
 
 import argparse
-import dataclasses
 import json
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from models import InputError
+from training.options.base import flag
+from training.options.run import Run
+
+METAVARS: dict[Any, str] = {int: "N", float: "X", str: "TEXT"}
+AnyRun = TypeVar("AnyRun", bound=Run)
 
 
-def positive(name: str, value: float) -> None:
-    """Refuses an option that is not more than 0."""
-    require(value > 0, name, "must be more than 0", value)
-
-
-def require(ok: bool, name: str, rule: str, value: object) -> None:
-    """Raises InputError, which names the option's flag, the rule and what was given, unless `ok`."""
-    if not ok:
-        raise InputError(f"--{name.replace('_', '-')} {rule}; got {value!r}.", where=name)
-
-
-Run = TypeVar("Run")
-
-
-def option(default: Any, meaning: str) -> Any:
-    """A dataclass field with its default and the sentence that `--help` prints."""
-    return dataclasses.field(default=default, metadata={"help": meaning})
-
-
-def groups(run: Any) -> Iterator[tuple[str, Any]]:
-    """(group name, group with its defaults) of each group of a run type, in order."""
-    for field in dataclasses.fields(run):
-        yield field.name, typing.cast(Callable[[], Any], field.default_factory)()
-
-
-def add_flags(parser: argparse.ArgumentParser, run: Any) -> None:
+def add_flags(parser: argparse.ArgumentParser, run: type[Run]) -> None:
     """Adds one flag per option of the run type. Flags that are not given leave no trace in the namespace."""
-    for _, group in groups(run):
+    for group in run.groups().values():
         section = parser.add_argument_group((type(group).__doc__ or "").split("\n")[0].rstrip("."))
-        hints = typing.get_type_hints(type(group))
-        for field in dataclasses.fields(group):
-            flag, kind, default = "--" + field.name.replace("_", "-"), hints[field.name], getattr(group, field.name)
-            meaning = field.metadata["help"].replace("%", "%%") + (f" (default: {default})" if default != "" else "")
+        for name, field in type(group).model_fields.items():
+            kind, default = field.annotation, getattr(group, name)
+            meaning = (field.description or "").replace("%", "%%") + (f" (default: {default})" if default != "" else "")
+            named: dict[str, Any] = {"default": argparse.SUPPRESS, "help": meaning}
             if kind is bool:
-                section.add_argument(
-                    flag, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS, help=meaning
-                )
+                named["action"] = argparse.BooleanOptionalAction
             elif typing.get_origin(kind) is typing.Literal:
-                section.add_argument(flag, choices=typing.get_args(kind), default=argparse.SUPPRESS, help=meaning)
+                named["choices"] = typing.get_args(kind)
             else:
-                metavar = {int: "N", float: "X", str: "TEXT"}[kind]
-                section.add_argument(flag, type=kind, default=argparse.SUPPRESS, help=meaning, metavar=metavar)
+                named |= {"type": kind, "metavar": METAVARS[kind]}
+            section.add_argument(flag(name), **named)
 
 
-def given(namespace: argparse.Namespace, run: Any) -> dict[str, dict[str, Any]]:
+def given(namespace: argparse.Namespace, run: type[Run]) -> dict[str, dict[str, Any]]:
     """The options that were typed, as {group: {option: value}}."""
     typed = vars(namespace)
     found = {
-        name: {field.name: typed[field.name] for field in dataclasses.fields(group) if field.name in typed}
-        for name, group in groups(run)
+        name: {option: typed[option] for option in type(group).model_fields if option in typed}
+        for name, group in run.groups().items()
     }
     return {name: options for name, options in found.items() if options}
 
@@ -82,34 +60,26 @@ def read_json(path: Path, flag: str) -> dict[str, Any]:
     return content
 
 
-def to_dict(run: Any) -> dict[str, dict[str, Any]]:
-    """The whole configuration as plain JSON: {group: {option: value}}."""
-    return dataclasses.asdict(run)
+def to_dict(run: Run) -> dict[str, Any]:
+    """The whole configuration as plain JSON: {"kind": ..., group: {option: value}}."""
+    return run.model_dump()
 
 
-def defaults(run: Any) -> dict[str, dict[str, Any]]:
-    """{group: {option: default}} of a run type."""
-    return {name: dataclasses.asdict(group) for name, group in groups(run)}
-
-
-def from_dict(run: type[Run], source: Mapping[str, Any], *, origin: str) -> Run:
+def from_dict(run: type[AnyRun], source: Mapping[str, Any], *, origin: str = "") -> AnyRun:
     """Builds a run from {group: {option: value}}; options left out take their defaults.
 
+    Args:
+        origin: the file that it comes from, to be named in an error.
+
     Raises:
-        InputError: an unknown group or option, or a value of the wrong type, named with `origin`.
+        InputError: an unknown group or option, or a value that is not one of the option's.
     """
-    known = dict(groups(run))
-    _refuse_unknown(source, known, origin, "group")
-    built = {}
-    for name, group in known.items():
-        values = source.get(name, {})
-        if not isinstance(values, Mapping):
-            raise InputError(f"{origin}: `{name}` must be an object of options, not {values!r}.", where=name)
-        hints = typing.get_type_hints(type(group))
-        _refuse_unknown(values, hints, origin, f"option of `{name}`")
-        checked = {key: _checked(value, hints[key], f"{name}.{key}", origin) for key, value in values.items()}
-        built[name] = dataclasses.replace(group, **checked)
-    return run(**built)
+    try:
+        return run(**source)
+    except InputError as error:
+        if not origin:
+            raise
+        raise InputError(f"{origin}: {error.message}", where=error.where) from error
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,33 +92,11 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """{"group.option": (old value, new value)} wherever two configurations differ."""
-    found = {}
-    for name in dict.fromkeys([*old, *new]):
-        before, after = old.get(name, {}), new.get(name, {})
-        for key in dict.fromkeys([*before, *after]):
-            if before.get(key) != after.get(key):
-                found[f"{name}.{key}"] = (before.get(key), after.get(key))
-    return found
-
-
-def _refuse_unknown(source: Mapping[str, Any], known: Mapping[str, Any], origin: str, what: str) -> None:
-    unknown = [key for key in source if key not in known]
-    if unknown:
-        raise InputError(
-            f"{origin}: unknown {what} {', '.join(map(repr, unknown))}. Known: {', '.join(known)}.", where=unknown[0]
-        )
-
-
-def _checked(value: Any, kind: Any, where: str, origin: str) -> Any:
-    if typing.get_origin(kind) is typing.Literal:
-        choices = typing.get_args(kind)
-        if value in choices:
-            return value
-        raise InputError(f"{origin}: {where} must be one of {', '.join(choices)}, not {value!r}.", where=where)
-    if kind is float and type(value) is int:  # JSON writes 1.0 as 1 in many hands
-        return float(value)
-    if type(value) is not kind:
-        raise InputError(f"{origin}: {where} must be {kind.__name__}, not {value!r}.", where=where)
-    return value
+def differences(old: Run, new: Run) -> dict[str, tuple[Any, Any]]:
+    """{"group.option": (old value, new value)} wherever two runs of one kind differ."""
+    return {
+        f"{name}.{option}": (getattr(getattr(old, name), option), value)
+        for name in new.groups()
+        for option, value in dict(getattr(new, name)).items()
+        if getattr(getattr(old, name), option) != value
+    }

@@ -1,12 +1,17 @@
 """The command `python -m training ring`: all losses in all games, one table, one picture."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from models import InputError
+from training.engine.console import say
+from training.engine.packages import require_packages, without_a_notebooks_backend
 from training.objective.losses import LOSSES
 from training.ring.play import ALONE, GAMES, LOOKS, gradient_norms, play
+
+ABOUT = "The loss laboratory: every loss on a ring of eight 2-D Gaussians, in one picture."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +30,9 @@ def run(typed: argparse.Namespace) -> int:
     Raises:
         InputError: a flag's value is not usable.
     """
-    from training.ring.picture import FORMATS, draw  # matplotlib takes a second to import
+    require_packages("matplotlib")
+    with without_a_notebooks_backend():
+        from training.ring.picture import FORMATS, draw  # matplotlib takes a second to import
 
     out = Path(typed.out)
     if out.suffix not in FORMATS:
@@ -39,17 +46,17 @@ def run(typed: argparse.Namespace) -> int:
     losses = [LOSSES[name] for name in typed.losses]
     games = {name: replace(game, steps=typed.steps or game.steps) for name, game in GAMES.items()}
     trials = {name: [trial for (trial,) in play(losses, game, seeds=[typed.seed])] for name, game in games.items()}
-    print(f"{'modes (samples close to one)':30}" + "".join(f"{name:>14}" for name in games))
+    say(f"{'modes (samples close to one)':30}" + "".join(f"{name:>14}" for name in games), sys.stdout)
     for place, loss in enumerate(losses):
         found = [row[place].coverage for row in trials.values()]
-        print(f"{loss.name:30}" + "".join(f"{f'{one.modes} ({one.quality:.0%})':>14}" for one in found))
+        say(f"{loss.name:30}" + "".join(f"{f'{one.modes} ({one.quality:.0%})':>14}" for one in found), sys.stdout)
     sharp = games["sharp"]
     at = sorted({round((typed.steps or ALONE) ** (k / 24)) for k in range(25)})
     measured = gradient_norms(losses, sharp, at, seed=typed.seed)
     norms = {loss.name: values for loss, values in zip(losses, measured, strict=True)}
-    print(f"generator's gradient after {at[0]} and {at[-1]} discriminator steps:")
+    say(f"generator's gradient after {at[0]} and {at[-1]} discriminator steps:", sys.stdout)
     for name, values in norms.items():
-        print(f"{name:30}{values[0]:>14.1e}{values[-1]:>14.1e}")
+        say(f"{name:30}{values[0]:>14.1e}{values[-1]:>14.1e}", sys.stdout)
     draw(out, trials, norms, at)
-    print(out)
+    say(str(out), sys.stdout)
     return 0

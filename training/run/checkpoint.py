@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 
 import models
 from training.games.game import Game
-from training.games.kinds import Run, kind_of
 from training.options.flags import to_dict
+from training.options.run import Run
 from training.run.state import Progress
 
 
@@ -22,22 +22,26 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
     Args:
         metrics: scores of these very weights; empty where they were not measured.
     """
-    metadata = game.metadata()
+    metadata, weights = game.family.metadata(), game.family.weights()
     config = to_dict(run)
-    training = metadata.training | {
-        "run": kind_of(run),
-        "loss": run.game.loss,
-        "steps": progress.step,
-        "images": progress.images,
-        "seed": run.pace.seed,
-        "device": _described(next(next(iter(game.weights().values())).parameters()).device),
-        "seconds": round(progress.seconds, 1),
-        "code": code_version(),
-        "config": {name: config[name] for name in ("game", "optimizer", "pace")}
-        | {group: _without(config[group], name) for group, name in (("data", "data"), ("network", "start"))},
-    }
+    training = (
+        metadata.training
+        | dict(game.origin)
+        | {
+            "run": run.kind,
+            "loss": run.game.loss,
+            "steps": progress.step,
+            "images": progress.images,
+            "seed": run.pace.seed,
+            "device": _described(next(next(iter(weights.values())).parameters()).device),
+            "seconds": round(progress.seconds, 1),
+            "code": code_version(),
+            "config": {name: config[name] for name in ("game", "optimizer", "pace")}
+            | {group: _without(config[group], name) for group, name in (("data", "data"), ("network", "start"))},
+        }
+    )
     try:
-        models.save(path, game.weights(), dataclasses.replace(metadata, training=training, metrics=metrics))
+        models.save(path, weights, dataclasses.replace(metadata, training=training, metrics=metrics))
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(str(error)) from error
 

@@ -12,7 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,11 @@ class RunFolder:
     def checkpoint(self, kind: str = "") -> Path:
         return self.root / f"{self.name}{'-' + kind if kind else ''}.safetensors"
 
-    def begin(self, config: dict[str, Any], images: int) -> None:
+    def last_good(self) -> str:
+        """A sentence on the snapshot to go back to."""
+        return f"The last good snapshot is {self.state}." if self.state.exists() else "There is no snapshot yet."
+
+    def begin(self, config: Mapping[str, Any], images: int) -> None:
         """Writes the configuration, and takes back what was written after the snapshot at `images`."""
         for leftover in self.root.rglob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink()
@@ -70,7 +74,7 @@ class RunFolder:
 
     def append_log(self, line: dict[str, Any]) -> None:
         with self.log.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line, allow_nan=False) + "\n")
 
     def lines(self) -> list[dict[str, Any]]:
         """The log so far; a last line that was cut off by a kill is left out."""
@@ -100,12 +104,31 @@ def check_fit(folder: RunFolder, *, resume: bool) -> None:
     if resume and not folder.state.exists():
         raise InputError(f"--resume {out}: there is no snapshot ({folder.state.name}) to go on from.", where="resume")
     if not resume and folder.state.exists():
+        again = "torchrun has started this run again after a failure, and " if _restarted() else ""
         raise ConflictError(
-            f"{out} holds a run already: go on with it by --resume {out}, or choose another --out.", where="out"
+            f"{again}{out} holds a run already: go on with it by --resume {out}"
+            f"{' in place of --out' if again else ', or choose another --out'}.",
+            where="out",
         )
-    if not resume and folder.log.exists():
+    if not resume and folder.lines():
         raise ConflictError(
             f"{out} holds what a run left that came to no snapshot: remove it, or choose another --out.", where="out"
+        )
+
+
+def _restarted() -> bool:
+    """Whether `torchrun --max-restarts` has started this process after others failed."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
+def check_apart(folder: RunFolder, data: str) -> None:
+    """Raises InputError where the run would write its own pictures among the images that it learns from."""
+    source = Path(data).resolve()
+    if source.is_dir() and any(path.resolve().is_relative_to(source) for path in (folder.root, folder.samples)):
+        raise InputError(
+            f"--out {folder.root} lies inside --data {data}: the run's own pictures would be training images. "
+            "Choose a folder outside of it.",
+            where="out",
         )
 
 

@@ -1,7 +1,7 @@
 """What a run tells people: JSON lines, one printed line a tick, TensorBoard."""
 
+import math
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from metrics import World
 from models.images import Pixels
+from training.engine.console import say
 from training.run.state import Progress
 
 
@@ -28,7 +29,8 @@ def entry(
     }
     if variety is not None:
         values["variety"] = round(variety, 4)
-    values |= {name: result["value"] for name, result in scores.items()}
+    # what is not a number has no place in JSON
+    values |= {name: result["value"] for name, result in scores.items() if math.isfinite(result["value"])}
     if alarms:
         values["alarms"] = alarms
     return values
@@ -50,10 +52,9 @@ def show(values: dict[str, Any], total: int) -> None:
         f"{_duration(left)} left",
     ]
     parts += [f"{name} {value:.2f}" for name, value in values.items() if name.startswith(("fid", "kid", "variety"))]
-    tqdm.write("  ".join(parts), file=sys.stdout)
-    sys.stdout.flush()
+    say("  ".join(parts), sys.stdout)
     for alarm in values.get("alarms", []):
-        tqdm.write(f"ALARM: {alarm}", file=sys.stderr)
+        say(f"ALARM: {alarm}")
 
 
 def _duration(seconds: float) -> str:
@@ -63,33 +64,24 @@ def _duration(seconds: float) -> str:
 
 
 class Board:
-    """TensorBoard's files, below the run's folder.
+    """TensorBoard's files, below the run's folder. Events after `images`, which a run goes on from, are hidden.
 
-    Written here and now, not by a thread as torch's `SummaryWriter` does: a full disk is then an OSError of the run.
+    Raises OSError at a full disk, at the latest with the line after the one that did not fit.
     """
 
     def __init__(self, folder: Path, images: int) -> None:
-        # slow to load; only where it is wanted
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
-        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
-        from torch.utils.tensorboard import summary
+        from torch.utils.tensorboard import SummaryWriter  # slow to load; only where it is wanted
 
-        self.event, self.summary, self.records = Event, summary, RecordWriter
-        folder.mkdir(exist_ok=True)
-        self.path = folder / f"events.out.tfevents.{time.time():.6f}"
-        self._write(images, file_version="brain.Event:2")
-        # events after the snapshot that a run goes on from are hidden
-        self._write(images, session_log=SessionLog(status=SessionLog.START))
+        self.writer = SummaryWriter(str(folder), purge_step=images)
 
     def scalars(self, values: dict[str, Any]) -> None:
         for name, value in values.items():
             if isinstance(value, float) and name != "seconds":
-                self._write(values["images"], summary=self.summary.scalar(name, value))
+                self.writer.add_scalar(name, value, values["images"])
+        self.writer.flush()
 
     def picture(self, sheet: Pixels, images: int) -> None:
-        self._write(images, summary=self.summary.image("samples", sheet, dataformats="HWC"))
+        self.writer.add_image("samples", sheet, images, dataformats="HWC")
 
-    def _write(self, images: int, **content: Any) -> None:
-        event = self.event(wall_time=time.time(), step=images, **content)
-        with self.path.open("ab") as file:
-            self.records(file).write(event.SerializeToString())
+    def close(self) -> None:
+        self.writer.close()

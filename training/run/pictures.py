@@ -1,11 +1,9 @@
 """What a finished run leaves behind for the eye: its curves, and a film of its samples."""
 
-from pathlib import Path
-from typing import Any
-
 from PIL import Image
 
 from models import atomic_path
+from training.engine.packages import without_a_notebooks_backend
 from training.run.folder import RunFolder
 
 FRAMES = 60  # at most, evenly picked
@@ -28,10 +26,8 @@ def film(folder: RunFolder, kind: str) -> None:
 
 def curves(folder: RunFolder) -> None:
     """Plots losses, logits, gradient norm, variety and scores against kimg, to curves.png."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    with without_a_notebooks_backend():
+        from matplotlib.figure import Figure
 
     lines = folder.lines()
     panels = [
@@ -44,7 +40,8 @@ def curves(folder: RunFolder) -> None:
     panels = [(title, names) for title, names in panels if any(name in line for line in lines for name in names)]
     if not panels:  # a log that somebody has taken away
         return
-    figure, axes = pyplot.subplots(len(panels), 1, figsize=(8, 2.2 * len(panels)), sharex=True, squeeze=False)
+    figure = Figure(figsize=(8, 2.2 * len(panels)))
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
     for axis, (title, names) in zip(axes[:, 0], panels, strict=True):
         for name in names:
             points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
@@ -55,10 +52,5 @@ def curves(folder: RunFolder) -> None:
         axis.grid(alpha=0.3)
     axes[-1, 0].set_xlabel("kimg")
     figure.tight_layout()
-    _save(figure, folder.root / "curves.png")
-    pyplot.close(figure)
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
+    with atomic_path(folder.root / "curves.png") as temporary:
         figure.savefig(temporary, format="png", dpi=110)

@@ -1,35 +1,41 @@
 """Scores during training: the function that the service calls, on what the service would serve."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 import metrics
 from metrics import World
-from training.games.game import Evaluation
+from training.games.family import Evaluation
 from training.options.shared import Watch
 from training.run.state import Progress
 
 Scores = dict[str, dict[str, Any]]
+TRIED = 16  # generated images, to see whether they can be compared at all
 
 
 class Scorer:
-    """Measures FID (and KID) of a game's evaluations.
+    """Measures FID (and KID) of a family's evaluations.
 
-    The references' features are computed before the first step, so that anything wrong with them is said then, and
-    kept in the run's folder. Under torchrun every process must call, and each extracts its part.
+    The references' features are computed before the first step and kept in the run's folder, and a few generated images
+    are compared with each, so that anything wrong with them is said then. Under torchrun every process must call, and
+    each extracts its part.
     """
 
     def __init__(
         self,
         watch: Watch,
-        evaluations: dict[str, Evaluation],
+        evaluations: Mapping[str, Evaluation],
         folder: Path,
         digest: str,
         world: World,
         extractor: metrics.Extractor | None = None,
     ) -> None:
-        """Raises WeightsUnavailable without Inception's weights, and InputError for a reference that is none."""
+        """Raises WeightsUnavailable without Inception's weights, and InputError for a reference that is none, or that
+        generated images cannot be compared with: of another extractor or protocol, or without features for KID."""
         self.watch, self.evaluations = watch, evaluations
         self.names = ("fid", "kid") if watch.kid else ("fid",)
         self.references: dict[str, metrics.FeatureSet] = {}
@@ -37,30 +43,40 @@ class Scorer:
             return
         self.extractor = extractor or metrics.extractor()
         for name, evaluation in evaluations.items():
-            key = hashlib.sha256(f"{digest} {watch.fid_reference} {watch.kid} {self.extractor.name}".encode())
-            kept = folder / f"reference{'-' + name if name else ''}-{key.hexdigest()[:8]}.npz"
-            if kept.exists():
-                self.references[name] = metrics.features(kept)
-                continue
-            source = watch.fid_reference or evaluation.reference.numpy()
-            self.references[name] = metrics.features(source, extractor=self.extractor, keep=watch.kid)
-            if world.first:
-                self.references[name].save(kept)
+            self.references[name] = self._reference(name, evaluation.reference, folder, digest, world)
+            self._measure(name, TRIED)
+
+    def _reference(
+        self, name: str, reference: Tensor | str, folder: Path, digest: str, world: World
+    ) -> metrics.FeatureSet:
+        chosen = reference if isinstance(reference, str) else ""
+        key = hashlib.sha256(f"{digest} {chosen} {self.watch.kid} {self.extractor.name}".encode())
+        kept = folder / f"reference{'-' + name if name else ''}-{key.hexdigest()[:8]}.npz"
+        if kept.exists():
+            return metrics.features(kept)
+        source = reference if isinstance(reference, str) else reference.numpy()
+        found = metrics.features(source, extractor=self.extractor, keep=self.watch.kid)
+        if world.first:
+            found.save(kept)
+        return found
+
+    def _measure(self, name: str, images: int) -> dict[str, Any]:
+        return metrics.score(
+            self.evaluations[name].fakes(images),
+            self.references[name],
+            metrics=self.names,
+            extractor=self.extractor,
+            bootstrap=0,
+        )
 
     def __call__(self) -> Scores:
         """{"fid": result, ...}; with several evaluations {"fid_a_to_b": result, ...}. Results as `metrics.score`'s."""
         scores: Scores = {}
         for name, evaluation in self.evaluations.items():
-            result = metrics.score(
-                evaluation.fakes(self.watch.fid_images),
-                self.references[name],
-                metrics=self.names,
-                extractor=self.extractor,
-                bootstrap=0,
-            )
+            result = self._measure(name, self.watch.fid_images)
             about = {"protocol": result["protocol"], "generated": result["a"], "reference": result["b"]}
             for metric in self.names:
-                scores[f"{metric}_{name}" if name else metric] = result[metric] | about
+                scores[f"{metric}_{name}" if name else metric] = result[metric] | about | dict(evaluation.about)
         return scores
 
 

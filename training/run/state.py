@@ -1,13 +1,13 @@
 """The snapshot: everything a run needs to go on exactly, in one `state.pt` of plain tensors, numbers and strings.
 
     format      1
-    kind        "dcgan" or "cyclegan"
+    kind        the run's, such as "dcgan"
     config      the run's configuration, as JSON
     dataset     the digest of the training images
     world       number of processes
     progress    step, images, seconds, best, alarms: plain numbers
     networks, averages, optimizers      name -> state dictionary
-    pools       one {name: [k, c, h, w]} for each process
+    pools       what each process keeps for itself: one {name: [k, c, h, w]} for each
 
 It is read with `weights_only=True`, so a snapshot from a stranger runs no code; and written to a temporary file,
 synced, then renamed, so that a kill at any moment leaves the old snapshot or the new one. There is no random state
@@ -24,8 +24,8 @@ import torch
 from metrics import World
 from models import CheckpointError, ConflictError, atomic_path
 from training.games.game import Players
-from training.games.kinds import RUNS
-from training.options.flags import defaults, differences, merged
+from training.options.flags import differences, from_dict, to_dict
+from training.options.run import Run
 from training.options.shared import CHANGEABLE, SCHEDULE
 
 FORMAT = 1
@@ -48,10 +48,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class About:
-    """Which run a snapshot is of: its kind, its whole configuration, the digest of its training images."""
+    """Which run a snapshot is of: its whole configuration, and the digest of its training images."""
 
-    kind: str
-    config: dict[str, Any]
+    run: Run
     dataset: str
 
 
@@ -65,8 +64,8 @@ def save(path: Path, about: About, players: Players, progress: Progress, world: 
     if world.first:
         state = {
             "format": FORMAT,
-            "kind": about.kind,
-            "config": json.dumps(about.config),
+            "kind": about.run.kind,
+            "config": json.dumps(to_dict(about.run)),
             "dataset": about.dataset,
             "world": world.size,
             "progress": asdict(progress),
@@ -130,7 +129,7 @@ def restore(state: dict[str, Any], about: About, players: Players, world: World)
         raise CheckpointError(f"The snapshot does not fit this run's networks: {error}") from error
 
 
-def _lay_out(optimizer: torch.optim.Adam) -> None:
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
     """Puts Adam's moments into the memory layout of their parameters, which may be another than the snapshot's.
 
     Fused Adam walks through memory without a look at strides: it would give an element its neighbour's moments.
@@ -143,21 +142,33 @@ def _lay_out(optimizer: torch.optim.Adam) -> None:
 
 def _changes(state: dict[str, Any], about: About, world: World) -> list[str]:
     """One line for each thing that may not differ from the snapshot and does."""
+    now = {"kind": about.run.kind, "dataset": about.dataset, "world": world.size}
+    lines = [
+        f"{name}: {state[name]!r} in the snapshot, {value!r} now" for name, value in now.items() if state[name] != value
+    ]
+    if state["kind"] != about.run.kind:
+        return lines
     # an option that is newer than the snapshot had its default then
-    before = merged(defaults(RUNS[about.kind]), json.loads(state["config"]))
-    falling = any(_falling(config, state["progress"]["images"]) for config in (before, about.config))
-    lines = []
-    for name, (old, new) in differences(before, about.config).items():
-        if name in SCHEDULE and falling:
-            lines.append(f"{name}: {old!r} in the snapshot, {new!r} now, while the learning rate is falling")
+    before = from_dict(type(about.run), json.loads(state["config"]), origin="the snapshot's configuration")
+    begun = _begun(before, about.run, state["progress"]["images"])
+    for name, (old, new) in differences(before, about.run).items():
+        if name in SCHEDULE and begun:
+            lines.append(
+                f"{name}: {old!r} in the snapshot, {new!r} now, while {' and '.join(begun)} "
+                f"{'follows' if len(begun) == 1 else 'follow'} from the run's length"
+            )
         elif not name.startswith((*CHANGEABLE, *SCHEDULE)):
             lines.append(f"{name}: {old!r} in the snapshot, {new!r} now")
-    for name, now in {"kind": about.kind, "dataset": about.dataset, "world": world.size}.items():
-        if state[name] != now:
-            lines.append(f"{name}: {state[name]!r} in the snapshot, {now!r} now")
     return lines
 
 
-def _falling(config: dict[str, Any], images: int) -> bool:
-    decay = config["optimizer"]["decay_kimg"] * 1000
-    return decay > 0 and images > config["pace"]["kimg"] * 1000 - decay
+def _begun(before: Run, now: Run, images: int) -> list[str]:
+    """The schedules that depend on the run's length already, as it was or as it is to be: the run has steps behind it
+    that another length would have made otherwise."""
+    found = {
+        name: None
+        for run in (before, now)
+        for name, one in run.schedules().items()
+        if one.begins(run.pace.images) < images
+    }
+    return list(found)

@@ -7,6 +7,8 @@ float32 in [-1, 1]. Batch is free; so are a translator's height and width, in mu
 
 import argparse
 import dataclasses
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +33,10 @@ from models import (
     to_uint8,
     with_metadata,
 )
+from training.engine.console import say
+from training.engine.packages import require_packages
 
+ABOUT = "Write a checkpoint's networks as ONNX, checked against torch."
 TOLERANCE = 1e-3  # of [-1, 1]: an eighth of the step between two of 256 levels
 
 
@@ -163,6 +168,8 @@ def _compare(network: Network, path: Path) -> Parity:
 
 
 def _both(network: Network, path: Path) -> Iterator[tuple[Tensor, Tensor]]:
+    # ONNX Runtime would keep an identity of this machine and report its use, from its import on
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # type: ignore[import-untyped]  # here, since only an export needs it
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
@@ -191,9 +198,13 @@ def run(typed: argparse.Namespace) -> int:
         raise InputError(f"There is no checkpoint {str(typed.checkpoint)!r}.", where="checkpoint")
     if typed.out.suffix != ".onnx" or not typed.out.parent.is_dir():
         raise InputError(f"OUT must be a .onnx file in a folder that exists; got {str(typed.out)!r}.", where="out")
+    if typed.out.exists() and typed.out.samefile(typed.checkpoint):
+        raise InputError(f"OUT {str(typed.out)!r} is the checkpoint itself: name another file.", where="out")
+    require_packages("onnx", "onnxscript", "onnxruntime")
     parity = export(typed.checkpoint, typed.out, direction=typed.direction)
-    print(
+    say(
         f"{typed.out}: up to {parity.largest:.2g} from torch in [-1, 1], {parity.levels} of 255 levels, over images "
-        f"of {', '.join('x'.join(map(str, shape)) for shape in parity.shapes)}"
+        f"of {', '.join('x'.join(map(str, shape)) for shape in parity.shapes)}",
+        sys.stdout,
     )
     return 0

@@ -20,7 +20,7 @@ from models import Direction, Generator, Model, Translator, load, to_float, to_u
 from models.images import Pixels
 from training.data.images import load_images
 from training.data.layouts import Split
-from training.games.dcgan_options import DCGANRun
+from training.games.sampler import SamplerRun
 
 FEATURE_METRICS = ("kid", "prdc")
 
@@ -115,7 +115,7 @@ def _measured_translator(
     return found
 
 
-def split_of(run: DCGANRun, split: Split) -> metrics.Images:
+def split_of(run: SamplerRun, split: Split) -> metrics.Images:
     """A split of a run's data set, every image as the run reads it; read when its images are first asked for."""
 
     @cache

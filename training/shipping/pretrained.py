@@ -1,28 +1,33 @@
 """`python -m training pretrained`: every shipped model again, from data to checkpoint to card.
 
-A recipe is a run's configuration in `training/recipes/NAME.json`; its data paths stand under the folder that `--data`
-names, and a shipped model that it starts with in that of `--models`. `then` lists further runs, each by what differs
-from the one before, whose generators it goes on with. What was begun is resumed, what is finished is not trained
-again, so the command can be stopped at any time.
+A recipe is a run's configuration, `training/recipes/NAME.json`, as `--config` reads it. Where a model takes several
+runs, `NAME.2.json` and so on are the further ones, each of which starts with the generators of the one before. Their
+paths below `data/`, `runs/` and `models/pretrained/` stand for the folders that this command is given. What was begun
+is resumed, what is finished is not trained again, so the command can be stopped at any time.
 """
 
 import argparse
 import dataclasses
-import json
-import sys
+from functools import singledispatch
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import metrics
+import models
 from models import InputError, load, save, with_metadata
-from training.games.cyclegan_options import CycleGANRun
-from training.games.kinds import RUNS, Run
-from training.options.flags import from_dict, merged
+from training.engine.console import say
+from training.engine.packages import require_packages
+from training.games.sampler import SamplerRun
+from training.games.table import games
+from training.games.translator import TranslatorRun
+from training.options.flags import from_dict, merged, read_json
+from training.options.run import Run
 from training.shipping.measure import Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
 
+ABOUT = "Train the shipped models again, from data to checkpoint to card."
 RECIPES = Path(__file__).parents[1] / "recipes"
+PRETRAINED = Path(models.__file__).parent / "pretrained"
 MAX_BYTES = 8_000_000
 
 HOW_TO_GET_DATA = (
@@ -32,13 +37,18 @@ HOW_TO_GET_DATA = (
 
 
 def names() -> list[str]:
-    """The shipped models that have a recipe."""
-    return sorted(path.stem for path in RECIPES.glob("*.json"))
+    """The models that have a recipe."""
+    return sorted(path.stem for path in RECIPES.glob("*.json") if "." not in path.stem)
+
+
+def shipped() -> list[str]:
+    """Those of them that are shipped."""
+    return [name for name in names() if (PRETRAINED / f"{name}.safetensors").exists()]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds this command's flags to its parser."""
-    parser.add_argument("names", nargs="*", default=names(), help=f"of {', '.join(names())}; default: all")
+    parser.add_argument("names", nargs="*", default=shipped(), help=f"of {', '.join(names())}; default: those shipped")
     parser.add_argument("--data", type=Path, required=True, help=f"folder of the data sets: {HOW_TO_GET_DATA}")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     parser.add_argument("--models", type=Path, default=Path("models/pretrained"), help="folder to ship to")
@@ -63,15 +73,15 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
     from training.run.loop import train
     from training.shipping.card import write_card  # only now: --help does without them
 
+    require_packages("matplotlib")
     for name in arguments.names:
         if name not in names():
             raise InputError(f"There is no recipe {name!r}; there are {', '.join(names())}.", where="names")
     # what it lacks is said before training
     extractor = extractor or metrics.extractor(backend=arguments.backend, precision=arguments.precision)
     for name in arguments.names:
-        recipe = json.loads((RECIPES / f"{name}.json").read_text())
-        configs = _runs_of(recipe, name, arguments)
-        plan = _plan_of(configs[-1], arguments)
+        configs = runs_of(name, arguments)
+        plan = plan_of(configs[-1], arguments)
         shipped = arguments.models / f"{name}.safetensors"
         if not arguments.card_only:
             for config in configs:
@@ -80,9 +90,9 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
                     return 130
             ship(Path(outcome.checkpoint), shipped)
             metadata = load(shipped).metadata
-            with_metadata(shipped, dataclasses.replace(metadata, metrics=measure(shipped, plan, _say, extractor)))
+            with_metadata(shipped, dataclasses.replace(metadata, metrics=measure(shipped, plan, say, extractor)))
         command = f"python -m training pretrained {name} --data DATA"
-        _say(str(write_card(shipped, plan, command, Path(configs[-1].output.out) / "curves.png", extractor)))
+        say(str(write_card(shipped, plan, command, Path(configs[-1].output.out) / "curves.png", extractor)))
     return 0
 
 
@@ -99,34 +109,46 @@ def ship(checkpoint: Path, destination: Path) -> None:
         raise InputError(f"{destination.name} would be larger than {MAX_BYTES:,} bytes: make the network narrower.")
 
 
-def _runs_of(recipe: dict[str, Any], name: str, arguments: argparse.Namespace) -> list[Run]:
-    """The recipe's runs, in order; each after the first starts with the generators of the one before."""
-    kind = RUNS[recipe["kind"]]
-    options = merged(recipe["run"], {"data": {"data": str(arguments.data / recipe["data"])}})
-    start = str(arguments.models / f"{recipe['start']}.safetensors") if "start" in recipe else ""
-    runs = []
-    for number, changes in enumerate([{}, *recipe.get("then", [])], 1):
+def runs_of(name: str, arguments: argparse.Namespace) -> list[Run]:
+    """The runs that a model takes, in order; each after the first starts with the generators of the one before."""
+    runs: list[Run] = []
+    stages = sorted(RECIPES.glob(f"{name}.[0-9]*.json"), key=lambda path: int(path.stem.rpartition(".")[2]))
+    for number, path in enumerate([RECIPES / f"{name}.json", *stages], 1):
+        config = read_json(path, "the recipe")
         folder = arguments.runs / (name if number == 1 else f"{name}-{number}")
-        places = {"output": {"out": str(folder), "name": name}, "network": {"start": start}}
-        options = merged(merged(options, changes), places)
-        config = from_dict(kind, options, origin=f"{name}.json")
-        runs.append(_faster(config) if torch.cuda.is_available() else config)
-        start = str(folder / f"{name}.safetensors")
+        places = {"output": {"out": str(folder), "name": name}}
+        run = from_dict(games()[config["kind"]].Run, merged(config, places), origin=path.name)
+        run = run.changed(
+            data={"data": _placed(run.data.data, arguments)}, network={"start": _placed(run.network.start, arguments)}
+        )
+        runs.append(run.changed(machine=run.on_a_gpu()) if torch.cuda.is_available() else run)
     return runs
 
 
-def _faster(config: Run) -> Run:
-    """On a GPU: with `compile` or `graphs`, three times as fast, where that is tried."""
-    projected, translator = config.network.discriminator == "projected", isinstance(config, CycleGANRun)
-    machine = dataclasses.replace(
-        config.machine, compile=translator and not projected, graphs=projected and not translator
-    )
-    return dataclasses.replace(config, machine=machine)
+def _placed(path: str, arguments: argparse.Namespace) -> str:
+    """A recipe's path, in the folders that the command was given."""
+    for folder, given in (
+        ("data", arguments.data),
+        ("runs", arguments.runs),
+        ("models/pretrained", arguments.models),
+    ):
+        if Path(path).is_relative_to(folder):
+            return str(given / Path(path).relative_to(folder))
+    return path
 
 
-def _plan_of(run: Run, arguments: argparse.Namespace) -> Plan:
-    if isinstance(run, CycleGANRun):
-        return TranslatorPlan(Path(run.data.data))
+@singledispatch
+def plan_of(run: Run, arguments: argparse.Namespace) -> Plan:
+    """What to measure a shipped model with, by the family of its run.
+
+    Raises:
+        InputError: nothing is known that would measure such a run's model.
+    """
+    raise InputError(f"There is no card for what a run of {run.kind} gives.", where="names")
+
+
+@plan_of.register
+def _of_sampler(run: SamplerRun, arguments: argparse.Namespace) -> Plan:
     reference = split_of(run, "train")
     if arguments.reference_images:
         reference = evenly(reference, arguments.reference_images)
@@ -135,5 +157,6 @@ def _plan_of(run: Run, arguments: argparse.Namespace) -> Plan:
     )
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+@plan_of.register
+def _of_translator(run: TranslatorRun, arguments: argparse.Namespace) -> Plan:
+    return TranslatorPlan(Path(run.data.data))

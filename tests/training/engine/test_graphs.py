@@ -9,7 +9,7 @@ from torch import nn
 from models import InputError
 from training.engine.graphs import Pass
 from training.engine.stage import Moment
-from training.games.dcgan import DCGANGame
+from training.games.dcgan import DCGAN
 from training.games.judge import Judge
 from training.options.shared import Machine, Pace
 from training.run.build import build, stage
@@ -25,7 +25,7 @@ GAMES = [
 def steps(game, count=3):
     """What the first steps log, as numbers."""
     return [
-        {name: float(value) for name, value in game.step(Moment(number, 4 * number, 1000)).items()}
+        {name: float(value) for name, value in game.step(Moment(number, 4 * number, 1000)).scalars().items()}
         for number in range(count)
     ]
 
@@ -60,7 +60,7 @@ def test_each_pass_of_a_game_is_captured_once(sampler, captures, changes):
     plain, _ = build(run, here)
     captured, _ = build(run, dataclasses.replace(here, graphs=True))
     assert steps(captured) == steps(plain)
-    assert isinstance(captured, DCGANGame)
+    assert isinstance(captured, DCGAN)
     both, generated = captured.judge.both, captured.generated
     assert [module for module, _ in captures] == [generated, both, captured.judge.one]
     assert [[t.requires_grad for t in sample[:1]] for _, sample in captures] == [[False], [False], [True]]
@@ -79,9 +79,10 @@ def test_spectral_norm_judges_real_and_fake_by_the_same_weights(sampler):
     run = sampler()
     here = stage(run.machine, run.pace)
     torch.manual_seed(0)
-    network = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 5, 16)), nn.Flatten())
+    spectral = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 5, 16))
+    network = nn.Sequential(spectral, nn.BatchNorm2d(5, affine=False, momentum=0.0).eval(), nn.Flatten())
     images = torch.randn(4, 3, 16, 16)
-    real, fake = Judge(network, run.game, here, joined=False).both(images, images)
+    real, fake = Judge(network, run.game, here).both(images, images)
     assert torch.equal(real, fake)
     assert not torch.equal(network(images), network(images))  # outside, each pass in training moves them
 

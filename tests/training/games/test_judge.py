@@ -1,15 +1,17 @@
 """The discriminator's side of both games: every loss and trick by its flag, and what each of them is."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn.functional import softplus
 
 from training.engine.draws import Draws
+from training.engine.schedules import constant, fading
 from training.engine.stage import Moment
-from training.games.judge import Judge, Sight
-from training.objective.losses import LOSSES
+from training.games.judge import Judge, Penalty, Sight, couples_images, rules_of
+from training.objective.losses import LOSSES, Loss
 from training.run.build import build, stage
 
 TRICKS = [
@@ -29,8 +31,8 @@ def made(run):
     return build(run, stage(run.machine, run.pace))[0]
 
 
-def sight(noise=0.0, seed=0):
-    return Sight(Draws(torch.Generator().manual_seed(seed)), noise)
+def sight(images=0, seed=0):
+    return Sight(Draws(torch.Generator().manual_seed(seed)), Moment(0, images, 100))
 
 
 @pytest.fixture
@@ -68,8 +70,8 @@ def test_each_trick_changes_the_run_and_keeps_it_finite(either, stepped, kind, t
     assert all(math.isfinite(value) for result in results for value in result.values())
     assert any(
         not torch.equal(a, b)
-        for name, network in plain.weights().items()
-        for a, b in zip(network.parameters(), game.weights()[name].parameters(), strict=True)
+        for name, network in plain.family.weights().items()
+        for a, b in zip(network.parameters(), game.family.weights()[name].parameters(), strict=True)
     )
     steps = trick.get("d_steps", 1) if kind == "sampler" else max(trick.get("d_steps", 1), trick.get("g_steps", 1))
     assert game.images_per_step == plain.images_per_step * steps
@@ -118,7 +120,7 @@ def test_label_noise_exchanges_the_labels_of_whole_images(translator):
             total = float(game.judge_a.discriminator_loss(real=real, fake=fake, sight=sight(seed=seed)).total)
             exchanged = torch.rand(3, 1, 1, 1, generator=torch.Generator().manual_seed(seed)) < 0.4
             ones, zeros = torch.where(exchanged, at_fake, at_real), torch.where(exchanged, at_real, at_fake)
-            assert total == pytest.approx(float(0.5 * ((ones - 1) ** 2 + zeros**2).mean()), rel=1e-4)
+            assert total == pytest.approx(float(((ones - 1) ** 2 + zeros**2).mean()), rel=1e-4)
             seen.add(tuple(exchanged.flatten().tolist()))
     assert len(seen) > 3
 
@@ -166,10 +168,91 @@ def test_feature_matching_of_patches_is_over_all_of_them(translator):
 
 def test_instance_noise_falls_to_nothing_over_the_run(sampler):
     judge = made(sampler(game={"instance_noise": 0.4})).judge
-    assert [judge.sight(0, Moment(0, images, 100)).noise for images in (0, 50, 100)] == pytest.approx([0.4, 0.2, 0.0])
     images = torch.zeros(64, 3, 16, 16)
-    assert judge._seen(images, sight(noise=0.2)).std().item() == pytest.approx(0.2, rel=0.02)
-    assert judge._seen(images, sight(noise=0.0)) is images
+    for seen, deviation in ((0, 0.4), (50, 0.2)):
+        assert judge._seen(images, sight(seen)).std().item() == pytest.approx(deviation, rel=0.02)
+    assert judge._seen(images, sight(100)) is images
+
+
+# --- rules that a game may replace ---
+
+
+def relativistic(*, real, fake, real_target=1.0):
+    return softplus(fake - real).mean()
+
+
+def relativistic_generator(*, fake, real=None):
+    return softplus(real - fake).mean()
+
+
+def test_a_relativistic_loss_can_be_written(sampler):
+    """Jolicoeur-Martineau 2018, section 4.1: either side's logits are judged by those of the other, image by image."""
+    game = made(sampler(network={"discriminator_norm": "none"}, machine=FP32))
+    loss = Loss("relativistic", relativistic, relativistic_generator, paired=True)
+    judge = Judge(game.discriminator, game.run.game, game.stage, replace(rules_of(game.run.game), loss=loss))
+    real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16, requires_grad=True)
+    at_real, at_fake = game.discriminator(real), game.discriminator(fake)
+    expected = softplus(at_fake - at_real).mean()
+    verdict = judge.discriminator_loss(real=real, fake=fake.detach(), sight=sight())
+    torch.testing.assert_close(verdict.loss, expected.detach())
+    mine, _ = judge.generator_loss(fake=fake, real=real, sight=sight())
+    theirs = softplus(at_real.detach() - at_fake).mean()
+    torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, fake)[0] for loss in (mine, theirs)))
+
+
+def test_a_penaltys_weight_is_one_of_the_moment(sampler):
+    """Twice the weight is twice the term; at none it is left out."""
+    game = made(sampler(network={"discriminator_norm": "none"}, machine=FP32))
+    asked = []
+
+    def squares(critic, real, fake, draws, weight):
+        asked.append(weight)
+        return weight * critic(real).square().mean()
+
+    rules = replace(rules_of(game.run.game), penalties=(Penalty(constant(4.0) * fading(), squares),))
+    judge = Judge(game.discriminator, game.run.game, game.stage, rules)
+    real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
+    added = []
+    for images in (0, 50, 100):
+        verdict = judge.discriminator_loss(real=real, fake=fake, sight=sight(images))
+        added.append(float((verdict.total - verdict.loss).detach()))
+    assert asked == [4.0, 2.0]
+    assert added == pytest.approx([2 * added[1], added[1], 0.0])
+    assert added[1] > 0
+
+
+def test_augmentation_can_take_a_share_of_the_images(sampler):
+    game = made(sampler(game={"augment": "cutout"}))
+    images = torch.ones(400, 3, 16, 16)
+    for chance, least, most in ((0.0, 0, 0), (0.25, 60, 140), (1.0, 400, 400)):
+        rules = replace(rules_of(game.run.game), augmented=constant(chance))
+        seen = Judge(game.discriminator, game.run.game, game.stage, rules)._seen(images, sight())
+        changed = int((seen != 1).flatten(1).any(dim=1).sum())
+        assert least <= changed <= most, chance
+
+
+def test_batch_norm_keeps_real_and_fake_apart(sampler, translator):
+    assert couples_images(made(sampler()).discriminator)
+    assert not couples_images(made(sampler(network={"discriminator_norm": "layer"})).discriminator)
+    assert not couples_images(made(translator()).critic_a)
+
+
+# --- the paper's numbers ---
+
+
+def test_cyclegan_logs_the_papers_losses(translator):
+    """Section 3.1 writes least squares without a factor, and appendix 7.1 halves the discriminators' sum."""
+    game = made(translator(machine=FP32))
+    a, b, fake_a, fake_b = (torch.rand(2, 3, 32, 32) * 2 - 1 for _ in range(4))
+    with torch.no_grad():
+        sides = ((game.critic_a, a, fake_a), (game.critic_b, b, fake_b))
+        expected = (
+            sum((judge(real) - 1).square().mean() + judge(fake).square().mean() for judge, real, fake in sides) / 2
+        )
+    game.d_mover.at(Moment(0, 0, 100))
+    loss, _ = game._discriminator_step(a, b, fake_a, fake_b, sight())
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_cyclegan_generators_minimise_the_papers_objective(translator):
@@ -177,6 +260,7 @@ def test_cyclegan_generators_minimise_the_papers_objective(translator):
     run = translator(machine={"precision": "fp32"}, optimizer={"g_lr": 1e-9, "d_lr": 1e-9})
     game = made(run)
     a, b = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    game.g_mover.at(Moment(0, 0, 100))
     game._generator_step(a, b, sight())
     ours = [p.grad.clone() for p in game.generators.parameters()]
     game.generators.zero_grad()

@@ -16,11 +16,14 @@ from torch.nn.functional import conv2d, linear
 import models
 from models import InputError, WeightsUnavailable, to_float
 from training import train
-from training.games.optimize import adam, frozen
+from training.engine.schedules import constant
+from training.engine.stage import Moment
+from training.games.optimize import Mover, frozen
 from training.networks import backbone_weights
 from training.networks.backbone import STAGES, TAPS, EfficientNetLite0, SameConv
 from training.networks.backbone_weights import MEMBER, WHEEL, backbone
 from training.networks.projected import ProjectedDiscriminator
+from training.options.shared import Optimizer
 
 PHOTOS = Path(__file__).resolve().parents[2] / "fixtures" / "horse2zebra"
 ZEBRA = 340  # of ImageNet's 1,000 classes
@@ -205,7 +208,7 @@ def test_only_the_heads_learn(blank):
     fixed = {
         name: value.clone() for name, value in judge.state_dict().items() if name.startswith(("backbone.", "mix."))
     }
-    optimizer = adam(judge, 1e-2, _Rates())
+    optimizer = adam(judge, 1e-2)
     judge(torch.randn(4, 3, 64, 64)).square().mean().backward()
     optimizer.step()
     assert all(torch.equal(judge.state_dict()[name], value) for name, value in fixed.items())
@@ -220,8 +223,10 @@ def test_only_the_heads_learn(blank):
     assert all(parameter.requires_grad for parameter in judge.heads.parameters())
 
 
-class _Rates:
-    beta1, beta2 = 0.0, 0.99
+def adam(network, rate):
+    mover = Mover(network, constant(rate), Optimizer(beta1=0.0, beta2=0.99))
+    mover.at(Moment(0, 0, 1))
+    return mover.optimizer
 
 
 def test_gradients_reach_the_images_through_each_of_the_five(blank):
@@ -257,7 +262,7 @@ def test_a_class_has_a_logit_of_its_own(blank):
 def test_it_learns_to_tell_two_kinds_of_images_apart(blank):
     torch.manual_seed(0)
     judge = ProjectedDiscriminator(blank, 64, width=4, side=64)
-    optimizer = adam(judge, 2e-3, _Rates())
+    optimizer = adam(judge, 2e-3)
     smooth = torch.rand(8, 3, 1, 1).mul(2).sub(1).expand(-1, -1, 64, 64)
     rough = torch.rand(8, 3, 64, 64).mul(2).sub(1)
     for _ in range(20):

@@ -16,9 +16,7 @@ import models
 from training import Diverged, train
 from training.engine.ema import Average, standing_statistics
 from training.engine.layers import ReflectionPad, replace_slow_layers
-from training.engine.stage import Moment
-from training.games.dcgan import DCGANGame
-from training.games.optimize import set_rates
+from training.games.dcgan import DCGAN
 from training.games.pool import ImagePool
 from training.objective import terms
 from training.options.shared import Machine, Pace
@@ -92,7 +90,7 @@ def test_fid_of_training_is_fid_of_the_checkpoint(sampler, small):
     latents = models.draw(models.sample_seeds(2**41, 24), model.latent_size)
     fakes = models.to_uint8(model(latents))
     game, _ = build(run, stage(run.machine, run.pace))
-    real = game.evaluations()[""].reference.numpy()
+    real = game.family.evaluations()[""].reference.numpy()
     again = metrics.score(fakes, real, extractor=small, bootstrap=0)["fid"]["value"]
     assert model.metadata.metrics["fid"]["value"] == pytest.approx(again, rel=1e-4)
 
@@ -142,7 +140,7 @@ def test_perceptual_terms_train_both_games(sampler, translator, stepped, monkeyp
     for make in (sampler, translator):
         plain, _ = stepped(make(), steps=1)
         game, _ = stepped(make(game={"perceptual": 5.0}), steps=1)
-        pairs = zip(plain.weights().values(), game.weights().values(), strict=True)
+        pairs = zip(plain.family.weights().values(), game.family.weights().values(), strict=True)
         changed = [not torch.equal(a, b) for p, q in pairs for a, b in zip(p.parameters(), q.parameters(), strict=True)]
         assert any(changed)
 
@@ -177,33 +175,11 @@ def test_faster_layers_leave_a_network_what_it_is():
     torch.testing.assert_close(faster(images), plain(images), rtol=1e-4, atol=1e-5)
 
 
-def test_rates_fall_linearly_over_the_decay(sampler):
-    run = sampler(optimizer={"decay_kimg": 0.016, "g_lr": 1.0})
-    optimizer = torch.optim.Adam([torch.zeros(1)])
-    seen = []
-    for images in (0, 15, 16, 24, 32):
-        set_rates(optimizer, run.optimizer.g_lr, run.optimizer, Moment(0, images, 32))
-        seen.append(optimizer.param_groups[0]["lr"])
-    assert seen == [1.0, 1.0, 1.0, 0.5, 0.0]
-
-
-def test_the_generators_rate_can_rise_first(sampler):
-    """To 1 over 0.016 kimg, and to 0 over the last 0.008; the discriminator's has no rise."""
-    run = sampler(optimizer={"decay_kimg": 0.008, "g_warmup_kimg": 0.016})
-    optimizer = torch.optim.Adam([torch.zeros(1)])
-    for warmup, expected in ((0.016, [0.0, 0.5, 1.0, 1.0, 0.5, 0.0]), (0.0, [1.0, 1.0, 1.0, 1.0, 0.5, 0.0])):
-        seen = []
-        for images in (0, 8, 16, 24, 28, 32):
-            set_rates(optimizer, 1.0, run.optimizer, Moment(0, images, 32), warmup)
-            seen.append(optimizer.param_groups[0]["lr"])
-        assert seen == expected
-
-
 @pytest.mark.parametrize("kind", ["sampler", "translator"])
 def test_a_rise_of_the_rate_is_the_generators_alone(kind, request, stepped):
     game, _ = stepped(request.getfixturevalue(kind)(optimizer={"g_warmup_kimg": 0.008, "decay_kimg": 0.0}), steps=2)
-    assert 0 < game.g_optimizer.param_groups[0]["lr"] < game.run.optimizer.g_lr
-    assert game.d_optimizer.param_groups[0]["lr"] == game.run.optimizer.d_lr
+    assert 0 < game.g_mover.optimizer.param_groups[0]["lr"] < game.run.optimizer.g_lr
+    assert game.d_mover.optimizer.param_groups[0]["lr"] == game.run.optimizer.d_lr
 
 
 # --- parts ---
@@ -272,15 +248,15 @@ def test_collapse_and_vanishing_gradients_reach_log_and_screen(sampler, capsys, 
 
 def test_nan_stops_the_run_and_names_the_last_good_snapshot(sampler, monkeypatch):
     """A weight turns to NaN in the third step: the snapshot of the second is kept, and the log ends with an alarm."""
-    original = DCGANGame.step
+    original = DCGAN.step
 
-    def step(self, moment):
-        scalars = original(self, moment)
+    def poisoned(self, moment):
+        step = original(self, moment)
         if moment.step == 2:
             next(self.generator.parameters()).data[0] = math.nan
-        return scalars
+        return step
 
-    monkeypatch.setattr(DCGANGame, "step", step)
+    monkeypatch.setattr(DCGAN, "step", poisoned)
     run = sampler(pace={"snapshot_kimg": 0.004})
     with pytest.raises(Diverged, match=r"weights of generator is not finite.*last good snapshot is .*state\.pt"):
         train(run)
@@ -323,14 +299,15 @@ def test_a_checkpoint_carries_the_scores_of_its_own_weights_alone(sampler, small
 def test_variety_of_a_generator_with_one_image_is_nothing(request, kind):
     run = request.getfixturevalue(kind)()
     game, _ = build(run, stage(run.machine, run.pace))
-    game.refresh()
-    assert game.variety() > 0.01
-    for network in game.weights().values():
+    family = game.family
+    family.refresh()
+    assert family.variety() > 0.01
+    for network in family.weights().values():
         for parameter in network.parameters():
             parameter.zero_()
-    game.refresh()
-    assert game.variety() == pytest.approx(0, abs=1e-5)
-    assert "mode collapse" in alarms.raised(1.0, 1.0, game.variety(), done=1.0)[0]
+    family.refresh()
+    assert family.variety() == pytest.approx(0, abs=1e-5)
+    assert "mode collapse" in alarms.raised(1.0, 1.0, family.variety(), done=1.0)[0]
 
 
 def test_settings_that_the_machine_cannot_serve():

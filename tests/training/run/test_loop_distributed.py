@@ -1,6 +1,5 @@
 """Two processes under torchrun (gloo, on the CPU) train as one does: gradients, averages, snapshots, scores, logs."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -11,44 +10,48 @@ import pytest
 import torch
 
 from models import ConflictError
-from training import CycleGANRun, DCGANRun, train
-from training.games.kinds import kind_of
+from training import CycleGANRun, train
+from training.games.table import games
 from training.options.flags import from_dict, merged, to_dict
 
 HERE = Path(__file__).resolve().parents[1]
-FP32 = {"precision": "fp32"}
+# With these, two processes can equal one: without batch norm, whose batch is one process's, and without a pool, which
+# each process has for itself. The fully connected GAN has neither.
+EQUAL = {
+    "network": "mlp",
+    "hidden": 16,
+    "discriminator_hidden": 8,
+    "discriminator_norm": "spectral",
+    "pool": 0,
+    "flips": True,
+    "kimg": 0.032,
+    "precision": "fp32",
+}
 
 
 def moved(run, out):
-    return dataclasses.replace(run, output=dataclasses.replace(run.output, out=str(out), name="run"))
+    return run.changed(output={"out": str(out), "name": "run"})
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory, tiny, small, tricks):
+def both(tmp_path_factory, tiny, smallest, small, tricks):
     """The runs of this file in two processes (one torchrun for all, since starting costs most), and alone."""
     root = tmp_path_factory.mktemp("ddp")
-    watch = {"watch": {"fid_kimg": 0.016, "fid_images": 10}, "machine": FP32}
-    # batch norm's batch is one process's; the fully connected GAN has none, so two processes can equal one
-    mlp = {"network": {"network": "mlp", "hidden": 16, "discriminator_hidden": 8}, "game": tricks}
-    out = {"output": {"out": str(root / "any")}, "data": {"flips": True}}
-    runs = {
-        "sampler": from_dict(DCGANRun, merged(merged(merged(tiny["dcgan"], watch), mlp), out), origin="test"),
-        "translator": from_dict(CycleGANRun, merged(merged(tiny["cyclegan"], watch), out), origin="test"),
-    }
-    # a pool is a process's own, so that two processes can equal one only without
-    alone = {"game": tricks | {"pool": 0}, "network": {"discriminator_norm": "spectral"}, "watch": {"fid_kimg": 0.0}}
-    alone |= {"pace": {"kimg": 0.008}}
-    runs["poolless"] = from_dict(CycleGANRun, merged(to_dict(runs["translator"]), alone), origin="test")
+    out = {"output": {"out": str(root / "any")}}
+    runs = {kind: from_dict(game.Run, merged(smallest(kind, **tricks, **EQUAL), out)) for kind, game in games().items()}
+    watch = {"watch": {"fid_kimg": 0.016, "fid_images": 10}, "machine": {"precision": "fp32"}}
+    runs["dcgan"] = runs["dcgan"].changed(**watch)
+    runs["pooled"] = from_dict(CycleGANRun, merged(merged(tiny["cyclegan"], watch), out))
     jobs = []
 
     def job(run, out, *, resume=False, stop_after=0):
         config = to_dict(moved(run, root / out))
-        jobs.append({"kind": kind_of(run), "config": config, "resume": resume, "stop_after": stop_after})
+        jobs.append({"config": config, "resume": resume, "stop_after": stop_after})
 
     for name, run in runs.items():
         job(run, f"{name}-two")
-    job(runs["translator"], "stopped", stop_after=3)
-    job(runs["translator"], "stopped", resume=True)
+    job(runs["pooled"], "stopped", stop_after=3)
+    job(runs["pooled"], "stopped", resume=True)
     (root / "jobs.json").write_text(json.dumps(jobs))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
@@ -78,7 +81,7 @@ def distance(one, two):
     return float((one - two).norm() / one.norm())
 
 
-@pytest.mark.parametrize("run", ["sampler", "poolless"])
+@pytest.mark.parametrize("run", list(games()))
 def test_two_processes_compute_what_one_computes(both, run):
     """With every trick of the discriminator's side; draws that differed would move moments by as much as they are.
 
@@ -97,30 +100,30 @@ def test_two_processes_compute_what_one_computes(both, run):
 
 def test_logs_are_of_both_and_written_once(both):
     root, done = both
-    one, two = lines_of(root / "sampler-one"), lines_of(root / "sampler-two")
+    one, two = lines_of(root / "dcgan-one"), lines_of(root / "dcgan-two")
     assert [line["images"] for line in two] == [line["images"] for line in one]
     for mine, theirs in zip(one, two, strict=True):
         for name in ("loss_d", "loss_g", "d_real", "d_fake", "g_gradient_norm"):
             assert theirs[name] == pytest.approx(mine[name], rel=1e-3, abs=1e-5), name
     assert done.stdout.count("kimg") == sum(
-        len(lines_of(root / name)) for name in ("sampler-two", "translator-two", "poolless-two", "stopped")
+        len(lines_of(root / name)) for name in (*(f"{kind}-two" for kind in games()), "pooled-two", "stopped")
     )
 
 
 def test_scores_are_those_of_one_process(both):
     root, _ = both
-    for name in ("sampler", "translator"):
+    for name in ("dcgan", "pooled"):
         for mine, theirs in zip(lines_of(root / f"{name}-one"), lines_of(root / f"{name}-two"), strict=True):
             for metric in (key for key in mine if key.startswith("fid")):
-                tolerance = 1e-2 if name == "sampler" else 0.5  # the translators' pools differ from here on
+                tolerance = 1e-2 if name == "dcgan" else 0.5  # the translators' pools differ from here on
                 assert theirs[metric] == pytest.approx(mine[metric], rel=tolerance), (name, metric)
-    assert "fid" in lines_of(root / "sampler-two")[-1]
+    assert "fid" in lines_of(root / "dcgan-two")[-1]
 
 
 def test_a_signal_to_one_stops_both_and_both_go_on_exactly(both):
     root, done = both
-    assert done.stderr.count("Go on with: torchrun (again 2 processes) -m training cyclegan --resume") == 1
-    straight, resumed = state_of(root / "translator-two"), state_of(root / "stopped")
+    assert done.stderr.count("Go on with: torchrun (again 2 processes) -m training --resume") == 1
+    straight, resumed = state_of(root / "pooled-two"), state_of(root / "stopped")
     assert straight["world"] == 2
     assert len(straight["pools"]) == 2
     assert not torch.equal(straight["pools"][0]["a"], straight["pools"][1]["a"])
@@ -133,6 +136,6 @@ def test_a_signal_to_one_stops_both_and_both_go_on_exactly(both):
 
 def test_another_number_of_processes_is_refused(both):
     root, _ = both
-    config = json.loads((root / "translator-two" / "config.json").read_text())
+    config = json.loads((root / "pooled-two" / "config.json").read_text())
     with pytest.raises(ConflictError, match="world: 2 in the snapshot, 1 now"):
-        train(from_dict(CycleGANRun, config, origin="test"), resume=True)
+        train(from_dict(CycleGANRun, config), resume=True)

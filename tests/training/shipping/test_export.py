@@ -1,6 +1,9 @@
 """ONNX export: the file runs in ONNX Runtime as the checkpoint does in torch, at shapes that were never traced."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from models import CheckpointError, DCGANConfig, GanError, Generator, InputError
 from training.cli import main
 from training.shipping.export import Parity, export
 
+ROOT = Path(__file__).resolve().parents[3]
 SAMPLER = DCGANConfig(image_size=16, width=4, latent_size=8, classes=3)
 TRANSLATOR = ResNetConfig(width=4, blocks=1)
 
@@ -197,3 +201,32 @@ def test_errors_belong_to_the_tree(tmp_path: Path, sampler: tuple[Path, Path, Pa
     broken.write_bytes(b"nothing")
     with pytest.raises(CheckpointError):
         export(broken, tmp_path / "out.onnx")
+
+
+def test_an_export_does_not_write_over_its_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = saved(tmp_path / "toy.onnx", SAMPLER, ("generator",), classes=("a", "b", "c"))
+    (tmp_path / "link.onnx").symlink_to(checkpoint)
+    before = checkpoint.read_bytes()
+    for out in (checkpoint, tmp_path / "link.onnx"):
+        assert main(["export", str(checkpoint), str(out)]) == 2
+        assert "is the checkpoint itself: name another file" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == before
+
+
+def test_onnx_runtime_is_not_told_to_report(tmp_path: Path) -> None:
+    """From its import on it would keep an identity of the machine below HOME, and call home with it."""
+    saved(tmp_path / "toy.safetensors", SAMPLER, ("generator",), classes=("a", "b", "c"))
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [
+        sys.executable,
+        "-m",
+        "training",
+        "export",
+        str(tmp_path / "toy.safetensors"),
+        str(tmp_path / "toy.onnx"),
+    ]
+    subprocess.run(command, cwd=ROOT, env=environment | {"HOME": str(home)}, check=True, capture_output=True)
+    assert (tmp_path / "toy.onnx").exists()
+    assert [path for path in home.rglob("*") if path.is_file()] == []

@@ -17,38 +17,28 @@ from training.shipping import pretrained
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 QUICK = {"kimg": 0.02, "batch": 4, "tick_kimg": 0.02, "sample_kimg": 0.02, "snapshot_kimg": 0.02}
+TINY = {"width": 4, "discriminator_width": 4}
+SAMPLER = {
+    "kind": "dcgan",
+    "data": {"data": "data/cifar10", "image_size": 16},
+    "network": TINY | {"latent_size": 8},
+    "pace": QUICK,
+    "watch": {"tensorboard": False},
+}
 RECIPES = {
-    "sampler": {
-        "kind": "dcgan",
-        "data": "cifar10",
-        "run": {
-            "data": {"image_size": 16},
-            "network": {"width": 4, "discriminator_width": 4, "latent_size": 8},
-            "pace": QUICK,
-            "watch": {"tensorboard": False},
-        },
-    },
-    "sampler-classes": {
-        "kind": "dcgan",
-        "data": "cifar10",
-        "start": "sampler",
-        "run": {
-            "data": {"image_size": 16, "conditional": True},
-            "network": {"width": 4, "discriminator_width": 4, "latent_size": 8, "class_embedding": 0},
-            "pace": QUICK,
-            "watch": {"tensorboard": False},
-        },
+    "sampler": SAMPLER,
+    "sampler-classes": SAMPLER
+    | {
+        "data": SAMPLER["data"] | {"conditional": True},
+        "network": SAMPLER["network"] | {"class_embedding": 0, "start": "models/pretrained/sampler.safetensors"},
     },
     "translator": {
         "kind": "cyclegan",
-        "data": "horse2zebra",
-        "run": {
-            "data": {"image_size": 32},
-            "network": {"width": 4, "discriminator_width": 4, "blocks": 1},
-            "optimizer": {"decay_kimg": 0.0},
-            "pace": QUICK | {"batch": 2},
-            "watch": {"tensorboard": False},
-        },
+        "data": {"data": "data/horse2zebra", "image_size": 32},
+        "network": TINY | {"blocks": 1},
+        "optimizer": {"decay_kimg": 0.0},
+        "pace": QUICK | {"batch": 2},
+        "watch": {"tensorboard": False},
     },
 }
 
@@ -64,7 +54,9 @@ def arguments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Names
     parser = argparse.ArgumentParser()
     pretrained.add_arguments(parser)
     places = ["--data", str(FIXTURES), "--runs", str(tmp_path / "runs"), "--models", str(tmp_path / "shipped")]
-    return parser.parse_args([*places, "--images", "24", "--feature-images", "20", "--reference-images", "30"])
+    return parser.parse_args(
+        [*RECIPES, *places, "--images", "24", "--feature-images", "20", "--reference-images", "30"]
+    )
 
 
 def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: metrics.Extractor) -> None:
@@ -122,32 +114,41 @@ def test_what_is_too_large_to_ship_is_not_shipped(
 
 
 def test_a_gpu_compiles_or_captures_what_gains_by_it(
-    arguments: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+    arguments: argparse.Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("sampler", "translator"):
+        projected = RECIPES[name]["network"] | {"discriminator": "projected"}
+        further = RECIPES[name] | {"network": projected, "data": RECIPES[name]["data"] | {"image_size": 64}}
+        (tmp_path / "recipes" / f"{name}.2.json").write_text(json.dumps(further))
     for gpu in (True, False):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
-        runs = {name: pretrained._runs_of(recipe, name, arguments) for name, recipe in RECIPES.items()}
-        assert [name for name, (run, *_) in runs.items() if run.machine.compile] == (["translator"] if gpu else [])
-        assert not any(run.machine.graphs for run, *_ in runs.values())
-        for name, own, projected in (
-            ("translator", (gpu, False), (False, False)),
-            ("sampler", (False, False), (False, gpu)),
-        ):
-            then = {"network": {"discriminator": "projected"}, "data": {"image_size": 64}}
-            further = pretrained._runs_of(RECIPES[name] | {"then": [then]}, name, arguments)
-            assert [(run.machine.compile, run.machine.graphs) for run in further] == [own, projected]
+        runs = {name: pretrained.runs_of(name, arguments) for name in RECIPES}
+        asked = {name: [(run.machine.compile, run.machine.graphs) for run in each] for name, each in runs.items()}
+        assert asked == {
+            "sampler": [(False, False), (False, gpu)],
+            "sampler-classes": [(False, False)],
+            "translator": [(gpu, False), (False, False)],
+        }
+
+
+def test_paths_of_a_recipe_are_the_folders_that_were_given(arguments: argparse.Namespace) -> None:
+    (run,) = pretrained.runs_of("sampler-classes", arguments)
+    assert run.data.data == str(FIXTURES / "cifar10")
+    assert run.network.start == str(arguments.models / "sampler.safetensors")
+    assert run.output.out == str(arguments.runs / "sampler-classes")
 
 
 def test_further_runs_go_on_with_the_generator(
     arguments: argparse.Namespace, tmp_path: Path, small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.games.dcgan.backbone", EfficientNetLite0)  # made-up weights will do
-    then = [
-        {"network": {"discriminator": "projected"}, "optimizer": {"d_lr": 1e-4}, "pace": {"seed": 1}},
-        {"pace": {"kimg": 0.04}},
-    ]
-    recipe = RECIPES["sampler"] | {"then": then}
-    (tmp_path / "recipes" / "sampler.json").write_text(json.dumps(recipe))
+    start = {"discriminator": "projected", "start": "runs/sampler/sampler.safetensors"}
+    second = SAMPLER | {"network": SAMPLER["network"] | start, "optimizer": {"d_lr": 1e-4}}
+    second |= {"pace": QUICK | {"seed": 1}}
+    third = second | {"pace": QUICK | {"seed": 1, "kimg": 0.04}}
+    third |= {"network": second["network"] | {"start": "runs/sampler-2/sampler.safetensors"}}
+    for number, further in ((2, second), (3, third)):
+        (tmp_path / "recipes" / f"sampler.{number}.json").write_text(json.dumps(further))
     arguments.names = ["sampler"]
     assert pretrained.run(arguments, dataclasses.replace(small, precision="int8")) == 0
     folders = [tmp_path / "runs" / name for name in ("sampler", "sampler-2", "sampler-3")]
@@ -164,6 +165,12 @@ def test_further_runs_go_on_with_the_generator(
     assert "| pytorch-fid, int8 arithmetic |" in card
     assert "| Discriminator | projected (Sauer et al. 2021)" in card
     assert f"| Began as | sampler, digest `{second.digest[:16]}`, trained on 40 images |" in card
+
+
+def test_what_is_asked_for_by_default_is_what_is_shipped() -> None:
+    shipped = {path.stem for path in (Path(models.__file__).parent / "pretrained").glob("*.safetensors")}
+    assert set(pretrained.shipped()) == shipped
+    assert set(pretrained.names()) > shipped
 
 
 def test_an_unknown_recipe_is_refused(arguments: argparse.Namespace) -> None:
