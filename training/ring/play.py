@@ -122,26 +122,46 @@ class Trial:
         return self.history[-1]
 
 
-class Discriminators:
-    """One discriminator for each loss and seed, with their optimizer and the constraints that their losses ask for.
+@dataclass(frozen=True)
+class Team:
+    """Discriminators of one rate, in one ensemble with one optimizer.
 
-    The members of the ensemble are in order of loss, then of seed.
+    members: their numbers among all.  clip: the limit of their weights, or None.
+    """
+
+    members: Tensor
+    network: Ensemble
+    optimizer: torch.optim.Adam
+    clip: float | None
+
+
+class Discriminators:
+    """One discriminator for each loss and seed, with the constraints that their losses ask for.
+
+    Members are numbered in order of loss, then of seed. Those whose weights are clipped learn at a rate of their own.
     """
 
     def __init__(self, losses: Sequence[Loss], game: Game, seeds: Sequence[int]) -> None:
         networks = [_networks(seed)[1] for seed in seeds]
         self.losses, self.ring, self.seeds = losses, game.ring, len(seeds)
-        self.network = Ensemble([*networks] * len(losses))
-        self.optimizer = _adam(self.network, game.d_rate, game)
         self.lines = [generator_of(seed, 0, 1) for seed in seeds]  # for penalties alone: other losses draw none
-        clips = [loss.weight_clip for loss in losses for _ in networks]
-        self.clip = torch.tensor([math.inf if clip is None else clip for clip in clips])[:, None, None]
-        self.rate = torch.tensor([1.0 if clip is None else CLIPPED_RATE for clip in clips])[:, None, None]
+        clips = [loss.weight_clip for loss in losses for _ in seeds]
+        self.teams = []
+        for clip in dict.fromkeys(clips):
+            members = torch.tensor([member for member, own in enumerate(clips) if own == clip])
+            network = Ensemble([networks[member % len(seeds)] for member in members.tolist()])
+            rate = game.d_rate * (1.0 if clip is None else CLIPPED_RATE)
+            self.teams.append(Team(members, network, _adam(network, rate, game), clip))
+        self.places = torch.cat([team.members for team in self.teams]).argsort()
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Points [members, n, 2] to logits [members, n, 1]."""
+        return torch.cat([team.network(points[team.members]) for team in self.teams])[self.places]
 
     def step(self, fake: Tensor, draws: Sequence[torch.Generator]) -> None:
         """Trains each once, on its fake points [members, n, 2] and as many of the ring's, which the losses share."""
         real = torch.stack([self.ring.draw(fake.shape[1], own) for own in draws]).repeat(len(self.losses), 1, 1)
-        real_logits, fake_logits = self.network(torch.cat([real, fake], dim=1)).chunk(2, dim=1)
+        real_logits, fake_logits = self(torch.cat([real, fake], dim=1)).chunk(2, dim=1)
         values = [
             self.seeds * loss.discriminator(real=real_logits[part], fake=fake_logits[part])  # the sum over members
             for loss, part in self.parts()
@@ -154,22 +174,38 @@ class Discriminators:
                         critic, real=real[member], fake=fake[member], weight=PENALTY, draws=Draws(own)
                     )
                     values.append(penalty)
-        self.optimizer.zero_grad()
+        for team in self.teams:
+            team.optimizer.zero_grad()
         torch.stack(values).sum().backward()
-        before = [parameter.detach().clone() for parameter in self.network.parameters()]
-        self.optimizer.step()
-        with torch.no_grad():
-            for parameter, old in zip(self.network.parameters(), before, strict=True):
-                # Adam's step is proportional to its rate: that of each member is set afterwards
-                parameter.copy_(old.lerp(parameter, self.rate).clamp(-self.clip, self.clip))
+        for team in self.teams:
+            team.optimizer.step()
+            if team.clip is not None:
+                with torch.no_grad():
+                    for parameter in team.network.parameters():
+                        parameter.clamp_(-team.clip, team.clip)
 
     def parts(self) -> list[tuple[Loss, slice]]:
         """Each loss with its members."""
         return [(loss, slice(k * self.seeds, (k + 1) * self.seeds)) for k, loss in enumerate(self.losses)]
 
+    def requires_grad_(self, wanted: bool) -> None:
+        """Whether gradients are computed for their weights."""
+        for team in self.teams:
+            team.network.requires_grad_(wanted)
+
     def critic(self, member: int) -> Callable[[Tensor], Tensor]:
         """One member: points [n, 2] to logits [n, 1]."""
-        return lambda points: self.network.some(points[None], slice(member, member + 1))[0]
+        team, place = self._place(member)
+        return lambda points: team.network.some(points[None], slice(place, place + 1))[0]
+
+    def member(self, member: int) -> nn.Sequential:
+        """A copy of one member's network."""
+        team, place = self._place(member)
+        return team.network.member(place)
+
+    def _place(self, member: int) -> tuple[Team, int]:
+        """The team of a member, and its number there."""
+        return next((team, team.members.tolist().index(member)) for team in self.teams if member in team.members)
 
 
 def _adam(network: nn.Module, rate: float, game: Game) -> torch.optim.Adam:
@@ -216,21 +252,19 @@ def play(losses: Sequence[Loss], game: Game, *, seeds: Sequence[int] = (0,), sam
         with torch.no_grad():
             fake = generator(_latents(BATCH, draws, len(losses)))
         discriminators.step(fake, draws)
-        discriminators.network.requires_grad_(False)
-        logits = discriminators.network(generator(_latents(BATCH, draws, len(losses))))
+        discriminators.requires_grad_(False)
+        logits = discriminators(generator(_latents(BATCH, draws, len(losses))))
         values = [len(seeds) * loss.generator(fake=logits[part]) for loss, part in discriminators.parts()]
         optimizer.zero_grad()
         torch.stack(values).sum().backward()
         optimizer.step()
-        discriminators.network.requires_grad_(True)
+        discriminators.requires_grad_(True)
         if step * LOOKS // game.steps != (step - 1) * LOOKS // game.steps:
             with torch.no_grad():
                 points = generator(_latents(samples, draws, len(losses)))
             history.append([coverage(own, game.ring) for own in points])
     trials = [
-        Trial(
-            loss, game, points[member], discriminators.network.member(member), tuple(look[member] for look in history)
-        )
+        Trial(loss, game, points[member], discriminators.member(member), tuple(look[member] for look in history))
         for loss, part in discriminators.parts()
         for member in range(part.start, part.stop)
     ]
@@ -257,7 +291,7 @@ def gradient_norms(losses: Sequence[Loss], game: Game, at: Sequence[int], *, see
             fake = generator(torch.randn(BATCH, LATENTS, generator=draws))
         discriminators.step(fake.expand(len(losses), -1, -1), [draws])
         if step in at:
-            logits = discriminators.network(generator(latents).expand(len(losses), -1, -1))
+            logits = discriminators(generator(latents).expand(len(losses), -1, -1))
             for place, (loss, part) in enumerate(discriminators.parts()):
                 value = loss.generator(fake=logits[part])
                 gradients = torch.autograd.grad(value, list(generator.parameters()), retain_graph=True)
