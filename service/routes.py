@@ -11,7 +11,7 @@ import functools
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -110,4 +110,4 @@ async def _document(_: Request) -> Response:
 
 
 async def _metrics(runtime: Callable[[], Runtime], _: Request) -> Response:
-    return Response(generate_latest(runtime().telemetry.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(runtime().telemetry.text(), media_type=CONTENT_TYPE_LATEST)

@@ -22,7 +22,7 @@ from opentelemetry.propagate import extract
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,8 @@ class Telemetry:
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self.registry = CollectorRegistry()
         at = self.registry
-        ProcessCollector(registry=at)  # memory, files and CPU time of the worker
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
         by_model = ["model"]
         self.requests = Counter("gan_requests", "Requests answered.", ["endpoint", "status"], registry=at)
         self.request_seconds = Histogram(
@@ -101,6 +102,10 @@ class Telemetry:
         )
         self._provider = provider or _provider_from_environment()
         self._tracer = self._provider.get_tracer("gan-service") if self._provider else None
+
+    def text(self) -> bytes:
+        """For Prometheus: our metrics, then the worker's memory, files and CPU time."""
+        return generate_latest(self.registry) + generate_latest(self._process)
 
     def start_request(self, name: str, headers: Mapping[str, str]) -> trace.Span | None:
         """A server span under the caller's `traceparent`; None where nothing is exported."""

@@ -47,6 +47,7 @@ class _Reader:
         self.ended = False
         self._file_fields = file_fields
         self._most_files = most_files
+        self._files = 0
         self._header = (b"", b"")
 
     def on_part_begin(self) -> None:
@@ -79,10 +80,10 @@ class _Reader:
             name = _readable(options.get(b"filename", b"")) or part.name
             file: Any = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  the form closes it
             part.file = UploadFile(file, size=0, filename=name, headers=headers)
-        files = sum(one.file is not None for one in self.parts)
-        if files > self._most_files:
+            self._files += 1
+        if self._files > self._most_files:
             raise LimitError(f"Too many files: at most {self._most_files} are taken.", where="body")
-        if len(self.parts) - files > MAX_FIELDS:
+        if len(self.parts) - self._files > MAX_FIELDS:
             raise LimitError(f"Too many fields: at most {MAX_FIELDS} are taken.", where="body")
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
