@@ -6,6 +6,7 @@ that the form, its field `_charset_` or the part names; every other codec of Pyt
 quadratic time, and on the event loop.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncIterable, Collection
 from dataclasses import dataclass, field
@@ -142,6 +143,7 @@ async def _parse(boundary: bytes, body: AsyncIterable[bytes], reader: _Reader) -
             assert part.file is not None
             await part.file.write(data)
         reader.pending.clear()
+        await asyncio.sleep(0)  # a chunk may hold a thousand parts: others have their turn between two
     if not reader.ended:
         raise InputError("The multipart body is cut short: its last boundary is missing.", where="body")
 
