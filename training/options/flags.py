@@ -47,16 +47,16 @@ def given(namespace: argparse.Namespace, run: type[Run]) -> dict[str, dict[str, 
     return {name: options for name, options in found.items() if options}
 
 
-def read_json(path: Path, flag: str) -> dict[str, Any]:
-    """A JSON object from a file; raises InputError that names the flag."""
+def read_json(path: Path, named: str) -> dict[str, Any]:
+    """A JSON object from a file; raises InputError that names where it was named: a flag."""
     try:
         content = json.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"{flag}: {path} cannot be read: {error.strerror}.", where=flag) from error
+        raise InputError(f"{named}: {path} cannot be read: {error.strerror}.", where=named) from error
     except ValueError as error:
-        raise InputError(f"{flag}: {path} is not JSON: {error}.", where=flag) from error
+        raise InputError(f"{named}: {path} is not JSON: {error}.", where=named) from error
     if not isinstance(content, dict):
-        raise InputError(f"{flag}: {path} must hold an object of option groups.", where=flag)
+        raise InputError(f"{named}: {path} must hold an object of option groups.", where=named)
     return content
 
 
