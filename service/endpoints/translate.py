@@ -12,7 +12,7 @@ from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
-from service.endpoints.translating import Order, Translated, translate_all
+from service.endpoints.pipeline import Order, Translated, translate_all
 from service.engine.translator import Translator
 from service.http import accept
 from service.http.body import FileField

@@ -68,11 +68,11 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
     for header in headers:
         order.unit.check(header.height, header.width, header.name)
         models.check_sides(order.kind, header.height, header.width, header.name, "format")
-    way = _Way(runtime, call, order)
+    pipeline = _Pipeline(runtime, call, order)
     if call.progress is not None:
-        return await _one_by_one(way, list(zip(files, headers, strict=True)), call.progress)
-    with order.unit.let_in(way.flow, [(header.height, header.width) for header in headers]):
-        tasks = [asyncio.create_task(way.go(file, header)) for file, header in zip(files, headers, strict=True)]
+        return await _one_by_one(pipeline, list(zip(files, headers, strict=True)), call.progress)
+    with order.unit.let_in(pipeline.flow, [(header.height, header.width) for header in headers]):
+        tasks = [asyncio.create_task(pipeline.go(file, header)) for file, header in zip(files, headers, strict=True)]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -80,18 +80,18 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
                 task.cancel()
 
 
-async def _one_by_one(way: "_Way", photos: list[tuple[File, Header]], progress: Progress) -> list[Translated]:
+async def _one_by_one(pipeline: "_Pipeline", photos: list[tuple[File, Header]], progress: Progress) -> list[Translated]:
     for file, header in photos:
-        await way.look(file, header)
+        await pipeline.look(file, header)
     done: list[Translated] = []
     progress(0, len(photos))
     for file, header in photos:
-        done.append(await way.go(file, header))
+        done.append(await pipeline.go(file, header))
         progress(len(done), len(photos))
     return done
 
 
-class _Way:
+class _Pipeline:
     """What the photos of one request share: their share of the device, and one thread at a time beside the loop."""
 
     def __init__(self, runtime: Runtime, call: Call, order: Order) -> None:

@@ -15,7 +15,7 @@ import pytest
 from models.errors import BrokenImageError, LimitError, OverloadError
 from models.images import Pixels
 from service.call import Call, File
-from service.endpoints.translating import Order, translate_all
+from service.endpoints.pipeline import Order, translate_all
 from service.engine.batcher import Flow
 from service.engine.translator import Translator
 from service.http.answers import error_answer
