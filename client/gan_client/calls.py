@@ -4,12 +4,9 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 from gan_client.images import Images
-
-if TYPE_CHECKING:
-    from gan_client.client import Client
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -23,6 +20,12 @@ class Request(Generic[T]):
     name: str
     body: Fields
     files: Mapping[str, Images | None] = field(default_factory=dict)
+
+
+class Answering(Protocol):
+    """What asks the service: a client."""
+
+    def answer(self, request: Request[T]) -> T: ...
 
 
 class Call(Generic[P, T]):
@@ -43,13 +46,13 @@ class Call(Generic[P, T]):
 class call(Generic[P, T]):
     """Decorates a method that writes a request: of a client, it is then a `Call`."""
 
-    def __init__(self, method: Callable[Concatenate["Client", P], Request[T]]) -> None:
+    def __init__(self, method: Callable[Concatenate[Any, P], Request[T]]) -> None:
         self._method = method
         self.__doc__ = method.__doc__
 
     @overload
     def __get__(self, client: None, _: type) -> Self: ...
     @overload
-    def __get__(self, client: "Client", _: type) -> Call[P, T]: ...
-    def __get__(self, client: "Client | None", _: type) -> Self | Call[P, T]:
+    def __get__(self, client: Answering, _: type) -> Call[P, T]: ...
+    def __get__(self, client: Answering | None, _: type) -> Self | Call[P, T]:
         return self if client is None else Call(MethodType(self._method, client), client.answer)
