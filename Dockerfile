@@ -16,7 +16,7 @@ WORKDIR /app
 
 # torch first, by its build: "+cpu" is the CPU build, "===" the plain one, which carries CUDA.
 # Where no index at hand has the CPU build, the plain one works on a CPU too; it is only larger.
-COPY requirements.txt constraints.txt ./
+COPY requirements.txt requirements-scale.txt constraints.txt ./
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     python3 -m venv /opt/venv && \
     version=$(sed -n 's/^torch==//p' requirements.txt) && \
@@ -26,7 +26,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
         cuda) $pip "torch===$version" ;; \
         *) echo "DEVICE is cpu or cuda, not '$DEVICE'" >&2; exit 1 ;; \
     esac && \
-    $pip -r requirements.txt
+    $pip -r requirements.txt -r requirements-scale.txt
 
 ARG ENGINE=torch
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \

@@ -9,6 +9,7 @@ PORT   ?= 3000
 DATA   ?= data
 NPM    := $(shell command -v npm)
 BIOME  := node_modules/.bin/biome
+S3     := build/s3/bin/moto_server
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 export BENTOML_DO_NOT_TRACK := True
@@ -23,7 +24,7 @@ serve: $(VENV)/.service $(VENV)/.weights ## Serve at http://localhost:3000 (PORT
 	exec $(BIN)/bentoml serve service.app:GanService --host $(HOST) --port $(PORT)
 
 test: export OMP_NUM_THREADS := 1  # as many processes as cores, so each has one
-test: $(VENV)/.dev $(VENV)/.weights ## Run the tests (ARGS="tests/models -x" to choose)
+test: $(VENV)/.dev $(VENV)/.weights $(S3) ## Run the tests (ARGS="tests/models -x" to choose)
 	$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
 
 setup: $(VENV)/.dev ## Install everything, also for training and tests
@@ -88,6 +89,13 @@ $(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-dev.txt
 $(BIOME): package-lock.json
 	@echo "Installing what checks the page's HTML, CSS and JavaScript (once)..."
 	@npm ci --loglevel=error --no-audit --no-fund
+	@touch $@
+
+# Newer than its requirements only because it is touched: pip keeps the time that a wheel says.
+$(S3): requirements-s3.txt | $(BIN)/python
+	@echo "Installing the S3 server of the tests (once)..."
+	"$(PYTHON)" -m venv build/s3
+	build/s3/bin/pip install -qq --disable-pip-version-check -r requirements-s3.txt
 	@touch $@
 
 # Only scores need these weights, so that a machine without them serves all the same. Tried once, not at every start.

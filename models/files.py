@@ -22,12 +22,14 @@ _FILE_MODE = 0o666 & ~_umask()  # read once: changing the umask, even for a mome
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, new: bool = False) -> Iterator[Path]:
     """Gives a temporary path beside `path`; on a clean exit it is synced and renamed to `path`.
 
     Args:
         path: the final file; its folder must exist.
+        new: `path` must not exist either; of several writers at once, one succeeds.
     Raises:
+        FileExistsError: `new`, and it exists.
         OSError: the folder is missing, read-only or full. The temporary file is removed then, and on any
             exception from the body.
     """
@@ -40,7 +42,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.chmod(temporary, _FILE_MODE)  # mkstemp makes private files; ours are meant to be read
-        os.replace(temporary, path)
+        if new:
+            os.link(temporary, path)
+        else:
+            os.replace(temporary, path)
         _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)

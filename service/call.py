@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel
 
+import models
+
 Progress = Callable[[int, int], None]
 """Called with (done, total), again and again."""
 
@@ -46,6 +48,7 @@ class Call:
         files: uploads by form field; they are closed when the handler returns.
         progress: where a job reports (done, total); None for a request, which somebody waits for.
         caller: the name of the client's API key, or its address.
+        seed: what is drawn from where the client names no seed; a job that is begun again has the same.
     """
 
     accept: str = "*/*"
@@ -54,6 +57,7 @@ class Call:
     files: Mapping[str, list[File]] = field(default_factory=dict)
     progress: Progress | None = None
     caller: str = ""
+    seed: int = field(default_factory=models.random_seed)
 
     @property
     def is_job(self) -> bool:

@@ -27,7 +27,7 @@ from service.scoring.drift import Drift
 from service.scoring.references import References
 from service.scoring.worker import keep_to_the_background, local_extractor, scorer
 from service.settings import Settings
-from service.storage import FolderStore
+from service.storage import check_store, open_store
 from service.telemetry import Telemetry
 
 Item = TypeVar("Item")
@@ -66,14 +66,16 @@ class Runtime:
         self.settings = settings
         self.telemetry = Telemetry(tracer_provider)
         self.engine = Engine(settings, self.telemetry)
-        self.store = FolderStore(settings.store)
+        self.store = open_store(settings.store)
         self.references = References(self.store, settings.references)
         self.jobs = Jobs(
             self.store,
+            settings.jobs,
+            self.telemetry,
+            work=settings.job_worker,
             max_waiting=settings.job_queue,
-            attempts=settings.job_attempts,
             keep_s=settings.job_keep_h * 3600,
-            keep=settings.job_keep,
+            dead_s=settings.job_dead_s,
         )
         self.scorer = scorer(settings)
         self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
@@ -107,10 +109,13 @@ class Runtime:
             self.drift.offer(drift, images)
 
     async def start(self, loggers: Iterable[str] = ()) -> None:
-        """Returns at once; the models are loaded and warmed in the background, and `ready` says when they are.
+        """Returns soon; the models are loaded and warmed in the background, and `ready` says when they are.
 
-        `loggers` are those of others that are to write as ours do.
+        Raises ValueError where the store or the queue of jobs cannot be used. `loggers` are those of others that are
+        to write as ours do.
         """
+        await check_store(self.store, self.settings.store)
+        await self.jobs.connect()
         self._logs = set_up_logging(self.settings.log_json, loggers)
         hand_over_soon()
         if self.drift is not None:

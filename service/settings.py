@@ -157,12 +157,14 @@ class Settings(BaseModel):
     """Jobs that may wait or run; past it 503."""
     job_images: int = Field(default=50_000, ge=1)
     """Images of one set that a score job may have a model draw; past it 413. A request has at most `GAN_SET_FILES`."""
-    job_attempts: int = Field(default=3, ge=1)
-    """Times that a job is begun, where the service goes down while running it, before it counts as interrupted."""
     job_keep_h: float = Field(default=24.0, gt=0)
     """Hours that a finished job and its result are kept."""
-    job_keep: int = Field(default=200, ge=1)
-    """Finished jobs kept; the oldest go first."""
+    job_dead_s: float = Field(default=30.0, ge=1)
+    """Seconds without a sign of life after which a job is taken from the process that runs it, and begun again."""
+    jobs: str | None = None
+    """Where jobs wait, for several replicas: `redis://`, `rediss://` or `postgres://`. Unset: in this process."""
+    job_worker: bool = True
+    """Whether this process runs jobs, too; `false` for one that only answers, beside others that `GAN_JOBS` joins."""
 
     api_keys: Names = ()
     """SHA-256 of each accepted key, as hexadecimal digits, separated by commas; `NAME:DIGEST` gives the caller a name
@@ -197,8 +199,8 @@ class Settings(BaseModel):
     unsent_mb: int = Field(default=256, ge=1)
     """Answers that clients have not taken yet; past it, the one that has stood still longest is cut off."""
 
-    store: Path = Path("data/store")
-    """Folder for references and jobs."""
+    store: Annotated[str, BeforeValidator(os.fspath)] = "data/store"
+    """Where references and jobs are kept: a folder, or the URL of a bucket, `s3://bucket/prefix`, `gs://` or `az://`."""
     cache: Path | None = None
     """Folder for the FID weights, once fetched; unset, the user's cache folder."""
     inception_weights: Path | None = None
@@ -220,6 +222,13 @@ class Settings(BaseModel):
         if engine == "openvino" and info.data.get("device") != "cpu":
             raise ValueError("openvino runs on the CPU, and GAN_DEVICE is another")
         return engine
+
+    @field_validator("job_worker")
+    @classmethod
+    def _jobs_are_run(cls, works: bool, info: ValidationInfo) -> bool:
+        if not works and info.data.get("jobs") is None:
+            raise ValueError("nobody would run the jobs: GAN_JOBS says where those wait that other processes run")
+        return works
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":

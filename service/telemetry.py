@@ -2,6 +2,7 @@
 
     gan_requests_total{endpoint,status}      gan_request_seconds{endpoint}      gan_requests_in_progress
     gan_images_total{model,endpoint}         gan_batch_images{model}            gan_queue_images{model}
+    gan_jobs{kind,state}                     gan_job_seconds{kind}
     gan_queue_seconds{model}                 gan_forward_seconds{model}         gan_model_info{model,digest}
     process_resident_memory_bytes, process_open_fds, process_cpu_seconds_total and others of the process
 
@@ -41,6 +42,7 @@ class BatchReport:
 current_span: contextvars.ContextVar[trace.Span | None] = contextvars.ContextVar("current_span", default=None)
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_LONG = (0.1, 1.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 28_800.0)
 _IMAGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -100,6 +102,14 @@ class Telemetry:
             multiprocess_mode="livemax",
             registry=at,
         )
+        self.jobs = Gauge(
+            "gan_jobs",
+            "Jobs that wait and run, in the whole queue.",
+            ["kind", "state"],
+            multiprocess_mode="livemax",
+            registry=at,
+        )
+        self.job_seconds = Histogram("gan_job_seconds", "One run of a job.", ["kind"], buckets=_LONG, registry=at)
         self._provider = provider or _provider_from_environment()
         self._tracer = self._provider.get_tracer("gan-service") if self._provider else None
 

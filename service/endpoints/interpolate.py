@@ -116,7 +116,7 @@ async def interpolate(runtime: Runtime, call: Call) -> Answer:
     unit = served.unit
     output = choose_output(call.accept, request)
     if request.seeds is None and request.latents is None and request.classes:
-        request = request.model_copy(update={"seeds": [models.random_seed()]})
+        request = request.model_copy(update={"seeds": [call.seed]})
     most = MAX_JOB_FRAMES if call.is_job else MAX_FRAMES
     rows = await runtime.beside_the_loop(call, plan_frames, unit.network, request, most)
     count = len(rows.latents)

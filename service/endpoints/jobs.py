@@ -111,9 +111,10 @@ def _submit(operation: Operation) -> Handler:
 def runner(runtime: Runtime, job: Operation, handler: Handler) -> Runner:
     """Calls `handler` as an endpoint does, with what a job of the operation `job` was asked."""
 
-    async def run(packed: bytes, progress: Progress) -> Answer:
+    async def run(packed: bytes, seed: int, progress: Progress) -> Answer:
         try:
-            return await handler(runtime, await asyncio.to_thread(envelope.unpack_call, packed, job.body, progress))
+            call = await asyncio.to_thread(envelope.unpack_call, packed, job.body, seed, progress)
+            return await handler(runtime, call)
         except Exception as error:
             return error_answer(error)
 

@@ -95,7 +95,7 @@ async def generate(runtime: Runtime, call: Call) -> Answer:
     network = served.unit.network
     count = request.n or 1
     size = _size(request.size, network.image_size, count)
-    seeds = models.sample_seeds(models.random_seed() if request.seed is None else request.seed, count)
+    seeds = models.sample_seeds(call.seed if request.seed is None else request.seed, count)
     rows = await runtime.beside_the_loop(call, _rows, network, request.prompt, seeds)
     pixels = await served.unit.images(rows)
     runtime.served("generations", served.source.name, pixels, drift=served.source.name)

@@ -155,7 +155,7 @@ async def make_plan(runtime: Runtime, call: Call, served: Served[Sampler], count
             raise InputError(f"Each latent of {served.id} has {network.latent_size} numbers.", where="latents")
         latents = torch.tensor(request.latents, dtype=torch.float32)
     else:
-        seeds = _seeds(request.seed, count)
+        seeds = _seeds(call.seed if request.seed is None else request.seed, count)
         draw = partial(models.draw, latent_size=network.latent_size, truncation=request.truncation)
         few = [seeds[start : start + _FEW] for start in range(0, count, _FEW)]
         # With a small truncation the latents of a job take seconds to draw.
@@ -165,10 +165,8 @@ async def make_plan(runtime: Runtime, call: Call, served: Served[Sampler], count
     return Plan(served, Latents(latents, classes), seeds, request.truncation)
 
 
-def _seeds(seed: int | list[int] | None, count: int) -> list[int]:
-    if isinstance(seed, list):
-        return seed
-    return models.sample_seeds(models.random_seed() if seed is None else seed, count)
+def _seeds(seed: int | list[int], count: int) -> list[int]:
+    return seed if isinstance(seed, list) else models.sample_seeds(seed, count)
 
 
 def _count(request: SampleRequest) -> int:

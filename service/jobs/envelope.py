@@ -1,9 +1,8 @@
-"""A call and an answer as bytes, which is how a job keeps them: one line of JSON, then the files one after the other.
+"""A call as bytes, which is how a job keeps it: one line of JSON, then the files one after the other.
 
     {"body": {...}, "files": [["images", "a.png", 1234], ...]}\\n<1234 bytes>...
-    {"status": 200, "media_type": "image/png", "headers": {...}}\\n<the rest>
 
-These four functions are all that jobs know of calls and answers. Equal requests give equal bytes.
+These two functions are all that jobs know of calls. Equal requests give equal bytes.
 """
 
 import io
@@ -13,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from service.call import Answer, Call, File, Progress
+from service.call import Call, File, Progress
 
 
 def pack_call(call: Call) -> bytes:
@@ -24,7 +23,7 @@ def pack_call(call: Call) -> bytes:
     return b"".join((_line(head), *(content for _, _, content in files)))
 
 
-def unpack_call(packed: bytes, model: type[BaseModel] | None, progress: Progress) -> Call:
+def unpack_call(packed: bytes, model: type[BaseModel] | None, seed: int, progress: Progress) -> Call:
     """The call again. `model` is what its body is checked against."""
     head, rest = _split(packed)
     body = None if model is None else model.model_validate_json(json.dumps(head["body"]))
@@ -32,17 +31,7 @@ def unpack_call(packed: bytes, model: type[BaseModel] | None, progress: Progress
     for field, name, size in head["files"]:
         files.setdefault(field, []).append(File(name, io.BytesIO(rest[:size])))
         rest = rest[size:]
-    return Call(body=body, files=files, progress=progress)
-
-
-def pack_answer(answer: Answer) -> bytes:
-    head = {"status": answer.status, "media_type": answer.media_type, "headers": dict(answer.headers)}
-    return _line(head) + answer.content
-
-
-def unpack_answer(packed: bytes) -> Answer:
-    head, rest = _split(packed)
-    return Answer(bytes(rest), head["media_type"], head["headers"], head["status"])
+    return Call(body=body, files=files, progress=progress, seed=seed)
 
 
 def _line(head: Mapping[str, Any]) -> bytes:

@@ -1,20 +1,69 @@
-"""What is kept of a job."""
+"""What is kept of a job: what was asked, who runs it, and how it ended."""
 
 import dataclasses
 import json
-import os
-import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-OWNER = f"{socket.gethostname()}:{os.getpid()}"
-"""Who runs a job: this process."""
+
+
+class _Kept:
+    """A dataclass that is kept as JSON."""
+
+    def dump(self) -> bytes:
+        return json.dumps(dataclasses.asdict(self)).encode()  # type: ignore[call-overload]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Raises ValueError for what another version of this service wrote."""
+        try:
+            return cls(**json.loads(data))
+        except TypeError as error:
+            raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
-class Record:
-    """A job as the store keeps it. Times are seconds since 1970; `done` of `total` are in the work's own unit."""
+class Request(_Kept):
+    """What was asked.
+
+    Attributes:
+        digest: SHA-256 of it, by which two submissions are told apart.
+        created_at: seconds since 1970.
+        seed: for work that the client left to chance, so that a second run draws the same.
+        payload: the name of the file that holds it.
+    """
+
+    kind: str
+    digest: str
+    created_at: float
+    seed: int
+    payload: str
+
+
+@dataclass(frozen=True)
+class Attempt(_Kept):
+    """Who runs a job: the attempt whose `owner`, a random token, is in the store. Any other has to stop.
+
+    Attributes:
+        attempts: how many were begun so far, this one included.
+    """
+
+    attempts: int
+    owner: str
+    started_at: float
+    state: State = "running"
+
+
+@dataclass(frozen=True)
+class Record(_Kept):
+    """A job as it is now; the last one is kept. Times are seconds since 1970.
+
+    Attributes:
+        done, total: progress, in the work's own unit.
+        status, media_type, headers, body: of the answer, where there is one; `body` is the file that holds its bytes.
+    """
 
     id: str
     kind: str
@@ -27,17 +76,11 @@ class Record:
     total: int = 0
     seconds_left: float | None = None
     attempts: int = 0
-    owner: str = OWNER
-    signed_at: float = 0.0
     status: int | None = None
+    media_type: str = ""
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    body: str | None = None
 
     @property
     def over(self) -> bool:
         return self.state not in ("queued", "running")
-
-    def dump(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self)).encode()
-
-    @classmethod
-    def parse(cls, data: bytes) -> "Record":
-        return cls(**json.loads(data))

@@ -148,7 +148,7 @@ class Gate:
     async def _kept(self, one: AnyServed, reference: FeatureSet) -> float | None:
         """This version's FID, where it was measured before."""
         try:
-            data = await asyncio.to_thread(self._store.get, _SECTION, self._key(one, reference))
+            data = await self._store.get(_SECTION, self._key(one, reference))
             return float(json.loads(data)["fid"])
         except (NotFoundError, ValueError, KeyError, TypeError):  # none, or one that cannot be read
             return None
@@ -156,7 +156,7 @@ class Gate:
     async def _keep(self, one: AnyServed, reference: FeatureSet, fid: float) -> None:
         data = json.dumps({"fid": fid, "model": one.id}).encode()
         with contextlib.suppress(OverloadError):  # a full disk costs another measurement, not the verdict
-            await asyncio.to_thread(self._store.put, _SECTION, self._key(one, reference), data)
+            await self._store.put(_SECTION, self._key(one, reference), data)
 
     def _compared(self, new: AnyServed, old: AnyServed, fid: float, before: float) -> Verdict:
         passed = fid <= before + self._margin

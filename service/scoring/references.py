@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import secrets
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 
 from metrics import FeatureSet, Statistics
-from models.errors import ConflictError, InputError, LimitError, NotFoundError
+from models.errors import ConflictError, InputError, LimitError, NotFoundError, OverloadError
 from service.storage import Store, check_name
 
 _log = logging.getLogger("gan")
@@ -36,6 +37,7 @@ class Reference:
         created_at: seconds since 1970.
         digest: SHA-256 of mu and sigma.
         skipped: files that came with the images and were none, and why; None where there were none.
+        file: what the numbers are kept under; None for the name, as earlier versions of this service had it.
     """
 
     name: str
@@ -47,14 +49,21 @@ class Reference:
     created_at: Annotated[float, Field(ge=0, lt=1e11)]
     digest: str
     skipped: dict[str, Any] | None = None
+    file: str | None = None
+
+    @property
+    def numbers(self) -> str:
+        """The numbers' name in the store."""
+        return f"{self.file or self.name}.npz"
 
 
 _RECORD = TypeAdapter(Reference)
 
 
 class References:
-    """Named statistics in a store. All methods are coroutines; the file work is done beside the event loop.
+    """Named statistics in a store that other replicas use, too.
 
+    The numbers come first, in a file that nobody else names; creating the record then decides who has the name.
     A record that cannot be read is no reference: it is left out, with a line in the log, and the next `add` of its
     name replaces it.
     """
@@ -62,14 +71,13 @@ class References:
     def __init__(self, store: Store, most: int) -> None:
         self._store = store
         self._most = most
-        self._writing = asyncio.Lock()
         self._packing = asyncio.Lock()  # downloads, whose files may be large, one at a time
 
     async def check_free(self, name: str) -> None:
         """Raises InputError, ConflictError or LimitError where `add` would, before anything is computed."""
         with contextlib.suppress(NotFoundError):
             await self.get(check_name(name))
-            raise ConflictError(f"There is a reference {name} already; delete it first.", where="name")
+            raise _taken(name)
         if len(await self._names()) >= self._most:
             raise LimitError(f"{self._most} references are kept already, the most; delete one first.", where="name")
 
@@ -79,8 +87,10 @@ class References:
         Args:
             source, skipped: as `Reference` has them.
         Raises:
-            InputError: not a name.  ConflictError: it is taken.  LimitError: too many.  OverloadError: no room.
+            InputError: not a name.  ConflictError: it is taken.  LimitError: too many; of several that are added at
+            one instant, a few more may pass.  OverloadError: no room.
         """
+        await self.check_free(name)
         data = await asyncio.to_thread(to_npz, kept)
         statistics = kept.statistics
         reference = Reference(
@@ -93,19 +103,23 @@ class References:
             created_at=time.time(),
             digest=await asyncio.to_thread(digest_of, statistics),
             skipped=skipped,
+            file=f"{await asyncio.to_thread(_short_digest, data)}-{secrets.token_hex(8)}",
         )
-        async with self._writing:
-            await self.check_free(name)
-            # The record last: a crash in between leaves a file that no reference leads to, and the next add replaces.
-            await asyncio.to_thread(self._store.put, _SECTION, f"{name}.npz", data)
-            await asyncio.to_thread(self._store.put, _SECTION, f"{name}.json", json.dumps(asdict(reference)).encode())
+        await self._store.put(_SECTION, reference.numbers, data)
+        if name in await self._names():  # and free, so that its record is damaged
+            await self._discard(f"{name}.json")
+        try:
+            await self._store.create(_SECTION, f"{name}.json", json.dumps(asdict(reference)).encode())
+        except ConflictError:
+            await self._discard(reference.numbers)
+            raise _taken(name) from None
         return reference
 
     async def get(self, name: str) -> Reference:
         """Raises NotFoundError, with the names there are; also where the record is damaged."""
         try:
-            return _RECORD.validate_json(await self._read(name, "json"))
-        except (ValidationError, OSError) as error:
+            return _RECORD.validate_json(await self._read(name, f"{check_name(name)}.json"))
+        except ValidationError as error:
             _log.warning("the record of reference %s cannot be read: %s", name, str(error).splitlines()[0])
             raise NotFoundError(
                 f"The record of reference {name} is damaged; keep the set again under this name.", where="reference"
@@ -113,39 +127,55 @@ class References:
 
     async def features(self, name: str) -> FeatureSet:
         """What was kept. Raises NotFoundError."""
-        return await asyncio.to_thread(from_npz, await self._read(name, "npz"), f"reference {name}")
+        reference = await self.get(name)
+        return await asyncio.to_thread(from_npz, await self._read(name, reference.numbers), f"reference {name}")
 
     async def statistics(self, name: str) -> bytes:
         """The statistics alone, as an .npz that pytorch-fid reads. Raises NotFoundError."""
+        reference = await self.get(name)
         async with self._packing:
-            return await asyncio.to_thread(_without_features, await self._read(name, "npz"))
+            return await asyncio.to_thread(_without_features, await self._read(name, reference.numbers))
 
     async def delete(self, name: str) -> Reference:
         """Raises NotFoundError."""
-        async with self._writing:
-            reference = await self.get(name)
-            await asyncio.to_thread(self._store.delete, _SECTION, f"{name}.json")
-            await asyncio.to_thread(self._store.delete, _SECTION, f"{name}.npz")
+        reference = await self.get(name)
+        await self._discard(f"{name}.json")
+        await self._discard(reference.numbers)
         return reference
 
     async def all(self) -> list[Reference]:
         """By name: those that can be read, and are not deleted meanwhile."""
         found = []
         for name in await self._names():
-            with contextlib.suppress(NotFoundError, InputError):
+            try:
                 found.append(await self.get(name))
+            except (NotFoundError, InputError):
+                continue
+            except OverloadError as error:
+                _log.warning("reference %s is left out of the list: %s", name, error.message)
         return found
 
-    async def _names(self) -> list[str]:
-        keys = await asyncio.to_thread(self._store.names, _SECTION)
-        return [key.removesuffix(".json") for key in keys if key.endswith(".json")]
+    async def _discard(self, key: str) -> None:
+        with contextlib.suppress(NotFoundError):  # another replica was first
+            await self._store.delete(_SECTION, key)
 
-    async def _read(self, name: str, suffix: str) -> bytes:
+    async def _names(self) -> list[str]:
+        return [key.removesuffix(".json") for key in await self._store.names(_SECTION) if key.endswith(".json")]
+
+    async def _read(self, name: str, key: str) -> bytes:
         try:
-            return await asyncio.to_thread(self._store.get, _SECTION, f"{check_name(name)}.{suffix}")
+            return await self._store.get(_SECTION, key)
         except NotFoundError:
             there = ", ".join(await self._names()) or "none yet"
             raise NotFoundError(f"There is no reference {name}; there are: {there}.", where="reference") from None
+
+
+def _taken(name: str) -> ConflictError:
+    return ConflictError(f"There is a reference {name} already; delete it first.", where="name")
+
+
+def _short_digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]
 
 
 def digest_of(statistics: Statistics) -> str:

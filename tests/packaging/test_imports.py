@@ -23,7 +23,7 @@ KNOWS = {
     "training": frozenset({"models", "metrics"}),
     "service": frozenset({"models", "metrics"}),
 }
-REQUIREMENTS = {"training": "requirements-train.txt"}  # the other rooms: requirements.txt
+REQUIREMENTS = {"training": "requirements-train.txt", "service": "requirements-scale.txt"}  # beside requirements.txt
 
 
 @dataclass(frozen=True)

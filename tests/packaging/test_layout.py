@@ -18,7 +18,7 @@ ROOMS = ("models", "metrics", "training", "service")
 CODE = {"client": "client/gan_client"}  # of the other rooms: the room itself
 SHIPPED = ("models", "metrics", "service")  # in the container and in the bento
 MOST_LINES = 350
-REQUIREMENTS = ("requirements.txt", "requirements-train.txt", "requirements-dev.txt")
+REQUIREMENTS = ("requirements.txt", "requirements-scale.txt", "requirements-train.txt", "requirements-dev.txt")
 
 
 def files_of(room: str, pattern: str = "*") -> list[Path]:
@@ -81,11 +81,12 @@ def test_the_container_and_the_bento_hold_the_same_rooms() -> None:
     assert {line[1:] for line in context if line.startswith("!")} == {
         *SHIPPED,
         "requirements.txt",
+        "requirements-scale.txt",
         "constraints.txt",
     }
     dockerfile = (ROOT / "Dockerfile").read_text()
     copied = [word for line in re.findall(r"^COPY (.*) \S+$", dockerfile, re.MULTILINE) for word in line.split()]
-    assert sorted(copied) == sorted([*SHIPPED, "requirements.txt", "constraints.txt"])
+    assert sorted(copied) == sorted([*SHIPPED, "requirements.txt", "requirements-scale.txt", "constraints.txt"])
 
 
 def test_the_dockerfile_ends_without_root_and_with_a_health_check() -> None:

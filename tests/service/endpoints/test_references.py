@@ -113,7 +113,7 @@ def test_what_is_not_statistics_is_refused(scoring: Any, arrays: dict[str, Any])
     "name", ["../../x", "..", "a/b", "/etc/x", "a\\b", ".hidden", "x.", "a b", "ä", "a\x00b", "a" * 65, ""]
 )
 def test_hostile_names_are_refused(scoring: Any, name: str) -> None:
-    root = scoring.runtime.settings.store.parent
+    root = Path(scoring.runtime.settings.store).parent
     before = set(root.rglob("*"))
     answer = keep(scoring.url, name)
     assert answer.status_code == 400
@@ -167,7 +167,7 @@ def test_bad_requests_are_said(scoring: Any, fields: dict[str, str], files: Any,
 def test_a_crash_between_the_two_writes_leaves_no_reference(tmp_path: Path) -> None:
     async def main() -> None:
         store = FolderStore(tmp_path)
-        store.put("references", "half.npz", b"written before the power went")
+        await store.put("references", "half.npz", b"written before the power went")
         references = References(store, 5)
         assert await references.all() == []
         rows = torch.randn(8, 3).numpy()

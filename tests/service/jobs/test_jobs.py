@@ -1,7 +1,9 @@
-"""Jobs: run in turn, report, cancel, come back after a restart, and are found again by their key."""
+"""Jobs, the same contract over each kind of queue: in this process, on Redis, on Postgres."""
 
 import asyncio
-import dataclasses
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,24 +11,29 @@ import pytest
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Progress
 from service.jobs.jobs import Jobs
-from service.jobs.records import Record
+from service.jobs.kept import Kept
+from service.jobs.records import Attempt, Record
 from service.storage import FolderStore
+from tests.service.servers import Server, postgres_server, redis_server
 
-OK = Answer(b"done", "text/plain")
+OK = Answer(b"done", "text/plain", {"X-Seeds": "1"})
+QUEUES = ("this process", "redis", "postgres")
 
 
 class Work:
     """A runner that waits to be let go."""
 
-    def __init__(self, answer: Answer = OK) -> None:
+    def __init__(self, answer: Answer = OK, go: bool = False) -> None:
         self.answer = answer
         self.go = asyncio.Event()
         self.began = asyncio.Event()
-        self.payloads: list[bytes] = []
+        self.asked: list[tuple[bytes, int]] = []
         self.cancelled = 0
+        if go:
+            self.go.set()
 
-    async def __call__(self, payload: bytes, progress: Progress) -> Answer:
-        self.payloads.append(payload)
+    async def __call__(self, payload: bytes, seed: int, progress: Progress) -> Answer:
+        self.asked.append((payload, seed))
         progress(0, 4)
         progress(1, 4)
         self.began.set()
@@ -38,221 +45,347 @@ class Work:
         return self.answer
 
 
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Server]]:
+    """Each started when it is first asked for."""
+    started: dict[str, Server] = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str) -> Server:
+            if name not in started:
+                make = {"redis": redis_server, "postgres": postgres_server}[name]
+                started[name] = stack.enter_context(make(tmp_path_factory.mktemp(name)))
+            return started[name]
+
+        yield start
+
+
+@pytest.fixture(params=QUEUES)
+def url(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> str | None:
+    if request.param == "this process":
+        return None
+    server = servers(request.param)
+    server.forget()
+    return server.url
+
+
+@pytest.fixture(params=QUEUES[1:])
+def shared_url(request: pytest.FixtureRequest, servers: Callable[[str], Server]) -> str:
+    """Of a queue for several processes."""
+    server = servers(request.param)
+    server.forget()
+    return server.url
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path)
 
 
-def jobs_with(store: FolderStore, work: Work, **options: float) -> Jobs:
-    jobs = Jobs(store, **options)  # type: ignore[arg-type]
+@contextlib.asynccontextmanager
+async def running(
+    store: FolderStore, url: str | None, work: Work, *, start: bool = True, **options: float
+) -> AsyncIterator[Jobs]:
+    """A replica: it answers, and works from `start` on."""
+    jobs = Jobs(store, url, **options)  # type: ignore[arg-type]
     jobs.register("score", work)
-    return jobs
+    await jobs.connect()
+    if start:
+        await jobs.start()
+    try:
+        yield jobs
+    finally:
+        await jobs.stop()
+
+
+async def until(true: Callable[[], Awaitable[bool]], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
+        while not await true():
+            await asyncio.sleep(0.01)
 
 
 async def over(jobs: Jobs, job_id: str) -> Record:
-    while job_id in jobs._live or not (await jobs.get(job_id)).over:
-        await asyncio.sleep(0)
+    async def is_over() -> bool:
+        return (await jobs.get(job_id)).over
+
+    await until(is_over)
     return await jobs.get(job_id)
 
 
-def test_a_job_goes_through_its_states_and_keeps_its_result(store: FolderStore) -> None:
+async def files(store: FolderStore) -> list[str]:
+    """What is kept of jobs, by suffix."""
+    return sorted(name.rpartition(".")[2] for name in await store.names("jobs"))
+
+
+def test_a_job_goes_through_its_states_and_keeps_its_result(store: FolderStore, url: str | None) -> None:
     async def main() -> None:
         work = Work()
-        jobs = jobs_with(store, work)
-        await jobs.start()
-        record = await jobs.submit("score", b"asked")
-        assert record.state == "queued"
-        await work.began.wait()
-        running = await jobs.get(record.id)
-        assert (running.state, running.done, running.total) == ("running", 1, 4)
-        assert running.seconds_left is not None
-        assert running.seconds_left >= 0
-        with pytest.raises(ConflictError, match="is running and has no result"):
-            await jobs.result(record.id)
-        work.go.set()
-        done = await over(jobs, record.id)
-        assert done.state == "done"
-        assert done.seconds_left is None
-        assert await jobs.result(record.id) == OK
-        assert work.payloads == [b"asked"]
-        await jobs.stop()
-        assert store.names("jobs") == [f"{record.id}.json", f"{record.id}.result"]  # the request is gone
-        later = jobs_with(store, Work())
-        assert await later.result(record.id) == OK
-
-    asyncio.run(main())
-
-
-def test_an_error_is_a_result_too(store: FolderStore) -> None:
-    async def main() -> None:
-        work = Work(Answer(b"broken", status=422))
-        work.go.set()
-        jobs = jobs_with(store, work)
-        record = await jobs.submit("score", b"")
-        assert (await over(jobs, record.id)).state == "failed"
-        assert (await jobs.result(record.id)).status == 422
-
-    asyncio.run(main())
-
-
-def test_one_of_a_kind_runs_at_a_time_and_the_waiting_are_bounded(store: FolderStore) -> None:
-    async def main() -> None:
-        work = Work()
-        jobs = jobs_with(store, work, max_waiting=2)
-        first, second = await jobs.submit("score", b"1"), await jobs.submit("score", b"2")
-        await work.began.wait()
-        assert (await jobs.get(second.id)).state == "queued"
-        with pytest.raises(OverloadError) as refused:
-            await jobs.submit("score", b"3")
-        assert refused.value.retry_after_s >= 0
-        work.go.set()
-        await over(jobs, first.id)
-        await over(jobs, second.id)
-        assert work.payloads == [b"1", b"2"]
-
-    asyncio.run(main())
-
-
-@pytest.mark.parametrize("running", [True, False])
-def test_cancel_stops_running_and_waiting_jobs(store: FolderStore, running: bool) -> None:
-    async def main() -> None:
-        work = Work()
-        jobs = jobs_with(store, work)
-        record = await jobs.submit("score", b"1")
-        if running:
+        async with running(store, url, work, dead_s=3) as jobs:
+            record = await jobs.submit("score", b"asked")
+            assert record.state == "queued"
             await work.began.wait()
-        assert (await jobs.delete(record.id)).state == "cancelled"
-        assert work.cancelled == running
-        with pytest.raises(ConflictError, match="cancelled and has no result"):
-            await jobs.result(record.id)
-        assert (await jobs.delete(record.id)).state == "cancelled"  # over: removed now
-        with pytest.raises(NotFoundError):
-            await jobs.get(record.id)
-        assert store.names("jobs") == []
+
+            async def is_told() -> bool:
+                now = await jobs.get(record.id)
+                return (now.state, now.done, now.total) == ("running", 1, 4) and now.seconds_left is not None
+
+            await until(is_told)
+            with pytest.raises(ConflictError, match="is running and has no result"):
+                await jobs.result(record.id)
+            work.go.set()
+            done = await over(jobs, record.id)
+            assert (done.state, done.done, done.seconds_left, done.attempts) == ("done", 1, None, 1)
+            assert await jobs.result(record.id) == OK
+            assert [payload for payload, _ in work.asked] == [b"asked"]
+        assert await files(store) == ["body", "json", "result"]  # the request is gone
+        async with running(store, url, Work()) as later:
+            assert await later.result(record.id) == OK
 
     asyncio.run(main())
 
 
-def test_the_same_key_finds_the_same_job(store: FolderStore) -> None:
+def test_an_error_is_a_result_too(store: FolderStore, url: str | None) -> None:
     async def main() -> None:
-        work = Work()
-        jobs = jobs_with(store, work)
-        one, two = await asyncio.gather(jobs.submit("score", b"1", "key"), jobs.submit("score", b"1", "key"))
-        other = await jobs.submit("score", b"1", "other")
-        assert one.id == two.id != other.id
-        with pytest.raises(ConflictError, match="Idempotency-Key was used"):
-            await jobs.submit("score", b"2", "key")
-        assert (await jobs.submit("score", b"2", "key", "someone else")).id != one.id
-        work.go.set()
-        await over(jobs, one.id)
-        assert (await jobs.submit("score", b"1", "key")).state == "done"
-        restarted = jobs_with(store, Work())
-        assert (await restarted.submit("score", b"1", "key")).id == one.id
-        for bad in ("", "a b", "ä", "x" * 256, "a\n"):
-            with pytest.raises(InputError, match="Idempotency-Key must be"):
-                await jobs.submit("score", b"1", bad)
-        await jobs.stop()
+        async with running(store, url, Work(Answer(b"broken", status=422), go=True)) as jobs:
+            record = await jobs.submit("score", b"")
+            assert (await over(jobs, record.id)).state == "failed"
+            assert (await jobs.result(record.id)).status == 422
 
     asyncio.run(main())
 
 
-def test_a_stop_hands_the_job_over_and_the_next_process_finishes_it(store: FolderStore) -> None:
+def test_one_of_a_kind_runs_at_a_time_in_order_and_the_waiting_are_bounded(store: FolderStore, url: str | None) -> None:
     async def main() -> None:
         work = Work()
-        jobs = jobs_with(store, work)
-        record = await jobs.submit("score", b"1")
-        await work.began.wait()
-        await jobs.stop()
+        async with running(store, url, work, max_waiting=2) as jobs:
+            first, second = await jobs.submit("score", b"1"), await jobs.submit("score", b"2")
+            await work.began.wait()
+            assert (await jobs.get(second.id)).state == "queued"
+            with pytest.raises(OverloadError) as refused:
+                await jobs.submit("score", b"3")
+            assert refused.value.retry_after_s >= 0
+            assert len(await store.names("jobs")) == 5  # two requests and payloads, one attempt
+            work.go.set()
+            await over(jobs, first.id)
+            await over(jobs, second.id)
+            assert [payload for payload, _ in work.asked] == [b"1", b"2"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_cancel_stops_running_and_waiting_jobs(store: FolderStore, url: str | None, is_running: bool) -> None:
+    async def main() -> None:
+        work = Work()
+        async with running(store, url, work, start=is_running) as jobs:
+            record = await jobs.submit("score", b"1")
+            if is_running:
+                await work.began.wait()
+            assert (await jobs.delete(record.id)).state == "cancelled"
+            assert work.cancelled == is_running
+            assert await jobs._queues.count() == 0
+            with pytest.raises(ConflictError, match="cancelled and has no result"):
+                await jobs.result(record.id)
+            assert (await jobs.delete(record.id)).state == "cancelled"  # over: removed now
+            with pytest.raises(NotFoundError):
+                await jobs.get(record.id)
+            assert await store.names("jobs") == {}
+            work.go.set()
+            other = await jobs.submit("score", b"2")
+            if is_running:
+                await over(jobs, other.id)
+
+    asyncio.run(main())
+
+
+def test_the_same_key_finds_the_same_job(store: FolderStore, url: str | None) -> None:
+    async def main() -> None:
+        work = Work()
+        async with running(store, url, work) as jobs:
+            one, two = await asyncio.gather(jobs.submit("score", b"1", "key"), jobs.submit("score", b"1", "key"))
+            other = await jobs.submit("score", b"1", "other")
+            assert one.id == two.id != other.id
+            with pytest.raises(ConflictError, match="Idempotency-Key was used"):
+                await jobs.submit("score", b"2", "key")
+            assert (await jobs.submit("score", b"2", "key", "someone else")).id != one.id
+            work.go.set()
+            await over(jobs, one.id)
+            assert (await jobs.submit("score", b"1", "key")).state == "done"
+            for bad in ("", "a b", "ä", "x" * 256, "a\n"):
+                with pytest.raises(InputError, match="Idempotency-Key must be"):
+                    await jobs.submit("score", b"1", bad)
+        async with running(store, url, Work()) as restarted:
+            assert (await restarted.submit("score", b"1", "key")).id == one.id
+        elsewhere = Jobs(FolderStore(store._root / "other"), None)
+        assert await elsewhere._id_of("", "key") != one.id  # not to be guessed from the key
+
+    asyncio.run(main())
+
+
+def test_a_stop_hands_the_job_back_and_whoever_works_next_draws_the_same(store: FolderStore, url: str | None) -> None:
+    async def main() -> None:
+        work, again = Work(), Work(go=True)
+        async with running(store, url, work) as jobs:
+            record = await jobs.submit("score", b"1")
+            await work.began.wait()
         assert work.cancelled == 1
-        again = Work()
-        again.go.set()
-        later = jobs_with(store, again)
-        assert (await later.get(record.id)).state == "queued"
-        await later.start()
-        assert (await over(later, record.id)).state == "done"
-        assert again.payloads == [b"1"]
-        await later.stop()
+        async with running(store, url, again, start=False) as later:
+            assert (await later.get(record.id)).state == "queued"
+            await later.start()
+            done = await over(later, record.id)
+            assert (done.state, done.attempts) == ("done", 1)  # a stop is no crash
+        assert again.asked == work.asked
 
     asyncio.run(main())
 
 
-def rewrite(store: FolderStore, record: Record, **changes: object) -> None:
-    changed = dataclasses.replace(record, **changes)  # type: ignore[arg-type]
-    store.put("jobs", f"{record.id}.json", changed.dump())
+async def abandoned(store: FolderStore, attempts: int) -> str:
+    """A job as a process that was killed while running it leaves it, its queue gone with it; gives its id."""
+    async with running(store, None, Work(), start=False) as crashed:
+        record = await crashed.submit("score", b"1")
+    if attempts:
+        await store.put("jobs", f"{record.id}.json", Attempt(attempts, "somebody", time.time()).dump())
+    return record.id
 
 
 @pytest.mark.parametrize(
     ("attempts", "state"), [(0, "done"), (2, "done"), (3, "interrupted")], ids=["fresh", "twice", "three times"]
 )
-def test_a_crash_begins_the_job_again_twice_then_says_so(store: FolderStore, attempts: int, state: str) -> None:
+def test_what_no_queue_knows_is_found_in_the_store(
+    store: FolderStore, url: str | None, attempts: int, state: str
+) -> None:
     async def main() -> None:
-        crashed = jobs_with(store, Work())
-        record = await crashed.submit("score", b"1")
-        await crashed.stop()
-        # As a process that was killed leaves it: signed by this machine, under a number that nobody has now.
-        owner = f"{record.owner.partition(':')[0]}:{2**22 + 1}"
-        rewrite(store, record, state="running", attempts=attempts, owner=owner)
-        work = Work()
-        work.go.set()
-        later = jobs_with(store, work)
-        await later.start()
-        final = await over(later, record.id)
-        assert final.state == state
-        assert final.attempts == min(attempts + 1, 3)
-        await later.stop()
+        job_id = await abandoned(store, attempts)
+        async with running(store, url, Work(go=True)) as jobs:
+            final = await over(jobs, job_id)
+            assert (final.state, final.attempts) == (state, min(attempts + 1, 3))
+            if state == "interrupted":
+                with pytest.raises(ConflictError, match="interrupted and has no result"):
+                    await jobs.result(job_id)
 
     asyncio.run(main())
 
 
-def test_a_job_that_another_machine_signs_is_left_to_it_until_it_stops_signing(store: FolderStore) -> None:
+def test_an_attempt_that_is_taken_over_stops_and_one_of_the_dead_is_begun_again(
+    store: FolderStore, shared_url: str
+) -> None:
     async def main() -> None:
-        first = jobs_with(store, Work())
-        record = await first.submit("score", b"1")
-        await first.stop()
         work = Work()
-        work.go.set()
-        jobs = jobs_with(store, work, sign_s=10.0)
-        rewrite(store, record, state="running", owner="elsewhere:1", signed_at=record.signed_at)
-        await jobs.tidy()
-        assert (await jobs.get(record.id)).state == "running"
-        assert work.payloads == []
-        rewrite(store, record, state="running", owner="elsewhere:1", signed_at=record.signed_at - 31.0)
-        await jobs.tidy()
-        assert (await over(jobs, record.id)).state == "done"
+        async with running(store, shared_url, work, dead_s=1.5) as jobs:
+            record = await jobs.submit("score", b"1")
+            await work.began.wait()
+            await Kept(store).begin(record.id, 2)  # another process, which dies at once
+
+            async def has_stopped() -> bool:
+                return work.cancelled == 1
+
+            await until(has_stopped)
+            view = await jobs.get(record.id)
+            assert (view.state, view.attempts) == ("running", 2)  # as far as anybody knows
+            work.go.set()
+            done = await over(jobs, record.id)
+            assert (done.state, done.attempts) == ("done", 3)
+        assert len(set(work.asked)) == 1
 
     asyncio.run(main())
 
 
-def test_another_process_s_cancel_reaches_the_one_that_runs_it(store: FolderStore) -> None:
+def test_another_process_s_cancel_is_final_and_reaches_who_runs_it(store: FolderStore, shared_url: str) -> None:
     async def main() -> None:
         work = Work()
-        jobs = jobs_with(store, work, sign_s=0.01)
-        await jobs.start()
-        record = await jobs.submit("score", b"1")
-        await work.began.wait()
-        elsewhere = jobs_with(store, Work())
-        assert (await elsewhere.delete(record.id)).state == "running"  # so far
-        assert (await over(jobs, record.id)).state == "cancelled"
-        assert work.cancelled == 1
-        await jobs.stop()
+        async with (
+            running(store, shared_url, work, dead_s=1.5) as one,
+            running(store, shared_url, Work(), start=False) as elsewhere,
+        ):
+            record = await one.submit("score", b"1")
+            await work.began.wait()
+            assert (await elsewhere.delete(record.id)).state == "cancelled"
+            assert (await one.get(record.id)).state == "cancelled"
+
+            async def is_stopped() -> bool:
+                return work.cancelled == 1
+
+            await until(is_stopped)
+            assert (await one.get(record.id)).state == "cancelled"
+            work.go.set()
+            assert (await over(one, (await one.submit("score", b"2")).id)).state == "done"  # its worker is free
 
     asyncio.run(main())
 
 
-def test_finished_jobs_are_removed_by_age_and_by_number(store: FolderStore) -> None:
+def test_keys_sent_to_two_processes_at_once_are_one_job(store: FolderStore, shared_url: str) -> None:
     async def main() -> None:
-        work = Work()
-        work.go.set()
-        jobs = jobs_with(store, work, keep=2, keep_s=1000.0)
-        # one after the other: of three at once, any may be the first to finish
-        records = [await over(jobs, (await jobs.submit("score", bytes([i]))).id) for i in range(3)]
-        ids = [record.id for record in records]
-        await jobs.tidy()
-        for one, there in zip(ids, (False, True, True), strict=True):
-            assert (f"{one}.json" in store.names("jobs")) is there
-        rewrite(store, records[1], finished_at=(records[1].finished_at or 0.0) - 1001.0)
-        await jobs.tidy()
-        assert store.names("jobs") == [f"{ids[2]}.json", f"{ids[2]}.result"]
+        work = Work(go=True)
+        async with running(store, shared_url, work) as one, running(store, shared_url, work) as two:
+            for index in range(8):
+                pair = await asyncio.gather(*(jobs.submit("score", b"1", f"key-{index}") for jobs in (one, two)))
+                assert pair[0].id == pair[1].id
+                await over(one, pair[0].id)
+                assert await one.result(pair[0].id) == await two.result(pair[0].id)
+            seeds = [seed for _, seed in work.asked]
+            assert len(set(seeds)) == 8
+
+    asyncio.run(main())
+
+
+def test_a_queue_that_lost_everything_is_filled_again(
+    store: FolderStore, shared_url: str, servers: Callable[[str], Server]
+) -> None:
+    async def main() -> None:
+        server = servers(shared_url.partition(":")[0])
+        async with running(store, shared_url, Work(go=True), dead_s=1.5, start=False) as jobs:
+            records = [await jobs.submit("score", bytes([index])) for index in range(3)]
+            await asyncio.to_thread(server.forget)
+            assert await jobs._queues.count() == 0
+            await jobs.start()
+            assert [(await over(jobs, record.id)).state for record in records] == ["done"] * 3
+
+    asyncio.run(main())
+
+
+def test_a_queue_that_does_not_answer_is_said_within_two_seconds_and_loses_nothing(
+    store: FolderStore, shared_url: str, servers: Callable[[str], Server]
+) -> None:
+    async def main() -> None:
+        server, work = servers(shared_url.partition(":")[0]), Work()
+        async with running(store, shared_url, work, dead_s=30) as jobs:
+            record = await jobs.submit("score", b"1")
+            await work.began.wait()
+            with server.frozen():
+                for ask in (lambda: jobs.submit("score", b"2"), lambda: jobs.get(record.id)):
+                    async with asyncio.timeout(2):
+                        with pytest.raises(OverloadError, match="queue of jobs does not answer"):
+                            await ask()
+                work.go.set()
+
+                async def is_kept() -> bool:
+                    return f"{record.id}.result" in await store.names("jobs")
+
+                await until(is_kept)
+            done = await over(jobs, record.id)
+            assert (done.state, done.attempts) == ("done", 1)
+            assert (await over(jobs, (await jobs.submit("score", b"3")).id)).state == "done"
+        assert [payload for payload, _ in work.asked] == [b"1", b"3"]
+
+    asyncio.run(main())
+
+
+def test_finished_jobs_are_removed_by_age_and_never_by_number(store: FolderStore) -> None:
+    async def main() -> None:
+        async with running(store, None, Work(go=True)) as jobs:
+            records = await asyncio.gather(*(jobs.submit("score", bytes([index])) for index in range(20)))
+            for record in records:
+                await over(jobs, record.id)
+            await jobs.house.tidy()
+            assert len(await files(store)) == 60
+        async with running(store, None, Work(), keep_s=0.0) as later:
+
+            async def is_empty() -> bool:
+                return await store.names("jobs") == {}
+
+            await until(is_empty)
+            with pytest.raises(NotFoundError):
+                await later.get(records[0].id)
 
     asyncio.run(main())
 
@@ -260,52 +393,122 @@ def test_finished_jobs_are_removed_by_age_and_by_number(store: FolderStore) -> N
 @pytest.mark.parametrize("job_id", ["", "x", "../../etc/passwd", "A" * 32, "0" * 31, "0" * 32, "0" * 32 + "\n"])
 def test_unknown_and_hostile_ids_are_not_found(store: FolderStore, job_id: str) -> None:
     async def main() -> None:
-        jobs = jobs_with(store, Work())
-        for call in (jobs.get, jobs.result, jobs.delete):
-            with pytest.raises(NotFoundError, match="There is no"):
-                await call(job_id)
+        async with running(store, None, Work(), start=False) as jobs:
+            for call in (jobs.get, jobs.result, jobs.delete):
+                with pytest.raises(NotFoundError, match="There is no"):
+                    await call(job_id)
 
     asyncio.run(main())
 
 
-def test_a_full_store_is_said_on_submission(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OverloadError("The store is full.", retry_after_s=60.0)
+class FullStore(FolderStore):
+    """Takes nothing while it is full."""
 
+    full = True
+
+    async def put(self, section: str, name: str, data: bytes) -> None:
+        if self.full:
+            raise OverloadError("The store is full.", retry_after_s=60.0)
+        await super().put(section, name, data)
+
+    async def create(self, section: str, name: str, data: bytes) -> None:
+        await self.put(section, name, data)
+
+
+def test_a_full_store_is_said_keeps_nothing_of_the_refused_and_is_tidied(tmp_path: Path) -> None:
     async def main() -> None:
-        jobs = jobs_with(store, Work())
-        monkeypatch.setattr(store, "put", full)
-        with pytest.raises(OverloadError, match="full"):
+        store = FullStore(tmp_path)
+        store.full = False
+        async with running(store, None, Work(go=True)) as jobs:
+            old = await jobs.submit("score", b"old")
+            await over(jobs, old.id)
+        work = Work(go=True)
+        lost = await abandoned(store, 1)
+        store.full = True
+        async with running(store, None, work, keep_s=0.0) as jobs:
+            with pytest.raises(OverloadError, match="full"):
+                await jobs.submit("score", b"new", "key")
+
+            async def is_tidied() -> bool:
+                return f"{old.id}.result" not in await store.names("jobs")
+
+            await until(is_tidied)
+            assert sorted(await store.names("jobs")) == sorted(
+                name for name in await store.names("jobs") if name.startswith(lost)
+            )
+            assert not (await jobs.get(lost)).over
+        async with running(store, None, work) as jobs:  # it stops and starts while it is full, too
+            store.full = False
+            assert (await over(jobs, lost)).state == "done"
+        assert len(work.asked) == 1
+
+    asyncio.run(main())
+
+
+def test_a_result_waits_for_room_without_being_computed_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        store, work = FullStore(tmp_path), Work()
+        store.full = False
+        async with running(store, None, work) as jobs:
+            record = await jobs.submit("score", b"1")
+            await work.began.wait()
+            store.full = True
+            work.go.set()
+            await asyncio.sleep(0)
+            store.full = False
+            assert (await over(jobs, record.id)).state == "done"
+        assert len(work.asked) == 1
+
+    asyncio.run(main())
+
+
+def test_files_that_cannot_be_read_are_left_alone(store: FolderStore) -> None:
+    async def main() -> None:
+        odd = {f"{'a' * 32}.json": b"{}", f"{'b' * 32}.request": b"not json", f"{'c' * 32}.request": b'{"kind": "x"}'}
+        for name, data in odd.items():
+            await store.put("jobs", name, data)
+        (store._root / "jobs" / "\udcff").write_bytes(b"a name that is not UTF-8")
+        async with running(store, None, Work(go=True), keep_s=0.0) as jobs:
+            await jobs.house.tidy()
+            for letter in "abc":
+                with pytest.raises(NotFoundError, match="can be read"):
+                    await jobs.get(letter * 32)
             await jobs.submit("score", b"1")
+            await jobs.house.tidy()
+            assert odd.keys() <= (await store.names("jobs")).keys()
 
     asyncio.run(main())
 
 
-def test_unreadable_records_are_left_alone(store: FolderStore) -> None:
+def test_a_runner_that_raises_is_begun_three_times(store: FolderStore, url: str | None) -> None:
     async def main() -> None:
-        store.put("jobs", f"{'a' * 32}.json", b"{}")
-        store.put("jobs", f"{'b' * 32}.json", b"not json")
-        work = Work()
-        work.go.set()
-        jobs = jobs_with(store, work)
-        await jobs.tidy()
-        with pytest.raises(NotFoundError, match="can be read"):
-            await jobs.get("a" * 32)
-        assert (await over(jobs, (await jobs.submit("score", b"1")).id)).state == "done"
+        class Broken(Work):
+            async def __call__(self, payload: bytes, seed: int, progress: Progress) -> Answer:
+                self.asked.append((payload, seed))
+                raise RuntimeError("broken")
+
+        work = Broken()
+        async with running(store, url, work) as jobs:
+            assert (await over(jobs, (await jobs.submit("score", b"1")).id)).state == "interrupted"
+        assert len(work.asked) == 3
 
     asyncio.run(main())
 
 
-def test_tidying_leaves_a_job_alone_that_is_being_submitted(store: FolderStore) -> None:
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("amqp://user:secret@host", "GAN_JOBS begins with redis"),
+        ("redis://:secret@127.0.0.1:1/0", r"GAN_JOBS: redis://127.0.0.1:1/0 cannot be used \(ConnectionError\)"),
+        ("postgres://gan:secret@127.0.0.1:1/x", "GAN_JOBS: postgres://127.0.0.1:1/x cannot be used"),
+    ],
+)
+def test_a_queue_that_cannot_be_used_is_a_sentence_without_its_password(url: str, sentence: str) -> None:
     async def main() -> None:
-        work = Work()
-        jobs = jobs_with(store, work)
-        ids = []
-        for index in range(5):
-            record, *_ = await asyncio.gather(jobs.submit("score", bytes([index])), jobs.tidy(), jobs.tidy())
-            ids.append(record.id)
-        work.go.set()
-        assert [(await over(jobs, one)).attempts for one in ids] == [1] * 5
-        assert len(work.payloads) == 5
+        jobs = Jobs(FolderStore(Path("unused")), url)
+        jobs.register("score", Work())
+        await jobs.connect()
 
-    asyncio.run(main())
+    with pytest.raises(ValueError, match=sentence) as refused:
+        asyncio.run(main())
+    assert "secret" not in str(refused.value)

@@ -265,7 +265,7 @@ def test_a_damaged_reference_holds_its_model_and_no_other(
 ) -> None:
     async def test() -> None:
         async with bench(tmp_path, mean_colours) as one:
-            FolderStore(tmp_path / "store").put("references", "cats.json", b"{}")
+            await FolderStore(tmp_path / "store").put("references", "cats.json", b"{}")
             for version in ("1", "2"):
                 put(one, f"cats@{version}", save_sampler, seed=int(version))
                 put(one, f"dogs@{version}", save_sampler, seed=int(version))  # the same files

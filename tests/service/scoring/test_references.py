@@ -22,10 +22,10 @@ class Store(FolderStore):
 
     gone = ""
 
-    def names(self, section: str) -> list[str]:
-        names = super().names(section)
+    async def names(self, section: str) -> dict[str, float]:
+        names = await super().names(section)
         if self.gone:
-            self.delete(section, self.gone)
+            await self.delete(section, self.gone)
             self.gone = ""
         return names
 

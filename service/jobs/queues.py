@@ -1,0 +1,186 @@
+"""Where jobs wait: a queue of SAQ's for each kind, in this process or on the server that GAN_JOBS names.
+
+A queue says who works next, and how far a running job is; what is true of a job is in the store (kept.py). So a
+queue may lose everything, or be gone for a while: `ask` answers within two seconds either way, and workers try again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from saq.errors import MissingDependencyError
+from saq.job import Job
+from saq.queue import Queue
+
+from models.errors import OverloadError
+from service.jobs.local_queue import LocalQueue
+
+_ANSWER_S = 1.5  # a client is told within two seconds that the queue is gone
+_RETRY_S = 5.0
+_CONNECT_S = 10.0
+_LISTEN_S = 2.0  # a worker asks again at least so often, in case a notice was lost
+_log = logging.getLogger("gan")
+logging.getLogger("saq").setLevel(logging.CRITICAL)  # a traceback a second for each kind while the server is gone
+
+Result = TypeVar("Result")
+
+
+class Queues:
+    """The queues of all kinds of jobs, over one pool of connections.
+
+    Args:
+        url: redis://, rediss:// or postgres://; None for this process.
+    Raises:
+        ValueError: another scheme, or the driver is not installed.
+    """
+
+    def __init__(self, url: str | None) -> None:
+        self._queues: dict[str, Queue] = {}
+        self._shown = _shown(url) if url else "of this process"
+        self.shared = url is not None
+        """Whether other processes take jobs from it, and put jobs into it."""
+        self._pool: Any = None
+        self._new: Callable[[str], Queue] = LocalQueue
+        self.listen_s = _LISTEN_S if url else 0.0
+        if url is not None:
+            self._open(url)
+
+    def _open(self, url: str) -> None:
+        scheme = urlsplit(url).scheme
+        try:
+            if scheme in ("redis", "rediss"):
+                self._over_redis(url)
+            elif scheme in ("postgres", "postgresql"):
+                self._over_postgres(url)
+            else:
+                raise ValueError("GAN_JOBS begins with redis://, rediss:// or postgres://.")
+        except (MissingDependencyError, ModuleNotFoundError):
+            raise ValueError(
+                f"GAN_JOBS begins with {scheme}://, and its driver is not installed: "
+                "pip install -c constraints.txt -r requirements-scale.txt"
+            ) from None
+
+    def _over_redis(self, url: str) -> None:
+        from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from saq.queue.redis import RedisQueue
+
+        # Longer than a worker listens; and no tries of its own, which take longer than a client waits.
+        redis: Any = Redis.from_url(
+            url, socket_connect_timeout=_ANSWER_S, socket_timeout=2.5 * _LISTEN_S, retry=Retry(NoBackoff(), 0)
+        )
+        self._new = lambda name: RedisQueue(redis, name=name)
+        self._pool = _RedisPool(redis)
+
+    def _over_postgres(self, url: str) -> None:
+        from psycopg_pool import AsyncConnectionPool
+        from saq.queue.postgres import PostgresQueue
+
+        pool = AsyncConnectionPool(
+            url,
+            open=False,
+            min_size=2,
+            max_size=16,
+            timeout=_ANSWER_S,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": True, "connect_timeout": 2, "tcp_user_timeout": 5000},
+        )
+        self._new = lambda name: PostgresQueue(pool=pool, name=name)
+        self._pool = pool
+
+    def of(self, kind: str) -> Queue:
+        """The queue of a kind, `gan-KIND`; made when it is first asked for."""
+        if kind not in self._queues:
+            queue = self._queues[kind] = self._new(f"gan-{kind}")
+            queue.dequeue = _patient(queue.dequeue)  # type: ignore[method-assign, assignment]
+        return self._queues[kind]
+
+    async def connect(self) -> None:
+        """Raises ValueError where the server cannot be reached, or does not let us in."""
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                if self._pool is not None:
+                    await self._pool.open()
+                for queue in self._queues.values():
+                    await queue.connect()
+                    await queue.count("incomplete")
+        except Exception as error:  # each driver has its own
+            await self.close()
+            raise ValueError(f"GAN_JOBS: {self._shown} cannot be used ({type(error).__name__}).") from None
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            await self._pool.close()
+
+    async def enqueue(self, kind: str, job_id: str) -> None:
+        """Queues a job unless it is queued already. Raises OverloadError.
+
+        SAQ's own limits of time and attempts are off: who is alive, and how often a job is begun, is told by jobs.py.
+        """
+        job = Job(function="run", key=job_id, timeout=0, heartbeat=0, retries=2**31, ttl=-1)
+        await self.ask(self.of(kind).enqueue(job))
+
+    async def job(self, kind: str, job_id: str) -> Job | None:
+        """Raises OverloadError."""
+        return await self.ask(self.of(kind).job(job_id))
+
+    async def count(self) -> int:
+        """Jobs that wait or run, of every kind. Raises OverloadError."""
+        return sum(await self.ask(asyncio.gather(*(queue.count("incomplete") for queue in self._queues.values()))))
+
+    async def counts(self, kind: str) -> dict[str, int]:
+        """Jobs of a kind that wait and run. Raises OverloadError."""
+        queue = self.of(kind)
+        waiting, running = await self.ask(asyncio.gather(queue.count("queued"), queue.count("active")))
+        return {"queued": waiting, "running": running}
+
+    async def ask(self, answer: Awaitable[Result]) -> Result:
+        """Raises OverloadError where the server gives no answer soon; a driver may take longer to give up by itself."""
+        asked = asyncio.ensure_future(answer)
+        asked.add_done_callback(lambda one: one.cancelled() or one.exception())  # it may fail after we have left
+        try:
+            await asyncio.wait({asked}, timeout=_ANSWER_S)
+            if asked.done():
+                return asked.result()
+            error: Exception = TimeoutError()
+        except Exception as one:  # each driver has its own
+            error = one
+        finally:
+            asked.cancel()
+        _log.warning("the queue of jobs %s does not answer: %s", self._shown, type(error).__name__)
+        raise OverloadError("The queue of jobs does not answer; try again later.", retry_after_s=_RETRY_S) from error
+
+
+class _RedisPool:
+    """Redis's connections, opened and closed as those of Postgres are."""
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+
+    async def open(self) -> None:
+        await self._redis.ping()
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+
+def _patient(dequeue: Callable[..., Awaitable[Job | None]]) -> Callable[..., Awaitable[Job | None]]:
+    """SAQ's worker asks again at once where asking fails; a server that is gone would cost a core."""
+
+    async def wait(timeout: float = 0.0, poll_interval: float = 0.0) -> Job | None:
+        try:
+            return await dequeue(timeout, poll_interval)
+        except Exception:  # each driver has its own
+            await asyncio.sleep(1.0)
+            return None
+
+    return wait
+
+
+def _shown(url: str) -> str:
+    """Without user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
