@@ -30,13 +30,7 @@ class ModelReferences:
 
     async def known(self, model: str) -> bool:
         """Whether there is something to measure this model against, or was meant to be."""
-        if model in self._named:
-            return True
-        try:
-            await self._references.get(model)
-        except NotFoundError:
-            return False
-        return True
+        return model in self._named or await self._references.has(model)
 
     async def stamp(self, model: str) -> str:
         """Changes with the reference. Raises NotFoundError."""

@@ -106,7 +106,7 @@ class References:
             file=f"{await asyncio.to_thread(_short_digest, data)}-{secrets.token_hex(8)}",
         )
         await self._store.put(_SECTION, reference.numbers, data)
-        if name in await self._names():  # and free, so that its record is damaged
+        if await self.has(name):  # and free, so that its record is damaged
             await self._discard(f"{name}.json")
         try:
             await self._store.create(_SECTION, f"{name}.json", json.dumps(asdict(reference)).encode())
@@ -124,6 +124,10 @@ class References:
             raise NotFoundError(
                 f"The record of reference {name} is damaged; keep the set again under this name.", where="reference"
             ) from error
+
+    async def has(self, name: str) -> bool:
+        """Whether a record bears this name, also one that cannot be read."""
+        return name in await self._names()
 
     async def features(self, name: str) -> FeatureSet:
         """What was kept. Raises NotFoundError."""
