@@ -84,8 +84,10 @@ def announced(method: str, path: str) -> bytes:
 def attacks() -> dict[str, Attack]:
     names = b"{" + b",".join(b'"a%d":0' % index for index in range(1_000_000)) + b"}"
     numbers = b'{"latents":[' + b"0," * 3_000_000 + b"0]}"
+    latents = b'{"latents":[' + b",".join([b"[" + b"0.5," * 1022 + b"0.5]"] * 256) + b"]}"
+    prompt = b'{"prompt":"' + b"a " * 3_500_000 + b'"}'
     field = b'--b\r\nContent-Disposition: form-data; name="direction"\r\n\r\n' + b"x-" + b"a" * 10**6 + b"\r\n--b--\r\n"
-    many = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\nx\r\n' * 10_000 + b"--b--\r\n"
+    part = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\nx\r\n'
     form = "multipart/form-data; boundary=b"
     wrong = b"GET /v1/jobs/%032x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     return {
@@ -97,11 +99,18 @@ def attacks() -> dict[str, Attack]:
         "answers not read": slow_readers,
         "JSON of many names": lambda port, done: requests_in_turn(port, done, post("/v1/sample", names)),
         "JSON of many numbers": lambda port, done: requests_in_turn(port, done, post("/v1/sample", numbers)),
+        "JSON of latents of no model": lambda port, done: requests_in_turn(port, done, post("/v1/sample", latents)),
+        "JSON of a long text": lambda port, done: requests_in_turn(port, done, post("/v1/images/generations", prompt)),
         "deep JSON": lambda port, done: requests_in_turn(port, done, post("/v1/sample", b"[" * 10**6)),
         "punycode": lambda port, done: requests_in_turn(
             port, done, post("/v1/translate", field, f"{form}; charset=punycode")
         ),
-        "many parts": lambda port, done: requests_in_turn(port, done, post("/v1/score", many, form)),
+        "too many parts": lambda port, done: requests_in_turn(
+            port, done, post("/v1/score", part * 10_000 + b"--b--\r\n", form)
+        ),
+        "as many parts as may be": lambda port, done: requests_in_turn(
+            port, done, post("/v1/score", part * 1000 + b"--b--\r\n", form)
+        ),
         "wrong addresses": lambda port, done: requests_in_turn(port, done, wrong % 7),
     }
 

@@ -131,7 +131,7 @@ class Settings(BaseModel):
     """Seconds that a request may take, upload included; then 408 or 504. What takes longer is a job."""
     body_mb: int = Field(default=96, ge=1)
     """Size of a form with files, past which 413: room for two uncompressed statistics of 34 MB each."""
-    json_mb: int = Field(default=16, ge=1)
+    json_mb: int = Field(default=8, ge=1)
     """Size of any other body, past which 413."""
     image_pixels: int = Field(default=50_000_000, ge=1)
     """Pixels of one image that is looked at; past it 413."""

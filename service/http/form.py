@@ -4,11 +4,15 @@ A part is a file where it has a file name, or where its field takes files: the n
 before the first delimiter and after the last, and white space after each. Text is UTF-8, or in one of a few charsets
 that the form, its field `_charset_` or the part names; every other codec of Python's is left alone, since some take
 quadratic time, and on the event loop.
+
+A chunk of many parts is parsed on a thread: the parser is written in Python, so that the event loop gets its turns.
+What no field takes (another name, one file too many) ends the reading there.
 """
 
 import asyncio
 import re
-from collections.abc import AsyncIterable, Collection
+from collections import Counter
+from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -23,6 +27,7 @@ from service.errors import MediaTypeError
 MAX_FIELDS = 100
 FIELD_BYTES = 1 << 20  # one field of text
 _PREAMBLE = 1 << 16
+_FEW = 16  # parts in one chunk, up to which parsing takes less than handing it over
 _IN_MEMORY = 1 << 20  # of one file; the rest of a larger one goes to a temporary file
 _TEXT = 1 << 13  # a nameless file that is as short as this, and all text, was meant as text
 _CHARSETS = ("utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "utf-16", "shift_jis", "gb18030", "big5")
@@ -42,13 +47,12 @@ class _Part:
 class _Reader:
     """Takes the parser's callbacks; files are written by `read`, because writing may have to wait for a disk."""
 
-    def __init__(self, file_fields: Collection[str], most_files: int) -> None:
+    def __init__(self, file_fields: Mapping[str, int]) -> None:
         self.parts: list[_Part] = []
         self.pending: list[tuple[_Part, bytes]] = []
         self.ended = False
         self._file_fields = file_fields
-        self._most_files = most_files
-        self._files = 0
+        self._files = Counter[str]()  # by field
         self._header = (b"", b"")
 
     def on_part_begin(self) -> None:
@@ -77,15 +81,23 @@ class _Reader:
         media, media_options = parse_options_header(headers.get("content-type", "text/plain"))
         part.charset = media_options.get(b"charset", b"").decode("latin-1")
         if b"filename" in options or part.name in self._file_fields:
+            self._count(part.name)
             part.nameless = b"filename" not in options and media.startswith(b"text/")
             name = _readable(options.get(b"filename", b"")) or part.name
             file: Any = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  the form closes it
             part.file = UploadFile(file, size=0, filename=name, headers=headers)
-            self._files += 1
-        if self._files > self._most_files:
-            raise LimitError(f"Too many files: at most {self._most_files} are taken.", where="body")
-        if len(self.parts) - self._files > MAX_FIELDS:
+        if len(self.parts) - self._files.total() > MAX_FIELDS:
             raise LimitError(f"Too many fields: at most {MAX_FIELDS} are taken.", where="body")
+
+    def _count(self, name: str) -> None:
+        """One more file in this field."""
+        most = self._file_fields.get(name)
+        if most is None:
+            fields = ", ".join(sorted(self._file_fields))
+            raise InputError(f"{name[:100]} is not a field for files; those are: {fields}.", where=name[:100])
+        self._files[name] += 1
+        if self._files[name] > most:
+            raise LimitError(f"Too many files: {name} takes at most {most:,}.", where=name)
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         part = self.parts[-1]
@@ -100,15 +112,18 @@ class _Reader:
         self.ended = True
 
 
-async def read_form(
-    content_type: str, body: AsyncIterable[bytes], file_fields: Collection[str], most_files: int
-) -> FormData:
+async def read_form(content_type: str, body: AsyncIterable[bytes], file_fields: Mapping[str, int]) -> FormData:
     """Reads a form to its end. Its files are open, and closed where an error is raised.
 
-    Raises InputError, LimitError (too many parts, too long a text), MediaTypeError (a charset that is not read).
+    Args:
+        file_fields: the fields that take files, and how many each takes.
+    Raises:
+        InputError: no form, cut short, a file where none is taken.
+        LimitError: too many parts, too long a text.
+        MediaTypeError: a charset or coding that is not read.
     """
     _, options = parse_options_header(content_type)
-    reader = _Reader(file_fields, most_files)
+    reader = _Reader(file_fields)
     try:
         await _parse(options.get(b"boundary", b""), body, reader)
         return FormData(await _items(reader.parts, options.get(b"charset", b"").decode("latin-1")))
@@ -138,12 +153,14 @@ async def _parse(boundary: bytes, body: AsyncIterable[bytes], reader: _Reader) -
                 continue
             chunk = start[1] + (start[2] or start[3]) + before[start.end() :]
             before = None
-        parser.write(chunk)
+        if chunk.count(parser.boundary) > _FEW:
+            await asyncio.to_thread(parser.write, chunk)
+        else:
+            parser.write(chunk)
         for part, data in reader.pending:
             assert part.file is not None
             await part.file.write(data)
         reader.pending.clear()
-        await asyncio.sleep(0)  # a chunk may hold a thousand parts: others have their turn between two
     if not reader.ended:
         raise InputError("The multipart body is cut short: its last boundary is missing.", where="body")
 
@@ -154,7 +171,7 @@ async def _items(parts: list[_Part], charset: str) -> list[tuple[str, str | Uplo
     items: list[tuple[str, str | UploadFile]] = []
     for part in parts:
         if part.file is not None:
-            await part.file.seek(0)
+            part.file.file.seek(0)
             items.append((part.name, await _text_of(part.file) if part.nameless else part.file))
         elif part.name != "_charset_":
             items.append((part.name, _decoded(part, part.charset or charset or "utf-8")))

@@ -2,7 +2,7 @@
 
 What is null in JSON, or empty in a form or query, is as good as left out. A name comes once, because either value
 could be the one meant. Numbers are JSON Schema's, to which 1.0 is an integer. What costs more to read than any request
-needs (names, brackets, digits) is refused before it is read, or it would hold up everybody's event loop.
+needs (names, brackets, digits) is refused while it arrives, or it would hold up everybody's event loop.
 """
 
 import codecs
@@ -15,9 +15,23 @@ from service.errors import MediaTypeError
 
 MOST_NAMES = 100
 _MOST_DIGITS = 400  # a float of 1.8e308 written out has 309
-# Marks in a JSON body, and how many there may be: of the largest request, 256 latents of 4,096 numbers, and of a prompt
-# of 32,000 quotation marks. The parser holds the interpreter, and with it everybody, for as long as it takes.
-_MOST = {"values": (b",", 1_200_000), "lists and objects": (b"[{", 10_000), "names and texts": (b'"', 100_000)}
+# Marks in a JSON body, and how many there may be: of the largest request, 256 latents of 1,024 numbers, and of a prompt
+# of 32,000 quotation marks.
+_MOST = {"values": (b",", 300_000), "lists and objects": (b"[{", 10_000), "names and texts": (b'"', 100_000)}
+
+
+class Marks:
+    """Counts what a JSON body holds, piece by piece as it comes."""
+
+    def __init__(self) -> None:
+        self._seen = dict.fromkeys(_MOST, 0)
+
+    def count(self, piece: bytes) -> None:
+        """Raises InputError once there is more of anything than any request needs."""
+        for what, (marks, most) in _MOST.items():
+            self._seen[what] += sum(piece.count(mark) for mark in marks)
+            if self._seen[what] > most:
+                raise InputError(f"The JSON has too many {what}: at most {most:,} are read.", where="body")
 
 
 def from_json(data: bytes) -> dict[str, Any]:
@@ -25,13 +39,10 @@ def from_json(data: bytes) -> dict[str, Any]:
 
     Raises:
         MediaTypeError: UTF-16 or UTF-32.
-        InputError: not JSON, not an object, a name twice, or more than any request needs.
+        InputError: not JSON, not an object, or a name twice.
     """
     if 0 in data[:4] or data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise MediaTypeError("Send JSON in UTF-8; this looks like UTF-16 or UTF-32.", where="body")
-    for what, (marks, most) in _MOST.items():
-        if sum(data.count(mark) for mark in marks) > most:
-            raise InputError(f"The JSON has too many {what}: at most {most:,} are read.", where="body")
     try:
         text = data.decode("utf-8-sig")
         values = _DECODER.decode(text) if text else {}
@@ -69,8 +80,14 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
+def _fraction(digits: str) -> float:
+    return float(digits)
+
+
 # NaN and Infinity, which json reads though they are not JSON, are refused by the fields, which can say their names.
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer)
+# Numbers are read by functions of ours, and not by C alone, so that between two of a million the interpreter can be
+# handed over to the event loop.
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer, parse_float=_fraction)
 
 
 def _whole(value: object) -> object:

@@ -33,7 +33,7 @@ def read(body: bytes, content_type: str = PLAIN, step: int = 1 << 16, most: int 
             yield body[start : start + step]
 
     async def run() -> list[tuple[str, Any]]:
-        form = await read_form(content_type, pieces(), ["images"], most)
+        form = await read_form(content_type, pieces(), {"images": most})
         items = [
             (name, (value.filename, await value.read()) if isinstance(value, UploadFile) else value)
             for name, value in form.multi_items()
@@ -129,6 +129,38 @@ def test_what_is_no_form(name: str) -> None:
     body, error = BROKEN[name]
     with pytest.raises(error):
         read(body)
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        ([part('name="other"; filename="a"', b"x")], "not a field for files"),
+        ([part('name="images"', PNG)] * 5, "most 4"),
+    ],
+    ids=["no field for files", "one file too many"],
+)
+def test_a_file_that_nothing_takes_ends_the_reading(parts: list[bytes], says: str) -> None:
+    asked = 0
+
+    async def run() -> None:
+        async def body() -> AsyncIterator[bytes]:
+            nonlocal asked
+            for piece in (form(*parts)[: -len("--edge--\r\n")], *[form(parts[-1])[:-8]] * 1000):
+                asked += 1
+                yield piece
+
+        await read_form(PLAIN, body(), {"images": 4})
+
+    with pytest.raises(GanError, match=says):
+        asyncio.run(run())
+    assert asked == 1
+
+
+def test_chunks_of_many_parts_are_read_alike() -> None:
+    files = [part(f'name="images"; filename="{index}.png"', PNG * index) for index in range(500)]
+    expected = [("images", (f"{index}.png", PNG * index)) for index in range(500)]
+    for step in (1000, 1 << 16):
+        assert read(form(*files), step=step, most=500) == expected
 
 
 def test_files_of_a_broken_form_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
