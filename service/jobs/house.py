@@ -56,6 +56,8 @@ class House:
                 await self.tidy(fill)
                 fill = self._queues.shared
                 await self._count()
+                if self._queues.shared:
+                    await self._free_places()
             except OverloadError as error:
                 _log.warning("looking after the jobs: %s", error.message)
             except Exception:
@@ -66,6 +68,13 @@ class House:
         for kind in self._kinds:
             for state, jobs in (await self._queues.counts(kind)).items():
                 self._telemetry.jobs.labels(kind, state).set(jobs)
+
+    async def _free_places(self) -> None:
+        """Takes from the queue what is over: who ran it died, or the queue was gone, before the two were told."""
+        for kind in self._kinds:
+            for job in await self._queues.running(kind):
+                if job.key not in self._here and await self._kept.request(job.key) is None:
+                    await self._queues.ask(job.finish(Status.ABORTED))
 
     async def tidy(self, fill: bool = True) -> None:
         """Removes what was kept long enough; looks after what is unfinished, if `fill`. Raises OverloadError."""

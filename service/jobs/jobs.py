@@ -288,6 +288,13 @@ class _Worker(Worker[Any]):
 
     SIGNALS = []  # noqa: RUF012
 
+    async def process(self) -> bool:
+        try:
+            return await super().process()
+        except Exception as error:  # each driver has its own
+            _log.warning("the queue of jobs could not be told how a job ended: %s", type(error).__name__)
+            return True
+
 
 def _unfinished(job_id: str, request: Request, **changes: Any) -> Record:
     changes = {"state": "queued", **changes}

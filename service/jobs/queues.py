@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from saq.errors import MissingDependencyError
-from saq.job import Job
+from saq.job import Job, Status
 from saq.queue import Queue
 
 from models.errors import OverloadError
@@ -130,6 +130,14 @@ class Queues:
     async def count(self) -> int:
         """Jobs that wait or run, of every kind. Raises OverloadError."""
         return sum(await self.ask(asyncio.gather(*(queue.count("incomplete") for queue in self._queues.values()))))
+
+    async def running(self, kind: str) -> list[Job]:
+        """Jobs of a kind that somebody has taken from the queue. Raises OverloadError."""
+
+        async def found() -> list[Job]:
+            return [job async for job in self.of(kind).iter_jobs([Status.ACTIVE, Status.ABORTING])]
+
+        return await self.ask(found())
 
     async def counts(self, kind: str) -> dict[str, int]:
         """Jobs of a kind that wait and run. Raises OverloadError."""

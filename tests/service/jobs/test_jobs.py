@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from saq.job import Status
 
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Progress
@@ -339,6 +340,25 @@ def test_a_queue_that_lost_everything_is_filled_again(
             assert await jobs._queues.count() == 0
             await jobs.start()
             assert [(await over(jobs, record.id)).state for record in records] == ["done"] * 3
+
+    asyncio.run(main())
+
+
+def test_a_job_that_is_over_takes_no_place_in_the_queue(store: FolderStore, shared_url: str) -> None:
+    async def main() -> None:
+        async with running(store, shared_url, Work(), dead_s=1.5, start=False) as jobs:
+            await jobs._queues.enqueue("score", "a" * 32)
+            job = await jobs._queues.job("score", "a" * 32)
+            assert job is not None
+            await job.update(status=Status.ACTIVE)  # by somebody who kept its result, and died
+            assert await jobs._queues.count() == 1
+
+            async def is_free() -> bool:
+                return await jobs._queues.count() == 0
+
+            keeping = asyncio.create_task(jobs.house.keep())
+            await until(is_free)
+            keeping.cancel()
 
     asyncio.run(main())
 
