@@ -9,6 +9,7 @@ Importing this module reads no environment and starts nothing: `bentoml build` i
 
 import asyncio
 import functools
+import sys
 
 import bentoml
 from starlette.types import ASGIApp
@@ -18,7 +19,7 @@ from service.http.auth import load_keys
 from service.http.edge import Edge
 from service.http.protocol import serve_by
 from service.routes import application, start
-from service.runtime import Runtime
+from service.runtime import Runtime, check_places
 from service.settings import LONGEST_DEADLINE_S, Settings
 
 
@@ -47,7 +48,12 @@ class GanService:
     @staticmethod
     def check() -> None:
         """Wrong settings end `bentoml serve` here, with their sentence, and not worker after worker."""
-        load_keys(Settings.from_environment())
+        try:
+            settings = Settings.from_environment()
+            load_keys(settings)
+            asyncio.run(check_places(settings))
+        except ValueError as error:
+            sys.exit(f"error: {error}")
 
     @bentoml.on_startup
     async def start(self) -> None:

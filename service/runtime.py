@@ -19,6 +19,7 @@ from service.call import Call
 from service.encoding.budget import Budget
 from service.engine.engine import Engine
 from service.jobs.jobs import Jobs
+from service.jobs.queues import Queues
 from service.logs import Outlet, set_up_logging
 from service.registry.gate import Gate
 from service.registry.registry import Registry
@@ -177,6 +178,16 @@ def _for_a_slice(function: Callable[[Item], Result], items: Iterator[Item]) -> l
         if time.perf_counter() >= end:
             break
     return results
+
+
+async def check_places(settings: Settings) -> None:
+    """Raises ValueError, with a sentence for the operator, where the store or the queue of jobs cannot be used."""
+    await check_store(open_store(settings.store), settings.store)
+    queues = Queues(settings.jobs)
+    try:
+        await queues.connect()
+    finally:
+        await queues.close()
 
 
 def hand_over_soon() -> None:

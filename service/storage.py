@@ -181,7 +181,10 @@ class FolderStore:
 
 
 def _write(path: Path, data: bytes, new: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # also "exists" and "not found", which are about the folder here
+        raise _unusable(error.strerror or str(error)) from error
     with atomic_path(path, new=new) as temporary:
         temporary.write_bytes(data)
 
