@@ -20,7 +20,7 @@ from models.errors import InputError, OverloadError
 from service.call import File
 from service.errors import MediaTypeError
 from service.http.form import read_form
-from service.http.values import Marks, from_json, from_text
+from service.http.values import Marks, from_json, from_text, given
 from service.settings import Settings
 
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
@@ -92,13 +92,13 @@ async def _json(model: type[BaseModel], request: Request) -> BaseModel:
 
 
 def _from_json(model: type[BaseModel], body: bytes) -> BaseModel:
-    return model.model_validate(from_json(body))
+    return model.model_validate(given(from_json(body), model))
 
 
-def _checked(model: type[BaseModel] | None, fields: Mapping[str, str]) -> BaseModel | None:
+def _checked(model: type[BaseModel] | None, fields: Mapping[str, str | None]) -> BaseModel | None:
     """Text into the model's types. What takes no fields is given none: they would be ignored otherwise."""
     if model is not None:
-        return model.model_validate(fields, strict=False)
+        return model.model_validate(given(fields, model), strict=False)
     if stray := next(iter(fields), None):
         raise InputError(f"There is no field {stray[:100]} here; this takes none.", where=stray[:100])
     return None

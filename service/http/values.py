@@ -7,8 +7,10 @@ needs (names, brackets, digits) is refused while it arrives, or it would hold up
 
 import codecs
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from pydantic import BaseModel
 
 from models.errors import InputError
 from service.errors import MediaTypeError
@@ -55,12 +57,18 @@ def from_json(data: bytes) -> dict[str, Any]:
         raise InputError(f"The body is not JSON: {error.msg} ({place}).", where="body") from None
     if not isinstance(values, dict):
         raise InputError('The body is one JSON object, such as {"seed": 7}.', where="body")
-    return {name: _whole(value) for name, value in values.items() if value is not None}
+    return {name: _whole(value) for name, value in values.items()}
 
 
-def from_text(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The fields of a form or query."""
-    return {name: value for name, value in _once(pairs).items() if value != ""}
+def from_text(pairs: Iterable[tuple[str, str]]) -> dict[str, str | None]:
+    """The fields of a form or query; an empty one is null."""
+    return {name: value or None for name, value in _once(pairs).items()}
+
+
+def given(values: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The fields without those that are null; a name that the model does not have stays, for the model to refuse."""
+    names = {field.alias or name for name, field in model.model_fields.items()}
+    return {name: value for name, value in values.items() if value is not None or name not in names}
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

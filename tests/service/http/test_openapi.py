@@ -1,5 +1,6 @@
 """The description is true: schemathesis asks everything it allows, and finds nothing undescribed."""
 
+import os
 from typing import Any
 
 import pytest
@@ -75,9 +76,11 @@ def nothing_but_503(_: object, response: schemathesis.Response, __: object) -> N
 @pytest.mark.parametrize("operation", ASKED, ids=lambda one: one.definition.raw["operationId"])
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 def test_schemathesis_finds_nothing(local: Any, scoring: Any, operation: Any, mode: str) -> None:
+    """SCHEMATHESIS_EXAMPLES=120 is ten times as thorough; 503 may be the queue of jobs, which is full by then."""
     generation = schemathesis.GenerationMode(mode)
     scores = operation.definition.raw["operationId"] in SCORES
-    server_error = nothing_but_503 if scores else not_a_server_error
+    may_be_full = scores or operation.definition.raw["operationId"].startswith("submit_")
+    server_error = nothing_but_503 if may_be_full else not_a_server_error
     checks = [server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     if mode == "negative" and not operation.definition.raw.get("requestBody", {}).get("content", {}).get(
         "multipart/form-data"
@@ -85,7 +88,7 @@ def test_schemathesis_finds_nothing(local: Any, scoring: Any, operation: Any, mo
         checks.append(negative_data_rejection)
 
     @settings(
-        max_examples=12,
+        max_examples=int(os.environ.get("SCHEMATHESIS_EXAMPLES", "12")),
         deadline=None,
         database=None,
         derandomize=True,
