@@ -8,6 +8,7 @@ whatever a plugin raises, of whatever type, into one of our errors. What comes o
 import contextlib
 import io
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +42,12 @@ ACCEPTED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 50_000_000
 MAX_SCANS = 100
 """Passes over a progressive JPEG: encoders write some ten. libtiff has the same bound for the JPEGs inside of TIFFs."""
+MAX_SECONDS = 5.0
+"""Of the reading thread's processor time, for one file. Pillow reads what stands around the pixels in Python, piece by
+piece, and any format can have millions of them: frames, chunks, comments, padding. 50 million pixels take one second.
+"""
+MAX_COMMENTS = 1000
+"""Comments in a PNM of plain text: Pillow copies all that follows for each of them."""
 MAX_TEXT = 16 << 20
 """Bytes of one text chunk or colour profile of a PNG, unpacked."""
 
@@ -83,7 +90,9 @@ def opened(
     Raises:
         ImageError: empty, of no accepted kind, or of floating point pixels, for which no file tells a range.
         BrokenImageError: truncated or corrupt, whether that shows here or inside of the block.
-        LimitError: more than `max_pixels`, or a JPEG of more than MAX_SCANS passes.  OSError: the path cannot be read.
+        LimitError: more than `max_pixels`, a JPEG of more than MAX_SCANS passes, a PNM of more than
+            MAX_COMMENTS, or more than MAX_SECONDS of work.
+        OSError: the path cannot be read.
     """
     name = name or (source.name if isinstance(source, Path) else "image")
     data = source.read_bytes() if isinstance(source, Path) else source
@@ -95,7 +104,7 @@ def opened(
     if plugin is None:
         raise ImageError(f"{name} is not an image of an accepted kind ({', '.join(formats)}).", where=name)
     try:
-        with plugin[0](io.BytesIO(data), name) as file:
+        with plugin[0](_Timed(data, name), name) as file:
             _check(file, data, name, max_pixels)
             yield file
     except GanError as error:
@@ -106,6 +115,20 @@ def opened(
     except Exception as error:  # whatever a decoder stumbles over is the file's fault
         said = str(error)[:200] or type(error).__name__
         raise BrokenImageError(f"{name} is truncated or corrupt: {said}.", where=name) from error
+
+
+class _Timed(io.BytesIO):
+    """The bytes of a file, read for MAX_SECONDS at most: every loop of Pillow's over a file's pieces reads them here."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name = name
+        self._end = time.thread_time() + MAX_SECONDS
+
+    def read(self, size: int | None = -1) -> bytes:
+        if time.thread_time() > self._end:
+            raise LimitError(f"{self._name} is in too many pieces to be read; save it anew.", where=self._name)
+        return super().read(size)
 
 
 def _is_of(kind: str, head: bytes) -> bool:
@@ -120,6 +143,8 @@ def _check(file: ImageFile.ImageFile, data: bytes, name: str, max_pixels: int) -
         )
     if data.startswith(b"\xff\xd8") and _scans(data) > MAX_SCANS:
         raise LimitError(f"{name} goes over its pixels more than {MAX_SCANS} times; save it anew.", where=name)
+    if data.startswith((b"P1", b"P2", b"P3")) and data.count(b"#") > MAX_COMMENTS:
+        raise LimitError(f"{name} has more than {MAX_COMMENTS} comments; save it anew.", where=name)
     if file.mode == "F" or _rawmode(file) in _SIGNED:
         kind = "floating point" if file.mode == "F" else "signed"
         raise ImageError(f"{name} has {kind} pixels, whose range no file tells; save 8 or 16 bits.", where=name)

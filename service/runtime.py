@@ -167,7 +167,7 @@ class Runtime:
 
     @property
     def ready(self) -> bool:
-        """True when every configured model is loaded and warm."""
+        """True when every model that can be loaded is, and warm."""
         return self.registry.ready
 
 

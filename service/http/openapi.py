@@ -221,6 +221,6 @@ def _system_paths() -> Json:
 
     return {
         "/livez": plain("The process lives", "livez", "text/plain", 200),
-        "/readyz": plain("Every configured model is loaded and warm", "readyz", "text/plain", 200, 503),
+        "/readyz": plain("Every model that can be loaded is, and warm", "readyz", "text/plain", 200, 503),
         "/metrics": plain("Prometheus metrics", "metrics", "text/plain", 200),
     }

@@ -4,7 +4,8 @@ dcgan.safetensors          model "dcgan", its version is its digest's first 12 d
 dcgan@2.safetensors        model "dcgan", version "2"
 a BentoML tag dcgan:v3     model "dcgan", version "v3"
 
-What lies in a folder and cannot be a model (another kind of name, no regular file) is a stray: named, and skipped.
+What lies in a folder and cannot be a model (another kind of name, no regular file, a second one of the same name) is a
+stray: named, and skipped.
 """
 
 import json
@@ -82,7 +83,7 @@ class Found:
 
     Attributes:
         sources: files to load.
-        problems: what was configured and cannot be loaded, and why: until it can, the service is not ready.
+        problems: folders and tags that were configured and are not there: until they are, the service is not ready.
         strays: what cannot be a model, and why: skipped.
         aliases: other names of models.
     """
@@ -124,12 +125,12 @@ def _add(source: Source, found: Found) -> None:
         return
     same = (one for one, _ in found.sources.values() if (one.name, one.version) == (source.name, source.version))
     if (twin := next(same, None)) is not None:
-        found.problems[source.path] = f"{twin.path} has the same name and version and came first."
+        found.strays[source.path] = f"{twin.path} has the same name and version and came first."
         return
     try:
         status = source.path.stat()
     except OSError as error:
-        found.problems[source.path] = str(error)
+        found.strays[source.path] = str(error)
         return
     if not stat.S_ISREG(status.st_mode):
         found.strays[source.path] = "It is not a regular file."

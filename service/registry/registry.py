@@ -54,14 +54,17 @@ class Registry:
         self._aliases: dict[str, str] = {}
         self._refused: dict[Path, str] = {}
         self._verdicts: dict[Path, Verdict] = {}
-        self._required: set[Path] | None = None
+        self._missing: set[Path] = set()
+        self._looked = False
 
     @property
     def ready(self) -> bool:
-        """Every model that was configured at the start, and still is there, is loaded and warm; strays do not count."""
-        return self._required is not None and all(
-            path in self._served or path not in self._refused for path in self._required
-        )
+        """Every model that can be loaded is, and whatever was configured by its own name is there.
+
+        A file that cannot be loaded is refused, and keeps nobody else's model from being served; where nothing but such
+        files was found, there is nothing to be ready for.
+        """
+        return self._looked and not self._missing and bool(self._served or not self._refused)
 
     @property
     def refusals(self) -> list[Refusal]:
@@ -101,7 +104,7 @@ class Registry:
     def _get(self, name: str | None, kind: type[Unit]) -> Served[Unit]:
         fitting = sorted(key for key, one in self._current.items() if is_of(one, kind))
         one = self._find(name) if name else self._current.get(fitting[0]) if fitting else None
-        if one is None and self._required is None:
+        if one is None and not self._looked:
             raise OverloadError("The models are still being loaded; /readyz says when they are.", retry_after_s=2)
         if one is None:
             there = ", ".join(fitting) or "none"
@@ -133,8 +136,10 @@ class Registry:
         self._refused = {p: why for p, why in self._refused.items() if p in sources} | skipped
         self._aliases = found.aliases
         await self._settle()
-        if self._required is None:  # last, because it makes the service ready
-            self._required = {*sources, *found.problems}
+        if not self._looked:
+            self._missing = set(found.problems)
+        self._missing &= set(found.problems)
+        self._looked = True  # last, because it makes the service ready
 
     async def watch(self) -> None:
         """Refreshes again and again, and puts into service what the gate lets through; until cancelled."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 
 import models
-from models import BrokenImageError, ImageError, LimitError
+from models import BrokenImageError, ImageError, LimitError, decoding
 from models.decoding import MAX_SCANS
 
 HORSE = Path("tests/fixtures/horse2zebra/testA")
@@ -145,6 +145,33 @@ def test_a_jpeg_that_repeats_its_scans_is_refused_before_it_is_decoded(horse: Im
     assert models.decode(progressive(horse, 20)).size == horse.size
     with pytest.raises(LimitError, match=r"panorama goes over its pixels more than 100 times"):
         models.decode(progressive(horse, MAX_SCANS + 1), name="panorama")
+
+
+_GIF = b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + bytes(6)
+_FRAME = b"\x2c" + struct.pack("<HHHHB", 0, 0, 1, 1, 0) + b"\x02\x02\x44\x01\x00"
+_HEAD = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+PIECES = {
+    "frames of a GIF": _GIF + _FRAME * 200_000 + b"\x3b",
+    "chunks of a PNG": _HEAD + chunk(b"teSt", b"") * 200_000 + chunk(b"IDAT", zlib.compress(b"\0\0")),
+    "segments of a JPEG": b"\xff\xd8" + b"\xff\xe5\0\x02" * 200_000,
+    "padding of a JPEG": b"\xff\xd8" + b"\xff" * 2_000_000,
+    "text of a PPM": b"P3 1000 1000 255 " + b"1 " * 3_000_000,
+}
+
+
+@pytest.mark.parametrize("what", PIECES)
+def test_a_file_of_very_many_pieces_is_not_read_for_ever(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "MAX_SECONDS", 0.02)
+    with pytest.raises(LimitError, match="pieces"), models.opened(PIECES[what]) as file:
+        file.load()
+        assert getattr(file, "n_frames", 1) == 0, "all of it was read"
+
+
+def test_a_text_of_many_comments_is_refused_before_it_is_decoded() -> None:
+    head, pixel = b"P3 1 1 255\n", b"1 2 3"
+    assert models.decode(head + b"# a comment\n" * 100 + pixel).getpixel((0, 0)) == (1, 2, 3)
+    with pytest.raises(LimitError, match="comments"):
+        models.decode(head + b"#\n" * 10_000 + pixel)
 
 
 def test_what_looks_like_a_scan_in_metadata_or_behind_the_end_is_none(horse: Image.Image) -> None:

@@ -129,10 +129,9 @@ def test_a_broken_file_is_refused_and_the_old_one_serves_on(tmp_path: Path, save
     run(test)
 
 
-def test_ready_means_that_every_configured_model_is_loaded(tmp_path: Path, save_sampler: Save) -> None:
+def test_ready_means_that_every_model_that_can_be_loaded_is(tmp_path: Path, save_sampler: Save) -> None:
     put(tmp_path, "cats.safetensors", save_sampler)
-    broken = tmp_path / "dogs.safetensors"
-    broken.write_bytes(b"no")
+    (tmp_path / "dogs.safetensors").write_bytes(b"no")
 
     async def test() -> None:
         async with registry(tmp_path) as one:
@@ -140,15 +139,28 @@ def test_ready_means_that_every_configured_model_is_loaded(tmp_path: Path, save_
             with pytest.raises(OverloadError, match="being loaded"):
                 one.sampler("cats")
             await one.refresh()
-            assert not one.ready
-            assert one.sampler("cats")
-            broken.unlink()
-            await one.refresh()
             assert one.ready
+            assert one.sampler("cats")
+            (refusal,) = one.refusals
+            assert refusal.path.name == "dogs.safetensors"
         async with registry(tmp_path / "absent") as other:
             await other.refresh()
             assert not other.ready
             assert "no such folder" in other.refusals[0].reason
+
+    run(test)
+
+
+def test_where_no_model_can_be_loaded_the_service_is_not_ready(tmp_path: Path, save_sampler: Save) -> None:
+    (tmp_path / "cats.safetensors").write_bytes(b"no")
+
+    async def test() -> None:
+        async with registry(tmp_path) as one:
+            await one.refresh()
+            assert not one.ready
+            put(tmp_path, "cats.safetensors", save_sampler)
+            await one.refresh()
+            assert one.ready
 
     run(test)
 
@@ -160,6 +172,8 @@ STRAYS: dict[str, Callable[[Path], None]] = {
     "a version that is not UTF-8": lambda folder: _copy(folder, os.fsdecode(b"cats@\xe9.safetensors")),
     "a fifo, whose opening waits for a writer": lambda folder: os.mkfifo(folder / "a.safetensors"),
     "a folder": lambda folder: (folder / "b.safetensors").mkdir(),
+    "a link to nothing": lambda folder: (folder / "b.safetensors").symlink_to("nothing"),
+    "a link to itself": lambda folder: (folder / "b.safetensors").symlink_to("b.safetensors"),
     "deep aliases": lambda folder: _aliases(folder, b"[" * 100_000),
     "aliases that are not UTF-8": lambda folder: _aliases(folder, b'{"\xe9": "cats"}'),
     "a fifo of aliases": lambda folder: os.mkfifo(folder / "aliases.json"),
