@@ -118,7 +118,7 @@ def opened(
 
 
 class _Timed(io.BytesIO):
-    """The bytes of a file, read for MAX_SECONDS at most: every loop of Pillow's over a file's pieces reads them here."""
+    """The bytes of a file, read for MAX_SECONDS at most: every loop of Pillow's over its pieces reads them here."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)

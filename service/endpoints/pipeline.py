@@ -71,7 +71,8 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
     pipeline = _Pipeline(runtime, call, order)
     if call.progress is not None:
         return await _one_by_one(pipeline, list(zip(files, headers, strict=True)), call.progress)
-    with order.unit.let_in(pipeline.flow, [(header.height, header.width) for header in headers]):
+    sizes = [(header.height, header.width) for header in headers]
+    with order.unit.let_in(pipeline.flow, sizes, runtime.settings.deadline_s):
         tasks = [asyncio.create_task(pipeline.go(file, header)) for file, header in zip(files, headers, strict=True)]
         try:
             return await asyncio.gather(*tasks)

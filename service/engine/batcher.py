@@ -83,6 +83,7 @@ class Batcher(Generic[Item]):
         executor: a single-thread executor; the batcher never has more than one call in it.
         max_size: the most in one batch, in the items' own unit (images).
         max_queue: the most that may be waiting before an item, in the same unit.
+        seconds: what one unit takes, as far as is known before the first batch.
         observe: told about every batch, on the executor's thread; what it raises is logged.
     """
 
@@ -93,6 +94,7 @@ class Batcher(Generic[Item]):
         *,
         max_size: int,
         max_queue: int,
+        seconds: float = 0.05,
         observe: Callable[[BatchReport], None] | None = None,
     ) -> None:
         self._run = run
@@ -106,7 +108,7 @@ class Batcher(Generic[Item]):
         self._let_in: set[Flow] = set()
         self._clock = 0.0  # what each request would have been given so far, in the items' unit
         self._active = False
-        self._seconds_per_unit = 0.05  # a running mean, for Retry-After
+        self._seconds_per_unit = seconds  # a running mean, for Retry-After and for what cannot be done in time
 
     @property
     def max_size(self) -> int:
@@ -163,11 +165,19 @@ class Batcher(Generic[Item]):
         return [entry.future for entry in entries]
 
     @contextlib.contextmanager
-    def let_in(self, flow: Flow, size: int) -> Iterator[None]:
+    def let_in(self, flow: Flow, size: int, within_s: float) -> Iterator[None]:
         """While the block prepares items of `flow`, of so much in all, the room for them is taken.
 
-        Raises the OverloadError that they would meet: before the work of preparing them.
+        Raises the OverloadError that they would meet, before the work of preparing them; also where they alone would
+        take more than twice the time that they have (small items take up to twice as long a unit as large ones).
         """
+        seconds = size * self._seconds_per_unit
+        if seconds > 2 * within_s:
+            raise OverloadError(
+                f"This takes some {seconds:,.0f} s, and a request has {within_s:g} s: send less at once, or submit a "
+                "job.",
+                retry_after_s=within_s,
+            )
         with self._lock:
             self._check_room(self._clock + size, flow)
             flow.coming = size

@@ -6,6 +6,7 @@ where it is used. Pixels go in and come out as uint8 [h, w, c].
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import singledispatchmethod
@@ -19,7 +20,7 @@ from models.errors import CheckpointError
 from service.engine.batcher import Batcher
 from service.engine.prepare import in_fixed_batches, prepare, same_in_any_batch
 from service.engine.sampler import Sampler, SamplerRun
-from service.engine.translator import Forward, Translator, TranslatorRun
+from service.engine.translator import BLOCK, Forward, Translator, TranslatorRun
 from service.settings import Settings
 from service.telemetry import BatchReport, ForwardTime, Telemetry
 
@@ -91,8 +92,11 @@ class Engine:
             rows = torch.cat([rows, weights], dim=1)
         _check_finite(forward(rows))
         steady = forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward)
+        started = time.perf_counter()
+        steady(rows).sum().item()  # which waits for a device that works ahead
+        seconds = (time.perf_counter() - started) / len(rows)
         run = SamplerRun(steady, self._device, self._settings.threads)
-        return Sampler(network, self._batcher(name, run, self._samplers))
+        return Sampler(network, self._batcher(name, run, self._samplers, seconds))
 
     @torch.inference_mode()
     def _translator(self, name: str, network: models.Translator) -> Translator:
@@ -110,16 +114,21 @@ class Engine:
         for one in forward.values():
             _check_finite(one(images))
         stacked = not compiled and all(same_in_any_batch(one, images) for one in forward.values())
+        started = time.perf_counter()
+        for one in forward.values():
+            one(images).sum().item()  # which waits for a device that works ahead
+        seconds = (time.perf_counter() - started) / (len(forward) * len(images) * -(-side * side // BLOCK))
         run = TranslatorRun(network, forward, self._device, stacked, settings.translate_threads)
-        batcher = self._batcher(name, run, self._translators)
+        batcher = self._batcher(name, run, self._translators, seconds)
         return Translator(network, batcher, settings.tile, settings.tile_above_pixels, settings.translate_pixels)
 
-    def _batcher(self, name: str, run: Run[Item], executor: Executor) -> Batcher[Item]:
+    def _batcher(self, name: str, run: Run[Item], executor: Executor, seconds: float) -> Batcher[Item]:
         def observe(report: BatchReport) -> None:
             self._telemetry.saw_batch(name, report, run.forward_time)
 
         settings = self._settings
-        return Batcher(run, executor, max_size=settings.max_batch, max_queue=settings.max_queue, observe=observe)
+        size, queue = settings.max_batch, settings.max_queue
+        return Batcher(run, executor, max_size=size, max_queue=queue, seconds=seconds, observe=observe)
 
 
 def _check_finite(images: torch.Tensor) -> None:

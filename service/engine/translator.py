@@ -74,9 +74,10 @@ class Translator:
                 where=name,
             )
 
-    def let_in(self, flow: Flow, sizes: Iterable[tuple[int, int]]) -> AbstractContextManager[None]:
-        """Takes room for images [height, width] that are to come; raises OverloadError where there is none."""
-        return self.batcher.let_in(flow, sum(self._blocks(height, width) for height, width in sizes))
+    def let_in(self, flow: Flow, sizes: Iterable[tuple[int, int]], within_s: float) -> AbstractContextManager[None]:
+        """Takes room for images [height, width] that are to come; raises OverloadError where there is none, or where
+        so many cannot be translated in `within_s` seconds."""
+        return self.batcher.let_in(flow, sum(self._blocks(height, width) for height, width in sizes), within_s)
 
     def _pixels(self, height: int, width: int) -> int:
         least = self.network.minimum_size

@@ -162,9 +162,14 @@ PIECES = {
 @pytest.mark.parametrize("what", PIECES)
 def test_a_file_of_very_many_pieces_is_not_read_for_ever(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "MAX_SECONDS", 0.02)
-    with pytest.raises(LimitError, match="pieces"), models.opened(PIECES[what]) as file:
-        file.load()
-        assert getattr(file, "n_frames", 1) == 0, "all of it was read"
+
+    def read() -> int:
+        with models.opened(PIECES[what]) as file:
+            file.load()
+            return int(getattr(file, "n_frames", 1))
+
+    with pytest.raises(LimitError, match="pieces"):
+        read()
 
 
 def test_a_text_of_many_comments_is_refused_before_it_is_decoded() -> None:

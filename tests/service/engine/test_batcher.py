@@ -185,21 +185,29 @@ def test_what_has_been_let_in_counts_before_it_is_queued(device: Device, executo
 
     async def test() -> None:
         large = Flow()
-        with batcher.let_in(large, 20):  # larger than the queue, and alone
-            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8):
+        with batcher.let_in(large, 20, 60):  # larger than the queue, and alone
+            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8, 60):
                 pytest.fail("8 of the large one's would be before these")
-            with batcher.let_in(Flow(), 7):  # 7 of them before these
+            with batcher.let_in(Flow(), 7, 60):  # 7 of them before these
                 pass
             first = await hold(device, batcher)
             queued = batcher.submit_all("k", [(item, 4) for item in range(1, 6)], flow=large)  # its own does not count
-            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8):
+            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8, 60):
                 pytest.fail("now they are in the queue")
             device.free.set()
             await asyncio.gather(first, *queued)
-        with batcher.let_in(Flow(), 100):
+        with batcher.let_in(Flow(), 100, 60):
             pass
 
     together(test())
+
+
+def test_what_cannot_be_done_in_time_is_not_begun(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=8, seconds=2)
+    with batcher.let_in(Flow(), 10, within_s=10):  # 20 s, as far as is known
+        pass
+    with pytest.raises(OverloadError, match=r"22 s, and a request has 10 s.*job"), batcher.let_in(Flow(), 11, 10):
+        pass
 
 
 def test_what_one_request_submits_has_one_share(device: Device, executor: ThreadPoolExecutor) -> None:
