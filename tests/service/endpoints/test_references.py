@@ -183,9 +183,9 @@ def test_records_that_cannot_be_read_fail_nothing_but_themselves(tmp_path: Path)
     """Nor does one that is deleted while the list is made; a name whose record is lost can be given again."""
 
     class Racing(FolderStore):
-        def names(self, section: str) -> list[str]:
-            listed = super().names(section)
-            self.delete(section, "gone.json")
+        async def names(self, section: str) -> dict[str, float]:
+            listed = await super().names(section)
+            await self.delete(section, "gone.json")
             return listed
 
     async def main() -> None:
