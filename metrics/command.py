@@ -10,8 +10,6 @@ on standard error; 130 where it was interrupted.
 """
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,7 +25,7 @@ from metrics.extraction.extractor import Backend, InceptionExtractor, Precision,
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Samples
 from metrics.network import weights
-from models import GanError, InputError, WeightsUnavailable, filesets
+from models import GanError, InputError, WeightsUnavailable, console, legible, strict_json
 
 _FEATURES = "features"  # a folder inside the cache
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds an image
@@ -35,12 +33,13 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
+    console.ready()
     options = _parser().parse_args(arguments)
     try:
         with joined() as here:
             answer = options.run(options)
             if here.first:
-                _print(answer)
+                console.answer(strict_json.dumps(answer, indent=2))
     except GanError as error:
         _StandardError().write(f"error: {error}\n")
         return 2
@@ -63,16 +62,6 @@ class _StandardError:
     def flush(self) -> None:
         with suppress(OSError):
             sys.stderr.flush()
-
-
-def _print(answer: dict[str, Any]) -> None:
-    """The answer on standard output; a reader that left (`| head`) has what it wanted."""
-    try:
-        print(json.dumps(answer, indent=2, allow_nan=False), flush=True)
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes again as it ends, and fails
-        if not isinstance(error, BrokenPipeError):
-            raise
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -149,7 +138,7 @@ def _stats(options: argparse.Namespace) -> dict[str, Any]:
         found.save(out)
     known = found.statistics
     return {
-        "out": filesets.printable(str(out)),
+        "out": legible(str(out)),
         "n": known.n,
         "features": found.features is not None,
         "protocol": known.protocol,

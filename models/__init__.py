@@ -4,7 +4,7 @@ model = models.load("models/pretrained/NAME.safetensors")
 images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     # [16, c, s, s] in [-1, 1]
 """
 
-from models import filesets
+from models import console, filesets, strict_json
 from models.checkpoints.checkpoint import load, read_metadata, save, with_metadata
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.layouts import Told
@@ -99,6 +99,7 @@ __all__ = [
     "atomic_path",
     "check_seed",
     "check_sides",
+    "console",
     "crop",
     "decode",
     "discriminators",
@@ -126,6 +127,7 @@ __all__ = [
     "sha256_of",
     "slerp",
     "split_alpha",
+    "strict_json",
     "to_float",
     "to_rgb",
     "to_uint8",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from models import strict_json
+from models import console, strict_json
 from models.checkpoints.checkpoint import load
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.layouts import Told
@@ -28,15 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for field in dataclasses.fields(Told):
         choices = get_args(get_args(get_type_hints(Told)[field.name])[0])
         convert.add_argument(f"--{field.name}", choices=choices, help=f"what no file says (default: {choices[0]})")
+    console.ready()
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "import":
             _import(arguments)
         described = _describe(arguments.file if arguments.command == "info" else arguments.out)
-        print(strict_json.dumps(described, indent=2))
+        console.answer(strict_json.dumps(described, indent=2))
     except (GanError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; what was to be written is as it was", file=sys.stderr)
+        return 130
     return 0
 
 

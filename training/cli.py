@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models import GanError, InputError
+from models import GanError, InputError, console
 from training.engine.console import say
 from training.games.table import games
 from training.options.flags import add_flags, from_dict, given, merged, read_json
@@ -19,6 +19,7 @@ TOOLS = {"ring": laboratory, "export": export, "pretrained": pretrained}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns 0, or 2 with one clear sentence on standard error."""
+    console.ready()
     try:
         typed = parser().parse_args(_with_kind(list(sys.argv[1:] if arguments is None else arguments)))
         if typed.command in TOOLS:
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from training.run.dry_run import preview
 
             found = preview(run, resume=resume)
-            say(found.config, sys.stdout)
+            console.answer(found.config)
             for line in found.about:
                 say(line)
             return 0
@@ -111,6 +112,6 @@ def _with_kind(arguments: list[str]) -> list[str]:
     origin, base = _source(sources.parse_known_args(arguments)[0])
     if not origin:
         return arguments
-    if base.get("kind") not in games():
+    if base.get("kind") not in [*games()]:
         raise InputError(f"{origin} names no game: give it a `kind`, one of {', '.join(games())}.", where="kind")
     return [base["kind"], *arguments]

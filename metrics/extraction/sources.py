@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import models
-from models import ImageError, InputError, filesets
+from models import ImageError, InputError, filesets, legible
 from models.images import Pixels
 
 READING = "upright"  # how files become pixels; kept features of another reading are not found again
@@ -136,7 +136,7 @@ def _as_pixels(image: Image.Image, name: str) -> Pixels:
 
 
 def _load_member(files: filesets.FileSet, name: str) -> Pixels:
-    return load_image(files.read(name), filesets.printable(name))
+    return load_image(files.read(name), legible(name))
 
 
 def _load_file(path: Path, name: str) -> Pixels:

@@ -14,7 +14,6 @@ from models.filesets.fileset import (
     has_image_ending,
     is_hidden,
     member_name,
-    printable,
     why_skipped,
 )
 from models.filesets.opening import open_files
@@ -39,7 +38,6 @@ __all__ = [
     "name_of",
     "open_files",
     "packing_of",
-    "printable",
     "unreadable",
     "why_skipped",
 ]

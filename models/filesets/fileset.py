@@ -103,11 +103,6 @@ def member_name(name: str) -> str:
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
-def printable(name: str) -> str:
-    """A file's name for results and messages; bytes that are not UTF-8 become question marks in a diamond."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
-
-
 def parents(names: Iterable[str]) -> set[str]:
     """Every folder on the way to the names."""
     return {parent.as_posix() for name in names for parent in PurePosixPath(name).parents} - {"."}

@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from models.errors import InputError
-from models.filesets.fileset import FileSet, is_hidden, printable
+from models.filesets.fileset import FileSet, is_hidden
+from models.strict_json import legible
 
 
 def open_folder(root: Path) -> FileSet:
@@ -34,9 +35,9 @@ def open_folder(root: Path) -> FileSet:
                         folders.append(name)
                         waiting.append((name, way))
         except OSError as error:
-            at = printable(str(root / here))
+            at = legible(str(root / here))
             raise InputError(f"The folder {at} cannot be read: {error.strerror}.", where=at) from error
-    return FileSet(printable(str(root)), tuple(sorted(names)), tuple(sorted(folders)), partial(_read, root))
+    return FileSet(legible(str(root)), tuple(sorted(names)), tuple(sorted(folders)), partial(_read, root))
 
 
 def _identity(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -48,11 +49,11 @@ def _read(root: Path, name: str, most: int = -1) -> bytes:
     path = root / name
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # asked first: to open a pipe waits for its writer
-            raise InputError(f"{printable(name)} is a pipe, a socket or a device, not a file.", where=printable(name))
+            raise InputError(f"{legible(name)} is a pipe, a socket or a device, not a file.", where=legible(name))
         with open(path, "rb") as file:
             return file.read(most)
     except OSError as error:
         why = f"cannot be read: {error.strerror}"
         if path.is_symlink() and not path.exists():
-            why = f"is a link to {printable(os.readlink(path))}, which is not there"
-        raise InputError(f"{printable(name)} {why}.", where=printable(name)) from error
+            why = f"is a link to {legible(os.readlink(path))}, which is not there"
+        raise InputError(f"{legible(name)} {why}.", where=legible(name)) from error

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from models.errors import InputError, LimitError
-from models.filesets.fileset import has_image_ending, is_hidden, member_name, parents, printable
+from models.filesets.fileset import has_image_ending, is_hidden, member_name, parents
+from models.strict_json import legible
 
 MAX_IMAGE_BYTES = 200_000_000  # of one image inside an archive, unpacked
 
@@ -47,9 +48,9 @@ def arrange(archive: str, files: Collection[str], folders: Iterable[str], links:
         elif target in seen_folders or has_image_ending(name):
             what = "a folder" if target in seen_folders else "what the archive does not hold"
             raise InputError(
-                f"{printable(name)} in {archive} is a link to {what} ({printable(target)}): pack the files themselves "
+                f"{legible(name)} in {archive} is a link to {what} ({legible(target)}): pack the files themselves "
                 "(tar --dereference; zip without -y).",
-                where=printable(name),
+                where=legible(name),
             )
     return Layout(places, tuple(sorted(seen_folders)))
 
@@ -65,18 +66,18 @@ def check_size(name: str, size: int) -> None:
     """Raises LimitError for an image that unpacks to more than any real one does."""
     if has_image_ending(name) and size > MAX_IMAGE_BYTES:
         raise LimitError(
-            f"{printable(name)} unpacks to {size:,} bytes; at most {MAX_IMAGE_BYTES:,} are accepted.",
-            where=printable(name),
+            f"{legible(name)} unpacks to {size:,} bytes; at most {MAX_IMAGE_BYTES:,} are accepted.",
+            where=legible(name),
         )
 
 
 @contextlib.contextmanager
-def legible(archive: str, name: str | None = None) -> Iterator[None]:
+def unpacking(archive: str, name: str | None = None) -> Iterator[None]:
     """Turns whatever the unpackers stumble over into an InputError that names the archive, and the member if any."""
     try:
         yield
     except (InputError, MemoryError):
         raise
     except Exception as error:  # half a dozen kinds are documented, fuzzed archives raise others
-        said = f"{printable(name)} cannot be read out of {archive}" if name else f"The archive {archive} is damaged"
-        raise InputError(f"{said}: {error or type(error).__name__}.", where=printable(name or archive)) from error
+        said = f"{legible(name)} cannot be read out of {archive}" if name else f"The archive {archive} is damaged"
+        raise InputError(f"{said}: {error or type(error).__name__}.", where=legible(name or archive)) from error

@@ -4,11 +4,12 @@ import zipfile
 from pathlib import Path
 
 from models.errors import InputError, NotFoundError
-from models.filesets.fileset import FileSet, printable
+from models.filesets.fileset import FileSet
 from models.filesets.folders import open_folder
 from models.filesets.packing import HEAD, packing_of
 from models.filesets.tars import UNPACKERS, open_tar
 from models.filesets.zips import open_zip
+from models.strict_json import legible
 
 
 def open_files(path: Path) -> FileSet:
@@ -19,9 +20,9 @@ def open_files(path: Path) -> FileSet:
     """
     if path.is_dir():
         return open_folder(path)
-    said = printable(path.name)
+    said = legible(path.name)
     if not path.exists():
-        raise NotFoundError(f"There is no file or folder {printable(str(path))}.", where=printable(str(path)))
+        raise NotFoundError(f"There is no file or folder {legible(str(path))}.", where=legible(str(path)))
     if not path.is_file():  # to open a pipe would wait for its writer
         raise InputError(f"{said} is a pipe, a socket or a device, neither a folder nor an archive.", where=said)
     try:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
 from models.errors import InputError
-from models.filesets.fileset import FileSet, member_name, printable
-from models.filesets.members import arrange, check_size, legible, target_of
+from models.filesets.fileset import FileSet, member_name
+from models.filesets.members import arrange, check_size, target_of, unpacking
+from models.strict_json import legible
 
 UNPACKERS: dict[str, Callable[..., IO[Any]]] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 
@@ -50,8 +51,8 @@ def open_tar(path: Path, packing: str) -> FileSet:
     Raises:
         InputError: damaged, no tar inside, an image that is no plain file, or a link to what the tar does not hold.
     """
-    said = printable(path.name)
-    with legible(said):
+    said = legible(path.name)
+    with unpacking(said):
         span = _opened(path, packing)
         members = {member_name(member.name): member for member in members_of(span.file)}  # the last of equal names
     folders = {name for name, member in members.items() if member.isdir()}
@@ -66,7 +67,7 @@ def open_tar(path: Path, packing: str) -> FileSet:
         member = members[layout.places[name]]
         if not member.isreg() or member.issparse():
             what = "sparse" if member.issparse() else "a pipe or a device"
-            raise InputError(f"{printable(name)} in {said} is {what}, not a plain file.", where=printable(name))
+            raise InputError(f"{legible(name)} in {said} is {what}, not a plain file.", where=legible(name))
         check_size(name, member.size)
         return span.read(member.offset_data, member.size if most < 0 else min(most, member.size))
 
@@ -99,8 +100,8 @@ def _opened(path: Path, packing: str) -> Span:
         if error.errno is None:  # of the archive; the disk's errors have numbers
             raise
         raise InputError(
-            f"{printable(path.name)} cannot be unpacked into {tempfile.gettempdir()}: {error.strerror}. Unpack it "
+            f"{legible(path.name)} cannot be unpacked into {tempfile.gettempdir()}: {error.strerror}. Unpack it "
             "yourself, or name a folder with more room in TMPDIR.",
-            where=printable(path.name),
+            where=legible(path.name),
         ) from error
     return whole

@@ -7,8 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from models.errors import InputError
-from models.filesets.fileset import FileSet, member_name, printable
-from models.filesets.members import arrange, check_size, legible, target_of
+from models.filesets.fileset import FileSet, member_name
+from models.filesets.members import arrange, check_size, target_of, unpacking
+from models.strict_json import legible
 
 _METHODS = {9: "deflate64", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
 _READ = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
@@ -22,8 +23,8 @@ def open_zip(path: Path) -> FileSet:
         InputError: damaged, or a member that is encrypted, packed by a method that is not read here, or a link to
             what the archive does not hold.
     """
-    said = printable(path.name)
-    with legible(said):
+    said = legible(path.name)
+    with unpacking(said):
         archive = zipfile.ZipFile(path)
         members = {name_of(info): info for info in archive.infolist()}  # of equal names the last, as unzip leaves it
         links = {name: target_of(name, archive.read(info).decode()) for name, info in members.items() if is_link(info)}
@@ -37,7 +38,7 @@ def open_zip(path: Path) -> FileSet:
     def read(name: str, most: int = -1) -> bytes:
         info = members[layout.places[name]]
         check_size(name, info.file_size)
-        with legible(said, name), lock, archive.open(info) as file:
+        with unpacking(said, name), lock, archive.open(info) as file:
             return file.read(most)
 
     return FileSet(said, layout.names, layout.folders, read)

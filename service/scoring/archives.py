@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from models import filesets
+from models import filesets, legible
 from models.errors import GanError, InputError, LimitError, OverloadError
 
 _NESTED = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".xz", ".7z", ".rar", ".zst"})
@@ -124,7 +124,7 @@ def _tar(data: bytes, packing: str, limits: Limits, where: str) -> filesets.File
         # A sparse member is a few bytes that claim any number of zeros between them.
         if not (member.isfile() or member.isdir()) or member.issparse():
             raise InputError(
-                f"{where}: {filesets.printable(name)!r} is a link, a device or sparse; archives may hold plain files.",
+                f"{where}: {legible(name)!r} is a link, a device or sparse; archives may hold plain files.",
                 where=where,
             )
         if member.isfile():
@@ -182,7 +182,7 @@ def _visible(members: Collection[str], read: filesets.Read, where: str) -> files
     names = tuple(sorted(name for name in members if not filesets.is_hidden(name)))
     if nested := next((name for name in names if filesets.ending(name) in _NESTED), None):
         raise InputError(
-            f"{where}: {filesets.printable(nested[:200])!r} is an archive inside the archive; unpack it first.",
+            f"{where}: {legible(nested[:200])!r} is an archive inside the archive; unpack it first.",
             where=where,
         )
     return filesets.FileSet(where, names, (), read)
@@ -193,8 +193,7 @@ def _check_name(name: str, where: str) -> None:
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or re.match(r"[A-Za-z]:", name) or ".." in parts:
         raise InputError(
-            f"{where}: {filesets.printable(name[:200])!r} points outside the archive; names must be relative and "
-            "without '..'.",
+            f"{where}: {legible(name[:200])!r} points outside the archive; names must be relative and without '..'.",
             where=where,
         )
 

@@ -12,7 +12,7 @@ from functools import partial
 
 import models
 from metrics import FeatureSet, Images, Loader, load_image
-from models import filesets
+from models import filesets, legible
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.call import File
@@ -101,7 +101,7 @@ def _packed(name: str, data: bytes, packing: str, field: str, settings: Settings
 
 
 def _load(files: filesets.FileSet, name: str, max_pixels: int) -> Pixels:
-    return load_image(files.read(name), filesets.printable(name), max_pixels)
+    return load_image(files.read(name), legible(name), max_pixels)
 
 
 def _is_npz(data: bytes) -> bool:

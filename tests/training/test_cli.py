@@ -164,3 +164,47 @@ def test_every_flag_that_the_guide_names_exists():
         add_flags(parser, game.Run)
         known |= set(re.findall(r"--[a-z][a-z0-9-]+", parser.format_help()))
     assert named - {"--nproc-per-node", "--max-restarts", "--help"} <= known | {"--resume", "--config", "--dry-run"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"kind": []}', "names no game"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"kind": "dcgan", "data": 5}', "`data` must be an object of options"),
+        ('{"kind": "dcgan", "output": {"name": "a\\u0000b"}}', "--name holds what no name can"),
+        ('{"kind": "dcgan", "output": {"name": "a\\ud800"}}', "--name holds what no name can"),
+        ('{"kind": "dcgan", "pace": {"kimg": 1e306}}', "--kimg must be 1e+09 or less"),
+        ('{"kind": "dcgan", "machine": {"threads": 100000000000000}}', "--threads must be 4096 or less"),
+    ],
+    ids=["kind", "depth", "group", "nul", "surrogate", "kimg", "threads"],
+)
+def test_no_file_of_a_configuration_is_a_traceback(tmp_path, capsys, text, said):
+    file = tmp_path / "run.json"
+    file.write_text(text)
+    assert main(["--config", str(file), "--data", "fake", "--out", str(tmp_path / "run")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flags", [["--name", "x" * 201], ["--device", "meta"]], ids=["name", "device"])
+def test_what_would_fail_at_the_first_snapshot_is_said_before(tmp_path, capsys, flags):
+    given = ["dcgan", *TINY, "--out", str(tmp_path / "run"), *SHORT, *flags]
+    for again in (given, [*given, "--dry-run"]):
+        assert main(again) == 2
+        assert f"error: {flags[0]} m" in capsys.readouterr().err
+
+
+def test_a_run_needs_no_open_standard_output(tmp_path):
+    command = [sys.executable, "-m", "training", "dcgan", *TINY, *SHORT, "--out", str(tmp_path / "run")]
+    subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command], cwd=ROOT, check=True)
+    assert (tmp_path / "run" / "run.safetensors").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_configuration_that_cannot_be_written_is_an_error(tmp_path):
+    command = [sys.executable, "-m", "training", "dcgan", *TINY, "--out", str(tmp_path / "run"), "--dry-run"]
+    with open("/dev/full", "w") as full:
+        told = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert told.returncode == 2
+    assert "No space left" in told.stderr

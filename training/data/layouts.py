@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from models import InputError, filesets
+from models import InputError, filesets, legible
 from models.images import Pixels
 
 Split = Literal["train", "test"]
@@ -114,7 +114,7 @@ def _top(source: filesets.FileSet, split: Split) -> str:
     if parted and (others or any(len(same) > 1 for same in found.values())):
         raise InputError(
             f"It cannot be told which folders of {source.name} are for training "
-            f"({', '.join(sorted(map(filesets.printable, tops)))}): give one of them.",
+            f"({', '.join(sorted(map(legible, tops)))}): give one of them.",
             where="data",
         )
     if not (parted and found[split]):

@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from models import InputError, NotFoundError, filesets
+from models import InputError, NotFoundError, filesets, legible
 
 _PARTS = frozenset({"train", "test", "trainA", "trainB", "testA", "testB"})  # folders that mean something alone too
 
@@ -17,7 +17,7 @@ def open_source(path: str | Path) -> filesets.FileSet:
         InputError: no such folder or file, no archive, or nothing inside.
     """
     path = Path(path)
-    said = f"--data {filesets.printable(str(path))}"
+    said = f"--data {legible(str(path))}"
     try:
         files = filesets.open_files(path)
     except NotFoundError as error:
@@ -48,6 +48,6 @@ def _unwrapped(files: filesets.FileSet) -> filesets.FileSet:
 def _name_of(path: Path) -> str:
     """The folder's or archive's name; of a split, such as cifar10/train, the data set's."""
     if path.is_file():
-        return filesets.printable(path.stem)
+        return legible(path.stem)
     root = path.resolve()
-    return filesets.printable(root.parent.name if root.name in ("train", "test") else root.name)
+    return legible(root.parent.name if root.name in ("train", "test") else root.name)

@@ -1,9 +1,10 @@
 """What every group of options is: a frozen pydantic model that knows its own bounds, and says in one sentence what is
 wrong with a value."""
 
-from typing import Any
+import os
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from models import InputError
 
@@ -13,11 +14,25 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    @model_validator(mode="after")
+    def _texts_can_be_names(self) -> Self:
+        """JSON can hold text that no file's name and no flag could."""
+        for name, value in self:
+            require(not isinstance(value, str) or _can_be_a_name(value), name, "holds what no name can", value)
+        return self
+
 
 def require(ok: bool, name: str, rule: str, value: object) -> None:
     """Raises InputError, which names the option's flag, the rule and what was given, unless `ok`."""
     if not ok:
         raise InputError(f"{flag(name)} {rule}; got {value!r}.", where=name)
+
+
+def _can_be_a_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def flag(name: str) -> str:

@@ -53,7 +53,7 @@ def read_json(path: Path, named: str) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except OSError as error:
         raise InputError(f"{named}: {path} cannot be read: {error.strerror}.", where=named) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{named}: {path} is not JSON: {error}.", where=named) from error
     if not isinstance(content, dict):
         raise InputError(f"{named}: {path} must hold an object of option groups.", where=named)
@@ -87,8 +87,8 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     result = dict(base)
     for name, options in changes.items():
         before = base.get(name, {})
-        both = isinstance(before, Mapping) and isinstance(options, Mapping)
-        result[name] = {**before, **options} if both else options
+        wrong = [one for one in (before, options) if not isinstance(one, Mapping)]
+        result[name] = wrong[0] if wrong else {**before, **options}
     return result
 
 

@@ -18,8 +18,8 @@ EmaKimg = Annotated[
 DecayKimg = Annotated[
     float, Field(ge=0, description="length of a linear fall of both rates to 0 at the end; 0: constant")
 ]
-Kimg = Annotated[float, Field(ge=0.001, description="length of the run, in thousands of images")]
-Batch = Annotated[int, Field(gt=0, description="images per step, over all processes together")]
+Kimg = Annotated[float, Field(ge=0.001, le=1e9, description="length of the run, in thousands of images")]
+Batch = Annotated[int, Field(gt=0, le=2**20, description="images per step, over all processes together")]
 TickKimg = Annotated[float, Field(gt=0, description="a log line every so many kimg")]
 SampleKimg = Annotated[float, Field(gt=0, description="a grid of samples every so many kimg")]
 SnapshotKimg = Annotated[float, Field(gt=0, description="a snapshot and an inference checkpoint every so many kimg")]
@@ -152,7 +152,7 @@ class Watch(Options):
     """What is measured and shown on the way."""
 
     fid_kimg: float = Field(0.0, ge=0, description="FID every so many kimg; 0: never. The best snapshot is kept")
-    fid_images: int = Field(10000, ge=2, description="generated images for FID")
+    fid_images: int = Field(10000, ge=2, le=10**7, description="generated images for FID")
     kid: bool = Field(False, description="measure KID as well, at the same moments")
     tensorboard: bool = Field(True, description="write scalars and grids for TensorBoard")
     animation: Literal["gif", "webp", "none"] = Field(
@@ -164,7 +164,7 @@ class Machine(Options):
     """Machine. These may change when a run is resumed."""
 
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="CPU threads for torch; 0: torch's own choice")
+    threads: int = Field(0, ge=0, le=4096, description="CPU threads for torch; 0: torch's own choice")
     precision: Literal["auto", "bf16", "fp32"] = Field(
         "auto", description="auto: bf16 where the machine is faster in it (on a CPU a layer is timed), else fp32"
     )

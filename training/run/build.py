@@ -1,5 +1,7 @@
 """From a configuration to the data and the players, with what the run says about itself before the first batch."""
 
+import re
+
 import torch
 
 from metrics import World
@@ -20,6 +22,8 @@ def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
     wanted = machine.device
     if wanted == "auto":
         wanted = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
+        raise InputError(f"--device must be auto, cpu, cuda or cuda:N; got {wanted!r}.", where="device")
     try:
         device = torch.device(wanted)
         torch.empty(0, device=device)

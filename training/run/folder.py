@@ -21,6 +21,8 @@ from metrics import World
 from models import ConflictError, InputError, atomic_path, encode
 from models.images import Pixels
 
+LONGEST = 200  # bytes of a name: file systems take 255, and a file that is being written has more around it
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -93,9 +95,12 @@ class RunFolder:
 
 
 def at(out: str, name: str) -> RunFolder:
-    """The folder of a run, which need not exist."""
+    """The folder of a run, which need not exist; raises InputError where no file could have the checkpoint's name."""
     root = Path(out)
-    return RunFolder(root, name or root.resolve().name)
+    folder = RunFolder(root, name or root.resolve().name)
+    if len(os.fsencode(folder.name)) > LONGEST:
+        raise InputError(f"--name may have at most {LONGEST} bytes; got {folder.name!r}.", where="name")
+    return folder
 
 
 def check_fit(folder: RunFolder, *, resume: bool) -> None:

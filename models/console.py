@@ -1,0 +1,25 @@
+"""What a command answers, on standard output. Nobody has to listen: work does not end because an output was closed."""
+
+import os
+import sys
+
+
+def ready() -> None:
+    """Opens to nowhere what the process was started without (`>&-`, some schedulers): Python has None in its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process
+
+
+def answer(text: str) -> None:
+    """Prints what was asked for. A reader that left (`| head`) has what it wanted.
+
+    Raises:
+        OSError: it cannot be written, as where the disk is full.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes again as it ends, and fails
+        if not isinstance(error, BrokenPipeError):
+            raise
