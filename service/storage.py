@@ -153,7 +153,7 @@ class FolderStore:
     async def get(self, section: str, name: str) -> bytes:
         try:
             return await self._beside(self._path(section, name).read_bytes)
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):
             raise _missing(section, name) from None
 
     async def delete(self, section: str, name: str) -> None:
@@ -171,7 +171,7 @@ class FolderStore:
     async def _beside(self, function: Callable[..., Result], *arguments: object) -> Result:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
-        except (FileNotFoundError, FileExistsError):
+        except (FileNotFoundError, FileExistsError, IsADirectoryError):
             raise
         except OSError as error:
             raise _unusable(error.strerror or str(error)) from error
@@ -195,7 +195,7 @@ def _listed(folder: Path) -> dict[str, float]:
     for entry in _entries(folder):
         with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
             written = entry.stat(follow_symlinks=False).st_mtime
-            if _KEY.fullmatch(entry.name):
+            if _KEY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 found[entry.name] = written
             elif entry.name.endswith(".tmp") and written < time.time() - _LEFTOVER_S:
                 os.unlink(entry)
