@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import TextIO
 
 
 def ready() -> None:
@@ -20,6 +21,16 @@ def answer(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python flushes again as it ends, and fails
+        _close(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise
+    finally:
+        try:
+            sys.stderr.flush()  # what is left of a progress bar
+        except OSError:
+            _close(sys.stderr)
+
+
+def _close(stream: TextIO) -> None:
+    """To nowhere: Python flushes again as it ends, and would fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

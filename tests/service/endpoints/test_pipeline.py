@@ -48,7 +48,7 @@ class Played:
             raise LimitError("That is a tower.", where=name)
 
     @contextlib.contextmanager
-    def let_in(self, flow: Flow, sizes: list[tuple[int, int]]) -> Iterator[None]:
+    def let_in(self, flow: Flow, sizes: list[tuple[int, int]], within_s: float) -> Iterator[None]:
         if self.full:
             raise OverloadError("Much is waiting.", retry_after_s=1.0)
         yield
