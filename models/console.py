@@ -1,5 +1,6 @@
 """What a command answers, on standard output. Nobody has to listen: work does not end because an output was closed."""
 
+import contextlib
 import os
 import sys
 from typing import TextIO
@@ -21,16 +22,19 @@ def answer(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        _close(sys.stdout)
+        silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise
     finally:
         try:
             sys.stderr.flush()  # what is left of a progress bar
         except OSError:
-            _close(sys.stderr)
+            silence(sys.stderr)
 
 
-def _close(stream: TextIO) -> None:
-    """To nowhere: Python flushes again as it ends, and would fail."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def silence(stream: TextIO) -> None:
+    """Sends what is still to be written, and what the interpreter flushes at its end, to nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

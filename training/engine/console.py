@@ -1,11 +1,11 @@
 """What is said to a person. Nobody has to listen: a run does not end because its output was closed (`| head`)."""
 
-import contextlib
-import os
 import sys
 from typing import TextIO
 
 from tqdm import tqdm
+
+from models import console
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -16,12 +16,4 @@ def say(text: str, stream: TextIO | None = None) -> None:
         tqdm.write(text, file=stream)
         stream.flush()
     except (OSError, ValueError):  # a broken pipe, no space, a closed file
-        _silence(stream)
-
-
-def _silence(stream: TextIO) -> None:
-    """Sends what is still to be written, and what the interpreter flushes at its end, to nowhere."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        console.silence(stream)
