@@ -41,7 +41,8 @@ class Connections:
         self._most = min(settings.connections, open_files() // 2)
         self._most_of_one = settings.connections_per_address
         self._callers = callers
-        self._open: dict[str, set[Connection]] = {}
+        # Of each address in the order they came, which decides where the clock, of milliseconds, cannot.
+        self._open: dict[str, dict[Connection, None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -50,7 +51,7 @@ class Connections:
     def enter(self, new: Connection) -> bool:
         """Takes a connection in, for which another may be closed; False where none can be."""
         group = self._callers.group(new.address)
-        same = self._open.setdefault(group, set())
+        same = self._open.setdefault(group, {})
         if len(same) >= self._most_of_one and not self._callers.trusts(new.address):
             room = _close_one(same)
         elif self._count >= self._most:
@@ -59,15 +60,15 @@ class Connections:
             room = any(_close_one(crowd) for crowd in crowds)
         else:
             room = True
-        same.add(new)
+        same[new] = None
         self._count += 1
         return room
 
     def leave(self, connection: Connection) -> None:
         group = self._callers.group(connection.address)
-        same = self._open.get(group, set())
+        same = self._open.get(group, {})
         if connection in same:
-            same.remove(connection)
+            del same[connection]
             self._count -= 1
             if not same:
                 del self._open[group]

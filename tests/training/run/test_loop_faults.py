@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,9 @@ def test_a_full_disk_while_tensorboard_is_written(sampler, small_files):
                 pace={"kimg": 1.0, "tick_kimg": 0.004, "sample_kimg": 100.0, "snapshot_kimg": 100.0},
             )
         )
+    for thread in threading.enumerate():  # its last words are this test's, and no other's
+        if type(thread).__name__ == "_AsyncWriterThread":
+            thread.join()
 
 
 def test_a_full_disk_before_the_first_snapshot(sampler, small_files):
