@@ -15,6 +15,7 @@ from metrics.scores.frechet import frechet_distance
 from metrics.scores.inception_score import inception_score
 from metrics.scores.infinity import fid_infinity
 from metrics.scores.kernel import kid
+from metrics.scores.memorisation import authenticity, data_copying
 from metrics.scores.neighbours import prdc
 from metrics.scores.table import METRICS
 from metrics.scoring import features, score, statistics
@@ -37,9 +38,11 @@ __all__ = [
     "Statistics",
     "Wheel",
     "World",
+    "authenticity",
     "cache_folder",
     "cached_weights",
     "compile_openvino",
+    "data_copying",
     "extractor",
     "features",
     "fid_infinity",

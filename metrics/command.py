@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     score = commands.add_parser("score", help="compare two sets of images")
     score.add_argument("a", help=f"generated images: {sets}")
     score.add_argument("b", nargs="?", help=f"real images: {sets}")
+    score.add_argument("--held-out", metavar="SET", help="for data_copying: real images that were not trained on")
     score.add_argument("--metrics", default="fid", help=f"separated by commas, of {','.join(scoring.METRICS)}")
     score.add_argument("--bootstrap", type=int, default=scoring.REPLICATES, help="resamples for the intervals; 0: none")
     _extraction_options(score)
@@ -109,9 +110,10 @@ def _score(options: argparse.Namespace) -> dict[str, Any]:
         return scoring.score(
             _source(options.a, options),
             _source(options.b, options) if options.b else None,
+            held_out=_source(options.held_out, options) if options.held_out else None,
             metrics=names,
             protocol=options.protocol,
-            extractor=_extractor(options, [options.a, options.b], classifier="is" in names),
+            extractor=_extractor(options, [options.a, options.b, options.held_out], classifier="is" in names),
             bootstrap=options.bootstrap,
             seed=options.seed,
             workers=options.workers,

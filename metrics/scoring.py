@@ -2,7 +2,7 @@
 
 import functools
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from metrics.sets.moments import Features, Origin, Statistics
 from models import InputError, check_seed
 
 REPLICATES = 200
+_SIDES = {"neither": (), "generated": ("a",), "both": ("a", "b")}  # whose features a row needs
 _PACKAGES = ("numpy", "pillow", "torch")  # whose versions a score may depend on
 
 
@@ -86,6 +87,7 @@ def score(
     a: object,
     b: object = None,
     *,
+    held_out: object = None,
     metrics: Sequence[str] = ("fid",),
     protocol: str = "pytorch-fid",
     extractor: Extractor | None = None,
@@ -101,7 +103,9 @@ def score(
         a, b: folders, `.zip` or `.tar` archives, `.npz` files, `Statistics`, `FeatureSet`, uint8 arrays
             [n, h, w, 3], `Samples` of a checkpoint, or iterables of images (see `open_images`). b may be left out
             where only "is" is asked for.
-        metrics: any of "fid", "kid", "prdc", "is", "fid_infinity"; all from one pass over each set.
+        held_out: for "data_copying" alone, real images that the model was not trained on; b are those it was.
+        metrics: any of "fid", "kid", "prdc", "authenticity", "data_copying", "is", "fid_infinity"; all from one pass
+            over each set.
         protocol: "pytorch-fid" or "clean-fid".
         extractor: by default the Inception, loaded once; anything of the protocol `Extractor` serves.
         bootstrap: resamples for the 95% intervals; 0 leaves them out, and then FID alone keeps no features.
@@ -112,35 +116,42 @@ def score(
     Returns:
         Every metric asked for under its name ("prdc" as "precision", "recall", "density", "coverage"), each with
         "value" and "interval" ([low, high], or None); "fid" also with "reliable", "verdict" and "floor";
-        "a" and "b" with their counts and what was left out; "protocol", "extractor", "versions". Ready for JSON.
+        "a" and "b" (and "held_out") with their counts and what was left out; "protocol", "extractor", "versions".
+        Ready for JSON.
     Raises:
         InputError and its kin (images, parameters, sets too small), NotFoundError, LimitError (a metric that needs
         features, of a set larger than FEATURE_LIMIT), WeightsUnavailable.
     """
     rows = _rows(metrics)
-    _check(rows, b, bootstrap, seed)
+    _check(rows, b, held_out, bootstrap, seed)
     protocol_named(protocol)
     keep = bootstrap > 0 or any(row.features != "neither" for row in rows)
-    sources = [_opened(source) for source in ((a, b) if b is not None else (a,))]
-    if extractor is None and (any(row.classifier for row in rows) or any(isinstance(one, Images) for one in sources)):
+    given = {"a": a, "b": b, "held_out": held_out}
+    sources = {name: _opened(source) for name, source in given.items() if source is not None}
+    if extractor is None and (
+        any(row.classifier for row in rows) or any(isinstance(one, Images) for one in sources.values())
+    ):
         extractor = _inception()
     _check_sets(sources, rows, protocol, extractor)
-    shared = _shared(progress, sources)
-    sets = [
-        features(source, protocol=protocol, extractor=extractor, keep=keep, workers=workers, progress=tell, cache=cache)
-        for source, tell in zip(sources, shared, strict=True)
-    ]
+    shared = _shared(progress, list(sources.values()))
+    sets = {
+        name: features(
+            source, protocol=protocol, extractor=extractor, keep=keep, workers=workers, progress=tell, cache=cache
+        )
+        for (name, source), tell in zip(sources.items(), shared, strict=True)
+    }
     generator = np.random.default_rng(seed)
-    sides = [Side(one, _counts(one, bootstrap, generator)) for one in sets]
-    asked = Comparison(sides[0], sides[-1], seed, extractor.logits if extractor else _no_logits)
+    sides = {name: Side(one, _counts(one, bootstrap, generator)) for name, one in sets.items()}
+    logits = extractor.logits if extractor else _no_logits
+    asked = Comparison(sides["a"], sides.get("b", sides["a"]), sides.get("held_out"), seed, logits)
     result: dict[str, Any] = {}
     for row in rows:
         result |= row.measure(asked)
-    described = [_description(one, source) for one, source in zip(sets, sources, strict=True)]
-    origins = [one.statistics.origin for one in sets]
+    described = {name: _description(one, sources[name]) for name, one in sets.items()}
+    origins = [one.statistics.origin for one in sets.values()]
     return result | {
-        "a": described[0],
-        "b": described[1] if b is not None else None,
+        "b": None,
+        **described,
         "protocol": origins[0].protocol or origins[-1].protocol,
         "extractor": origins[0].extractor or origins[-1].extractor,
         "bootstrap": bootstrap,
@@ -166,27 +177,35 @@ def _rows(names: Sequence[str]) -> list[Metric]:
     return [TABLE[name] for name in dict.fromkeys(names)]
 
 
-def _check(rows: Sequence[Metric], b: object, bootstrap: int, seed: int) -> None:
+def _check(rows: Sequence[Metric], b: object, held_out: object, bootstrap: int, seed: int) -> None:
     if b is None and any(row.sides == 2 for row in rows):
         raise InputError("Only Inception Score does without real images: give them as b.", where="b")
+    if (held_out is None) == any(row.held_out for row in rows):
+        asking = ", ".join(row.name for row in TABLE.values() if row.held_out)
+        raise InputError(
+            f"{asking} compares with real images that the model was not trained on, and nothing else does: give "
+            "them as held_out where it is asked for, and only there.",
+            where="held_out",
+        )
     if not 0 <= bootstrap <= 10_000:
         raise InputError(f"Bootstrap is a number of resamples from 0 to 10,000, not {bootstrap}.", where="bootstrap")
     check_seed(seed)
 
 
 def _check_sets(
-    sources: Sequence[Images | FeatureSet], rows: Sequence[Metric], protocol: str, extractor: Extractor | None
+    sources: Mapping[str, Images | FeatureSet], rows: Sequence[Metric], protocol: str, extractor: Extractor | None
 ) -> None:
     """Raises for what the sets make impossible before any image is read, which may take hours."""
     origins = []
-    for source in sources:
+    for source in sources.values():
         if isinstance(source, FeatureSet):
             origins.append(source.statistics.origin)
         elif extractor:
             origins.append(Origin(protocol, extractor.name, extractor.dimensions))
-    check_comparable(origins[0], origins[-1])
-    needed = max(("neither", "generated", "both").index(row.features) for row in rows)  # of so many sides
-    for source in sources[:needed]:
+    for other in origins[1:]:
+        check_comparable(origins[0], other)
+    needed = {name for row in rows for name in _SIDES[row.features]} | ({"held_out"} & sources.keys())
+    for source in (sources[name] for name in sources if name in needed):
         if isinstance(source, FeatureSet):
             source.needed()
         elif source.count is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal, TypedDict
 
 Format = Literal["png", "jpeg", "webp"]
-Metric = Literal["fid", "kid", "prdc", "is", "fid_infinity"]
+Metric = Literal["fid", "kid", "prdc", "authenticity", "is", "fid_infinity"]
 Protocol = Literal["pytorch-fid", "clean-fid"]
 Label = int | str
 Rows = Sequence[Sequence[float]]

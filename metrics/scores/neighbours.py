@@ -20,13 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metrics.scores.distances import blocks, squared_distances, squared_radii
 from metrics.scores.resampling import Counts, interval_of_mean
 from metrics.sets.moments import Features
 from models import InputError
 
 NEIGHBOURS = 5
-_BLOCK = 1024  # rows of a distance matrix at a time
-_ROUNDING = 1e-13  # of squared norms: a smaller squared distance is the same point
 
 
 def prdc(
@@ -54,13 +53,12 @@ def prdc(
             f"{len(generated)} and {len(real)}."
         )
     x, y = torch.from_numpy(real).double(), torch.from_numpy(generated).double()
-    real_radii, generated_radii = _radii(x, k), _radii(y, k)
+    real_radii, generated_radii = squared_radii(x, k), squared_radii(y, k)
     balls = torch.zeros(len(y), dtype=torch.float64)  # real balls that each generated image lies in
     precise = torch.zeros(len(y), dtype=torch.bool)
     recalled, covered = torch.empty(len(x)), torch.empty(len(x))
-    for start in range(0, len(x), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        squared, rounding = _squared_distances(x[rows], y)
+    for rows in blocks(len(x)):
+        squared, rounding = squared_distances(x[rows], y)
         from_real, from_generated = squared - real_radii[rows, None], squared - generated_radii
         inside = from_real < -rounding
         balls += inside.sum(0)
@@ -82,22 +80,3 @@ def prdc(
         }
         for name, (values, chosen, most) in per_image.items()
     }
-
-
-def _squared_distances(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances [n, m], and how far rounding may move each: within it two of them are equal."""
-    norms = x.square().sum(1)[:, None] + y.square().sum(1)  # [n, m]
-    rounding = _ROUNDING * norms
-    squared = norms - 2 * x @ y.T
-    return torch.where(squared > rounding, squared, 0.0), rounding
-
-
-def _radii(x: Tensor, k: int) -> Tensor:
-    """Squared distance of each row to its k-th nearest other row, [n]."""
-    radii = torch.empty(len(x), dtype=torch.float64)
-    for start in range(0, len(x), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        squared, _ = _squared_distances(x[rows], x)
-        squared[:, rows].fill_diagonal_(0.0)
-        radii[rows] = squared.kthvalue(k + 1, dim=1).values  # the first is the row itself
-    return radii

@@ -11,6 +11,7 @@ from metrics.scores.frechet import frechet_distance
 from metrics.scores.inception_score import inception_score
 from metrics.scores.infinity import fid_infinity
 from metrics.scores.kernel import kid
+from metrics.scores.memorisation import authenticity, data_copying
 from metrics.scores.neighbours import prdc
 from metrics.scores.resampling import Counts
 from metrics.sets.featuresets import FeatureSet
@@ -33,11 +34,13 @@ class Side:
 class Comparison:
     """What a metric is asked: `a` generated, `b` real (the same again where only `a` is looked at).
 
+    held_out: real images of the source of `b` that the model was not trained on, where a row asks for them.
     seed: of subsets, shuffles and draws.  logits: features [n, d] -> [n, classes], where there is a classifier.
     """
 
     a: Side
     b: Side
+    held_out: Side | None
     seed: int
     logits: Callable[[Features], npt.ArrayLike]
 
@@ -54,6 +57,7 @@ class Metric:
     """A row of the table.
 
     sides: sets that it looks at.  features: whose features it cannot do without, beside the statistics of both.
+    held_out: whether it needs real images that were held out, with their features.
     classifier: whether it needs the classifier's logits.
     measure: gives the result's members by name.
     """
@@ -62,6 +66,7 @@ class Metric:
     measure: Callable[[Comparison], dict[str, Any]]
     sides: Literal[1, 2] = 2
     features: Literal["neither", "generated", "both"] = "neither"
+    held_out: bool = False
     classifier: bool = False
 
 
@@ -88,6 +93,15 @@ def _prdc(both: Comparison) -> dict[str, Any]:
     return dict(prdc(both.a.features, both.b.features, counts=both.counts))
 
 
+def _authenticity(both: Comparison) -> dict[str, Any]:
+    return {"authenticity": authenticity(both.a.features, both.b.features, counts=both.a.counts)}
+
+
+def _data_copying(both: Comparison) -> dict[str, Any]:
+    held_out = both.held_out or both.b  # there is one: the row asks for it
+    return {"data_copying": data_copying(both.a.features, both.b.features, held_out.features, seed=both.seed)}
+
+
 def _is(both: Comparison) -> dict[str, Any]:
     return {"is": inception_score(both.logits(both.a.features), counts=both.a.counts, seed=both.seed)}
 
@@ -102,6 +116,8 @@ TABLE = {
         Metric("fid", _fid),
         Metric("kid", _kid, features="both"),
         Metric("prdc", _prdc, features="both"),
+        Metric("authenticity", _authenticity, features="both"),
+        Metric("data_copying", _data_copying, features="both", held_out=True),
         Metric("is", _is, sides=1, features="generated", classifier=True),
         Metric("fid_infinity", _fid_infinity, features="generated"),
     )

@@ -23,7 +23,7 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Metric = Literal["fid", "kid", "prdc", "is", "fid_infinity"]
+Metric = Literal["fid", "kid", "prdc", "authenticity", "is", "fid_infinity"]
 
 Count = Annotated[int, Field(ge=2, le=1_000_000)]
 
@@ -78,6 +78,7 @@ class ScoreAnswer(BaseModel):
     recall: dict[str, Any] | None = None
     density: dict[str, Any] | None = None
     coverage: dict[str, Any] | None = None
+    authenticity: dict[str, Any] | None = None
     fid_infinity: dict[str, Any] | None = None
 
 

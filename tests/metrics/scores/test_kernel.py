@@ -105,7 +105,7 @@ def published_prdc(real: np.ndarray, generated: np.ndarray, k: int) -> dict[str,
 def test_prdc_equals_the_package_on_distinct_distances(
     n: int, m: int, k: int, shift: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metrics.scores.neighbours._BLOCK", 32)
+    monkeypatch.setattr("metrics.scores.distances.BLOCK", 32)
     generated, real = normal(n, seed=1, shift=shift), normal(m, seed=2)
     expected = published_prdc(real, generated, k)
     found = metrics.prdc(generated, real, k=k)

@@ -29,18 +29,27 @@ def test_a_row_needs_what_it_says_and_no_more(name: str, small: metrics.Extracto
         side(1) if row.features in ("generated", "both") else bare(1),
         side(2) if row.features == "both" else bare(2),
     )
-    network = small if row.classifier else None
-    least = metrics.score(a, b if row.sides == 2 else None, metrics=(name,), extractor=network)
+    network, held_out = small if row.classifier else None, side(3) if row.held_out else None
+    least = metrics.score(a, b if row.sides == 2 else None, held_out=held_out, metrics=(name,), extractor=network)
     assert set(least) > {"a", "b", "protocol"}
     if row.features != "neither":
         with pytest.raises(InputError, match="bare 1 holds statistics only"):
-            metrics.score(bare(1), b, metrics=(name,), extractor=network)
+            metrics.score(bare(1), b, held_out=held_out, metrics=(name,), extractor=network)
     if row.features == "both":
         with pytest.raises(InputError, match="bare 2 holds statistics only"):
-            metrics.score(a, bare(2), metrics=(name,), extractor=network)
+            metrics.score(a, bare(2), held_out=held_out, metrics=(name,), extractor=network)
     if row.sides == 2:
         with pytest.raises(InputError, match="give them as b"):
-            metrics.score(a, metrics=(name,), extractor=network)
+            metrics.score(a, held_out=held_out, metrics=(name,), extractor=network)
+    if row.held_out:
+        with pytest.raises(InputError, match="give them as held_out"):
+            metrics.score(a, b, metrics=(name,), extractor=network)
+        with pytest.raises(InputError, match="bare 3 holds statistics only"):
+            metrics.score(a, b, held_out=bare(3), metrics=(name,), extractor=network)
+        assert least["held_out"]["n"] == 40
+    else:
+        with pytest.raises(InputError, match="and only there"):
+            metrics.score(a, b, held_out=side(3), metrics=(name,), extractor=network)
 
 
 @pytest.fixture
