@@ -4,7 +4,7 @@ result = metrics.score("generated/", "real/", metrics=("fid", "kid"))
 result["fid"]["value"], result["fid"]["interval"], result["fid"]["verdict"]
 """
 
-from metrics.distributed import World, joined, world
+from metrics.distributed import ProcessLost, World, joined, world
 from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress, extractor, stream_features
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Images, Loader, Samples, load_image, open_images
@@ -33,6 +33,7 @@ __all__ = [
     "Images",
     "InceptionExtractor",
     "Loader",
+    "ProcessLost",
     "Progress",
     "Samples",
     "Statistics",

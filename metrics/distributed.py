@@ -6,6 +6,8 @@ A score splits its images over them, a training run its batches. Without torchru
 import contextlib
 import datetime
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +15,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from models import InputError
+from models import GanError, InputError
 
 PATIENCE = datetime.timedelta(hours=12)  # the others wait while the first scores and saves
 _MEETING = datetime.timedelta(minutes=10)  # within which all must have started
 _TORCHRUN = ("RANK", "MASTER_ADDR", "MASTER_PORT")  # what it sets beside WORLD_SIZE
+
+
+class ProcessLost(GanError):
+    """Another process ended, or cannot be reached any more."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,7 @@ def joined() -> Iterator[World]:
 
     Raises:
         InputError: the environment speaks of several processes, but is not torchrun's, or the others do not come.
+        ProcessLost: within, something was asked of a process that has ended.
     """
     if world().size > 1 or not _started_by_torchrun():  # joined by who called us: it stays theirs to end
         yield world()
@@ -95,6 +102,7 @@ def joined() -> Iterator[World]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         store, rank, size = next(dist.rendezvous("env://", timeout=_MEETING))
+        store = _of_this_attempt(store, rank, size)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise InputError(
@@ -103,8 +111,53 @@ def joined() -> Iterator[World]:
         ) from error
     try:
         yield world()
+    except RuntimeError as error:
+        if not _is_of_the_network(error):
+            raise
+        raise ProcessLost(
+            f"Process {rank} of {size} ends, because another one has ended or cannot be reached ({_cause(error)})."
+        ) from error
     finally:
         dist.destroy_process_group()
+
+
+def _of_this_attempt(store: dist.Store, rank: int, size: int) -> dist.Store:
+    """A part of the store that the processes of this attempt alone know.
+
+    `torchrun --max-restarts` keeps one store for all attempts, so that a process may find the address of one that was
+    killed before, and waits for it (pytorch/pytorch#135712). The number of restarts would not tell attempts apart: each
+    machine counts its own. So each process says a word that nobody said before, and the first answers to that word.
+
+    Raises:
+        RuntimeError: the others do not come in time.
+    """
+    mine = secrets.token_hex(8)
+    if rank > 0:
+        store.set(f"word/{rank}", mine)
+        attempt = store.get(f"answer/{mine}").decode()  # waits
+        store.set(f"{attempt}/here/{rank}", "")
+        return dist.PrefixStore(attempt, store)
+    missing = list(range(1, size))
+    until = time.monotonic() + _MEETING.total_seconds()
+    while missing:
+        for other in missing:
+            if store.check([f"word/{other}"]):  # said in this attempt or before it, where nobody reads the answer
+                store.set(f"answer/{store.get(f'word/{other}').decode()}", mine)
+        time.sleep(0.02)
+        missing = [other for other in missing if not store.check([f"{mine}/here/{other}"])]
+        if time.monotonic() > until:
+            raise RuntimeError(f"processes {', '.join(map(str, missing))} did not come")
+    return dist.PrefixStore(mine, store)
+
+
+def _cause(error: RuntimeError) -> str:
+    """What gloo says between the place in its source and its advice."""
+    return str(error).partition("] ")[2].partition(". ")[0] or type(error).__name__
+
+
+def _is_of_the_network(error: RuntimeError) -> bool:
+    """Whether a collective operation failed; gloo raises no type of its own, but names its source file."""
+    return isinstance(error, dist.DistBackendError | dist.DistNetworkError) or "gloo/transport" in str(error)
 
 
 def _started_by_torchrun() -> bool:

@@ -52,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="python -m training",
         allow_abbrev=False,
-        description="A run goes on with --resume FOLDER, or is given by --config RUN.json; either names its game.",
+        description="A run goes on with --resume FOLDER, or is given by --config RUN.json; either names its game. "
+        "With --continue one command begins a run and goes on with it.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="|".join([*games(), *TOOLS]))
     for kind, game in games().items():
@@ -66,14 +67,16 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def configuration(typed: argparse.Namespace) -> tuple[Run, bool]:
-    """The run that was asked for, and whether it goes on from a snapshot.
+def configuration(typed: argparse.Namespace) -> tuple[Run, bool | None]:
+    """The run that was asked for, and whether it goes on from a snapshot; None: where there is one.
 
     Raises:
         InputError: a file that cannot be read, an unknown key, a value out of range.
     """
     kind = games()[typed.command].Run
     flags = given(typed, kind)
+    if typed.resume and typed.go_on:
+        raise InputError("--resume goes on already: leave --continue out.", where="continue")
     if typed.resume and typed.config:
         raise InputError("--resume brings its own configuration: leave --config out.", where="config")
     if typed.resume and "output" in flags and "out" in flags["output"]:
@@ -83,12 +86,18 @@ def configuration(typed: argparse.Namespace) -> tuple[Run, bool]:
         raise InputError(f"{origin} holds a run of {base['kind']}, not of {typed.command}.", where="kind")
     if typed.resume:
         flags = merged(flags, {"output": {"out": typed.resume}})
-    return from_dict(kind, merged(base, flags), origin=origin), bool(typed.resume)
+    return from_dict(kind, merged(base, flags), origin=origin), None if typed.go_on else bool(typed.resume)
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="RUN.json", help="read a configuration; flags go over it")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder, as it was configured")
+    parser.add_argument(
+        "--continue",
+        dest="go_on",
+        action="store_true",
+        help="begin, or go on where --out holds this very run: for whatever starts a command again (torchrun, a Job)",
+    )
 
 
 def _source(typed: argparse.Namespace) -> tuple[str, dict[str, Any]]:

@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch.distributed as dist
 
 import metrics
 from metrics import distributed
@@ -190,3 +192,25 @@ def test_what_a_cluster_left_in_the_environment_is_named(monkeypatch: pytest.Mon
     monkeypatch.setenv("WORLD_SIZE", "many")
     with pytest.raises(InputError, match="did not meet"), metrics.joined():
         pass
+
+
+def test_each_attempt_has_a_part_of_the_store_to_itself() -> None:
+    """torchrun keeps one store for all attempts: what a killed process said there must not be taken for news."""
+    store = dist.HashStore()
+    store.set("word/1", "said by a process that was killed before it was answered")
+
+    def attempt() -> list[dist.Store]:
+        with ThreadPoolExecutor(3) as pool:
+            return list(pool.map(lambda rank: distributed._of_this_attempt(store, rank, 3), range(3)))
+
+    first, second = attempt(), attempt()
+    first[0].set("address", "old")
+    assert [one.check(["address"]) for one in first + second] == [True] * 3 + [False] * 3
+    second[2].set("address", "new")
+    assert [one.get("address") for one in first + second] == [b"old"] * 3 + [b"new"] * 3
+
+
+def test_a_process_that_does_not_come_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "_MEETING", datetime.timedelta(0))
+    with pytest.raises(RuntimeError, match="processes 1, 2 did not come"):
+        distributed._of_this_attempt(dist.HashStore(), 0, 3)

@@ -30,6 +30,19 @@ def test_train_then_resume_with_one_flag(tmp_path, capsys):
     assert "--resume" in capsys.readouterr().err
 
 
+def test_one_command_for_the_beginning_and_for_every_start_after_it(tmp_path, capsys):
+    command = ["dcgan", *TINY, *SHORT, "--out", str(tmp_path / "run"), "--continue"]
+    assert main([*command, "--dry-run"]) == 0
+    assert main(command) == 0
+    capsys.readouterr()
+    assert main([*command, "--dry-run"]) == 0
+    assert "8 images done" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "come to its end already, at 8 images" in capsys.readouterr().err
+    assert main([*command, "--batch", "8"]) == 2
+    assert "pace.batch: 4 in the snapshot, 8 now" in capsys.readouterr().err
+
+
 def test_a_configuration_file_and_flags_over_it(tmp_path):
     assert main(["dcgan", *TINY, *SHORT, "--out", str(tmp_path / "a")]) == 0
     again = ["dcgan", "--config", str(tmp_path / "a" / "config.json"), "--out", str(tmp_path / "b"), "--seed", "3"]
@@ -135,7 +148,12 @@ def test_dry_run_says_what_a_run_in_that_folder_would(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "words"), [(["--config", "b.json"], "leave --config"), (["--out", "b"], "leave --out")]
+    ("flags", "words"),
+    [
+        (["--config", "b.json"], "leave --config"),
+        (["--out", "b"], "leave --out"),
+        (["--continue"], "leave --continue out"),
+    ],
 )
 def test_resume_brings_its_configuration_and_folder(flags, words, capsys):
     assert main(["dcgan", "--resume", "a", *flags]) == 2
@@ -163,7 +181,8 @@ def test_every_flag_that_the_guide_names_exists():
         parser = argparse.ArgumentParser()
         add_flags(parser, game.Run)
         known |= set(re.findall(r"--[a-z][a-z0-9-]+", parser.format_help()))
-    assert named - {"--nproc-per-node", "--max-restarts", "--help"} <= known | {"--resume", "--config", "--dry-run"}
+    ours = {"--resume", "--continue", "--config", "--dry-run"}
+    assert named - {"--nproc-per-node", "--max-restarts", "--help"} <= known | ours
 
 
 @pytest.mark.parametrize(

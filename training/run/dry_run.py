@@ -32,7 +32,7 @@ class Preview:
     about: list[str]
 
 
-def preview(run: Run, *, resume: bool = False) -> Preview:
+def preview(run: Run, *, resume: bool | None = False) -> Preview:
     """Checks the folder, reads and checks the data, builds the networks, takes a step on few images, and describes the
     run. Nothing is written.
 
@@ -54,9 +54,8 @@ def preview(run: Run, *, resume: bool = False) -> Preview:
     few = min(TRIED, run.pace.batch)
     game, digest = build(run.changed(pace={"batch": few}), dataclasses.replace(here, compile=False, graphs=False))
     done = 0
-    if resume:
-        snapshot = state.read(out.state)
-        done = state.restore(snapshot, state.About(run, digest), game.players, World(size=snapshot["world"])).images
+    if out.state.exists():  # and the run fits there, so it goes on from it
+        done = state.restore(state.read(out.state), state.About(run, digest), game.players, World()).images
     counts = {name: sum(p.numel() for p in network.parameters()) for name, network in game.players.networks.items()}
     parameters = sum(counts.values())
     averaged = sum(p.numel() for average in game.players.averages.values() for p in average.module.parameters())

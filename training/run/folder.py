@@ -103,21 +103,30 @@ def at(out: str, name: str) -> RunFolder:
     return folder
 
 
-def check_fit(folder: RunFolder, *, resume: bool) -> None:
-    """Raises InputError where there is nothing to resume, ConflictError where a new run would overwrite another."""
+def check_fit(folder: RunFolder, *, resume: bool | None) -> None:
+    """Raises InputError where there is nothing to resume, ConflictError where a new run would overwrite another.
+
+    Args:
+        resume: as `training.train` has it; None, to begin or to go on, fits any folder of the same run (`state.py`).
+    """
     out = folder.root
+    if resume is None:
+        return
     if resume and not folder.state.exists():
         raise InputError(f"--resume {out}: there is no snapshot ({folder.state.name}) to go on from.", where="resume")
     if not resume and folder.state.exists():
-        again = "torchrun has started this run again after a failure, and " if _restarted() else ""
         raise ConflictError(
-            f"{again}{out} holds a run already: go on with it by --resume {out}"
-            f"{' in place of --out' if again else ', or choose another --out'}.",
+            f"torchrun has started this run again after a failure, and {out} holds a run already: say --continue "
+            "beside --out, and the same command goes on with it."
+            if _restarted()
+            else f"{out} holds a run already: go on with it by --resume {out}, or choose another --out.",
             where="out",
         )
     if not resume and folder.lines():
         raise ConflictError(
-            f"{out} holds what a run left that came to no snapshot: remove it, or choose another --out.", where="out"
+            f"{out} holds what a run left that came to no snapshot: remove it, choose another --out, or begin that run "
+            "again with --continue.",
+            where="out",
         )
 
 
@@ -138,7 +147,7 @@ def check_apart(folder: RunFolder, data: str) -> None:
 
 
 @contextlib.contextmanager
-def opened(out: str, name: str, *, resume: bool, world: World) -> Iterator[RunFolder]:
+def opened(out: str, name: str, *, resume: bool | None, world: World) -> Iterator[RunFolder]:
     """Makes and locks a run's folder. The lock is the kernel's: it falls with the process, however that ends.
 
     Raises:
@@ -151,7 +160,7 @@ def opened(out: str, name: str, *, resume: bool, world: World) -> Iterator[RunFo
         world.wait()
         yield folder
         return
-    if resume:
+    if resume:  # before a folder is made
         check_fit(folder, resume=True)
     try:
         folder.samples.mkdir(parents=True, exist_ok=True)
@@ -171,7 +180,6 @@ def opened(out: str, name: str, *, resume: bool, world: World) -> Iterator[RunFo
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        if not resume:
-            check_fit(folder, resume=False)
+        check_fit(folder, resume=resume)
         world.wait()
         yield folder

@@ -4,10 +4,11 @@
     kind        the run's, such as "dcgan"
     config      the run's configuration, as JSON
     dataset     the digest of the training images
-    world       number of processes
+    world       number of processes that wrote it
     progress    step, images, seconds, best, alarms: plain numbers
     networks, averages, optimizers      name -> state dictionary
-    pools       what each process keeps for itself: one {name: [k, c, h, w]} for each
+    pools       what each process keeps for itself: one {name: [k, c, h, w]} for each; another number of processes
+                shares it out anew
 
 It is read with `weights_only=True`, so a snapshot from a stranger runs no code; and written to a temporary file,
 synced, then renamed, so that a kill at any moment leaves the old snapshot or the new one. There is no random state
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metrics import World
 from models import CheckpointError, ConflictError, atomic_path
@@ -104,15 +106,10 @@ def restore(state: dict[str, Any], about: About, players: Players, world: World)
     """Puts a snapshot's content into freshly built players, and returns how far its run had come.
 
     Raises:
-        ConflictError: the snapshot is of another configuration, data or number of processes; all are listed.
+        ConflictError: the snapshot is of another configuration or data; all that differs is listed.
         CheckpointError: its tensors are not those of the players.
     """
-    if changes := _changes(state, about, world):
-        raise ConflictError(
-            "The run cannot go on under a changed configuration:\n  "
-            + "\n  ".join(changes)
-            + "\nResume it as it was, or start a new run in another folder."
-        )
+    _refuse(_changes(state, about))
     device = next(next(iter(players.networks.values())).parameters()).device
     try:
         for name, network in players.networks.items():
@@ -123,7 +120,7 @@ def restore(state: dict[str, Any], about: About, players: Players, world: World)
             optimizer.load_state_dict(state["optimizers"][name])
             _lay_out(optimizer)
         for name, pool in players.pools.items():
-            pool.stored = state["pools"][world.rank][name].to(device)
+            pool.stored = _shared_out([each[name] for each in state["pools"]], world).to(device)
         return Progress(**state["progress"])
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"The snapshot does not fit this run's networks: {error}") from error
@@ -140,18 +137,48 @@ def _lay_out(optimizer: torch.optim.Optimizer) -> None:
                 moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
-def _changes(state: dict[str, Any], about: About, world: World) -> list[str]:
+def check_same(config: dict[str, Any], run: Run) -> None:
+    """Raises ConflictError where a folder's configuration is not that of the run that is to begin there again."""
+    if config.get("kind") != run.kind:
+        _refuse([f"kind: {config.get('kind')!r} in the folder, {run.kind!r} now"])
+    _refuse(_changed_options(config, run, images=0))
+
+
+def _refuse(changes: list[str]) -> None:
+    if changes:
+        raise ConflictError(
+            "The run cannot go on under a changed configuration:\n  "
+            + "\n  ".join(changes)
+            + "\nResume it as it was, or start a new run in another folder."
+        )
+
+
+def _shared_out(pools: list[Tensor], world: World) -> Tensor:
+    """This process's part of what so many processes kept, [k, c, h, w]: its own, where there are as many as then."""
+    if len(pools) == world.size:
+        return pools[world.rank]
+    kept = [pool for pool in pools if len(pool)]  # an empty pool has no shape yet
+    return torch.cat(kept)[world.rank :: world.size][: max(map(len, kept))] if kept else pools[0]
+
+
+def _changes(state: dict[str, Any], about: About) -> list[str]:
     """One line for each thing that may not differ from the snapshot and does."""
-    now = {"kind": about.run.kind, "dataset": about.dataset, "world": world.size}
+    now = {"kind": about.run.kind, "dataset": about.dataset}
     lines = [
         f"{name}: {state[name]!r} in the snapshot, {value!r} now" for name, value in now.items() if state[name] != value
     ]
     if state["kind"] != about.run.kind:
         return lines
+    return lines + _changed_options(json.loads(state["config"]), about.run, state["progress"]["images"])
+
+
+def _changed_options(config: dict[str, Any], run: Run, images: int) -> list[str]:
+    """One line for each option that may not differ after so many images and does."""
+    lines = []
     # an option that is newer than the snapshot had its default then
-    before = from_dict(type(about.run), json.loads(state["config"]), origin="the snapshot's configuration")
-    begun = _begun(before, about.run, state["progress"]["images"])
-    for name, (old, new) in differences(before, about.run).items():
+    before = from_dict(type(run), config, origin="the snapshot's configuration")
+    begun = _begun(before, run, images)
+    for name, (old, new) in differences(before, run).items():
         if name in SCHEDULE and begun:
             lines.append(
                 f"{name}: {old!r} in the snapshot, {new!r} now, while {' and '.join(begun)} "

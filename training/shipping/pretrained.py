@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
         shipped = arguments.models / f"{name}.safetensors"
         if not arguments.card_only:
             for config in configs:
-                outcome = train(config, resume=(Path(config.output.out) / "state.pt").exists())
+                outcome = train(config, resume=None)
                 if not outcome.finished:
                     return 130
             ship(Path(outcome.checkpoint), shipped)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import ConflictError
 from training import CycleGANRun, train
 from training.games.table import games
 from training.options.flags import from_dict, merged, to_dict
@@ -132,10 +131,3 @@ def test_a_signal_to_one_stops_both_and_both_go_on_exactly(both):
             assert all(torch.equal(tensor, resumed[part][name][key]) for key, tensor in tensors.items())
     for mine, theirs in zip(straight["pools"], resumed["pools"], strict=True):
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-
-
-def test_another_number_of_processes_is_refused(both):
-    root, _ = both
-    config = json.loads((root / "pooled-two" / "config.json").read_text())
-    with pytest.raises(ConflictError, match="world: 2 in the snapshot, 1 now"):
-        train(from_dict(CycleGANRun, config), resume=True)

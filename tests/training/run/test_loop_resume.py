@@ -237,6 +237,67 @@ def test_a_snapshot_of_other_networks_is_refused(sampler):
         train(run, resume=True)
 
 
+def test_one_command_begins_a_run_and_goes_on_with_it(sampler, tmp_path, stop_after, monkeypatch):
+    """Told neither that the folder is empty nor that it holds the run: the same call, as something starts it again."""
+    straight = moved(sampler(), tmp_path / "straight")
+    train(straight)
+    stop_after(5)
+    assert not train(sampler(), resume=None).finished
+    monkeypatch.undo()
+    assert train(sampler(), resume=None).finished
+    assert_equal(state_of(sampler()), state_of(straight))
+
+
+def test_a_run_that_is_over_is_left_as_it_is(sampler, capsys):
+    train(sampler())
+    before = (Path(sampler().output.out) / "state.pt").read_bytes()
+    assert train(sampler(), resume=None).finished
+    assert "The run has come to its end already, at 32 images" in capsys.readouterr().err
+    assert (Path(sampler().output.out) / "state.pt").read_bytes() == before
+
+
+def test_what_came_to_no_snapshot_begins_again(sampler, tmp_path):
+    """A run that was killed before its first snapshot has left a configuration, lines of its log, and sheets."""
+    straight = moved(sampler(), tmp_path / "straight")
+    train(straight)
+    train(sampler())
+    root = Path(sampler().output.out)
+    (root / "state.pt").unlink()
+    (root / ".state.pt.abc.tmp").write_bytes(b"half a snapshot")
+    with pytest.raises(ConflictError, match="begin that run again with --continue"):
+        train(sampler())
+    assert train(sampler(), resume=None).finished
+    assert_equal(state_of(sampler()), state_of(straight))
+    assert [json.loads(line)["images"] for line in (root / "log.jsonl").read_text().splitlines()] == [8, 16, 24, 32]
+    assert not list(root.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("snapshot", [True, False], ids=["snapshot", "before"])
+def test_the_same_command_with_other_flags_is_refused_with_the_difference(sampler, translator, snapshot):
+    train(sampler())
+    root = Path(sampler().output.out)
+    if not snapshot:
+        (root / "state.pt").unlink()
+    before = (root / "log.jsonl").read_bytes()
+    with pytest.raises(ConflictError, match=r"optimizer\.g_lr: 0\.0002 in the \w+, 0\.001 now"):
+        train(sampler(optimizer={"g_lr": 1e-3}), resume=None)
+    with pytest.raises(ConflictError, match=r"kind: 'dcgan' in the \w+, 'cyclegan' now"):
+        train(translator(), resume=None)
+    assert (root / "log.jsonl").read_bytes() == before
+
+
+def test_pools_are_shared_out_to_another_number_of_processes():
+    def shared(sizes, world):
+        pools = [torch.full((size, 1, 1, 1), float(rank)) for rank, size in enumerate(sizes)]
+        return [state._shared_out(pools, World(rank, world)).flatten().tolist() for rank in range(world)]
+
+    assert shared([3, 3], 2) == [[0, 0, 0], [1, 1, 1]]
+    assert shared([3, 3], 1) == [[0, 0, 0]]  # of six, as many as one keeps
+    assert shared([4], 2) == [[0, 0], [0, 0]]
+    assert shared([2, 2, 2], 2) == [[0, 1], [0, 1]]
+    assert state._shared_out([torch.empty(0), torch.empty(0)], World()).shape == (0,)
+
+
 def test_nothing_to_resume(sampler):
     with pytest.raises(InputError, match="no snapshot"):
         train(sampler(), resume=True)
