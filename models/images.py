@@ -111,6 +111,7 @@ def encode(
     compression: int = 6,
     text: Mapping[str, str] | None = None,
     icc: bytes | None = None,
+    xmp: bytes | None = None,
 ) -> bytes:
     """Encodes uint8 [h, w, c], c = 1 (grey), 3 (RGB) or 4 (RGBA).
 
@@ -119,6 +120,7 @@ def encode(
         compression: zlib's level for PNG, 0..9; 1 takes a fifth of 6's time, and a fifth more bytes.
         text: PNG text chunks; the other formats have no place for them and leave them out.
         icc: colour profile to embed.
+        xmp: XMP packet to embed, of at most 65,502 bytes in a JPEG.
     Raises:
         InputError: alpha asked of JPEG, or a shape or format that is none of these.
         LimitError: a side longer than the format has room for.
@@ -134,13 +136,15 @@ def encode(
         chunks = PngImagePlugin.PngInfo()
         for key, value in (text or {}).items():
             chunks.add_itxt(key, value) if not value.isascii() else chunks.add_text(key, value)
+        if xmp:
+            chunks.add_itxt("XML:com.adobe.xmp", xmp.decode())
         image.save(buffer, "PNG", pnginfo=chunks, icc_profile=icc, compress_level=compression)
     elif kind == "jpeg":
         if pixels.shape[2] == 4:
             raise InputError("JPEG has no alpha channel: ask for png or webp.")
-        image.save(buffer, "JPEG", quality=quality, icc_profile=icc)
+        image.save(buffer, "JPEG", quality=quality, icc_profile=icc, xmp=xmp or b"")
     else:
-        image.save(buffer, "WEBP", quality=quality, icc_profile=icc)
+        image.save(buffer, "WEBP", quality=quality, icc_profile=icc, xmp=xmp or b"")
     return buffer.getvalue()
 
 

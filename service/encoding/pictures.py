@@ -15,6 +15,7 @@ import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.encoding import png
+from service.encoding.origin import Origin, into_gif
 
 ImageFormat = Literal["png", "jpeg", "webp"]
 
@@ -22,10 +23,8 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 _LONGEST_MS = {"gif": 655_350, "apng": 65_535, "webp": 2**24 - 1}  # that a frame can last; equal ones become one
 
 
-def animate(
-    pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int, quality: int, text: Mapping[str, str]
-) -> bytes:
-    """An endless animation of frames that last `frame_ms` on average; `text` goes into an APNG.
+def animate(pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int, quality: int, origin: Origin) -> bytes:
+    """An endless animation of frames that last `frame_ms` on average, and that says where it came from.
 
     GIF counts in hundredths of a second, so its frames last a little more or less, and all of them together what was
     asked.
@@ -36,17 +35,19 @@ def animate(
         sentence = f"A frame of {kind} lasts {_LONGEST_MS[kind]:,} ms at most, and equal ones in a row become one."
         raise InputError(sentence, where="frame_ms")
     images = [Image.fromarray(np.squeeze(one, 2) if one.shape[2] == 1 else one) for one in pixels]
-    buffer = io.BytesIO()
+    buffer, xmp = io.BytesIO(), origin.packet()
     common: dict[str, Any] = {"save_all": True, "append_images": images[1:], "duration": frame_ms, "loop": 0}
     if kind == "gif":
         ends = [10 * (frame_ms * count // 10) for count in range(len(images) + 1)]
         durations = [end - start for start, end in itertools.pairwise(ends)]
         images[0].save(buffer, "GIF", **{**common, "duration": durations}, disposal=1)
-    elif kind == "webp":
-        images[0].save(buffer, "WEBP", **common, quality=quality)
+        return into_gif(buffer.getvalue(), xmp)
+    if kind == "webp":
+        images[0].save(buffer, "WEBP", **common, quality=quality, xmp=xmp)
     else:
         info = PngInfo()
-        for key, value in text.items():
+        info.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        for key, value in origin.text.items():
             info.add_text(key, value)
         images[0].save(buffer, "PNG", **common, pnginfo=info)
     return buffer.getvalue()
@@ -75,13 +76,17 @@ def encode(
     pixels: Pixels,
     kind: ImageFormat,
     quality: int = 90,
-    text: Mapping[str, str] | None = None,
+    origin: Origin | None = None,
     icc: bytes | None = None,
 ) -> bytes:
-    """One image file. PNGs are compressed lightly: at 64 px, zlib's usual level takes as long as the network."""
+    """One image file, which says where it came from: in XMP, and in a PNG's text chunks too.
+
+    PNGs are compressed lightly: at 64 px, zlib's usual level takes as long as the network.
+    """
+    xmp = origin.packet() if origin else None
     if kind == "png":
-        return png.encode(pixels, text, icc)
-    return models.encode(pixels, kind, quality=quality, icc=icc)
+        return png.encode(pixels, origin.text if origin else None, icc, xmp)
+    return models.encode(pixels, kind, quality=quality, icc=icc, xmp=xmp)
 
 
 def check_sheet(kind: ImageFormat, height: int, width: int) -> None:

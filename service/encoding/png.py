@@ -18,8 +18,10 @@ _COLOUR = {1: 0, 3: 2, 4: 6}  # channels -> colour type
 _UP = 2  # the filter: each row is its difference from the one above
 
 
-def encode(pixels: Pixels, text: Mapping[str, str] | None = None, icc: bytes | None = None) -> bytes:
-    """One PNG of uint8 [h, w, c], c = 1 (grey), 3 (RGB) or 4 (RGBA), with text chunks and a colour profile.
+def encode(
+    pixels: Pixels, text: Mapping[str, str] | None = None, icc: bytes | None = None, xmp: bytes | None = None
+) -> bytes:
+    """One PNG of uint8 [h, w, c], c = 1 (grey), 3 (RGB) or 4 (RGBA), with a colour profile, XMP and text chunks.
 
     Raises InputError for any other shape.
     """
@@ -36,6 +38,7 @@ def encode(pixels: Pixels, text: Mapping[str, str] | None = None, icc: bytes | N
         b"\x89PNG\r\n\x1a\n",
         _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0)),
         *([_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))] if icc else []),
+        *([_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)] if xmp else []),
         *(_text(key, value) for key, value in (text or {}).items()),
         _chunk(b"IDAT", packer.compress(rows.data) + packer.flush()),
         _chunk(b"IEND", b""),

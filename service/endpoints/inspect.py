@@ -1,13 +1,20 @@
 """POST /v1/inspect: where an image came from."""
 
+import base64
+import binascii
 import math
 import re
 from collections.abc import Mapping
+from typing import get_args
 
+import numpy as np
+from PIL import Image
 from pydantic import BaseModel, Field
 
 import models
 from service.call import Answer, Call, File
+from service.encoding import origin
+from service.encoding.pictures import ImageFormat
 from service.http.answers import readable
 from service.http.body import FileField
 from service.http.operation import Operation
@@ -25,7 +32,12 @@ class InspectAnswer(BaseModel):
     model: str | None
     digest: str | None
     seed: int | None
-    text: dict[str, str] = Field(description="Text in a PNG, up to 32,768 characters of it, our own first.")
+    digital_source_type: str | None = Field(
+        description="IPTC's word for how it was made, such as trainedAlgorithmicMedia, from its XMP, whoever wrote it."
+    )
+    text: dict[str, str] = Field(
+        description="What we wrote into it, and the text in a PNG: up to 32,768 characters of it, our own first."
+    )
     text_left_out: int = Field(description="How many more texts it has, past that.")
     served: bool = Field(description="The checkpoint that made it is served now.")
     sample: dict[str, object] | None = Field(description="The body that makes it again with POST /v1/sample.")
@@ -36,7 +48,7 @@ _WHOLE = re.compile(r"[0-9]{1,19}")
 
 
 async def inspect(runtime: Runtime, call: Call) -> Answer:
-    """Reads back what /v1/sample wrote into its PNGs."""
+    """Reads back what this service writes into its pictures."""
     answer = await runtime.beside_the_loop(call, describe, call.files["image"][0], runtime.settings.image_pixels)
     served = next((one for one in runtime.registry.served() if one.digest == answer.digest), None)
     if served is not None:
@@ -50,8 +62,12 @@ def describe(file: File, max_pixels: int) -> InspectAnswer:
         image.load()  # whole, or not worth a word
         kind, (width, height), mode = (image.format or "unknown").lower(), image.size, image.mode
         frames = int(getattr(image, "n_frames", 1))
-        text = {readable(str(key)): readable(str(value)) for key, value in getattr(image, "text", {}).items()}
-    ours = {key: value for key, value in text.items() if key.startswith("gan.") and len(value) <= _MOST_TEXT}
+        chunks = {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
+        found = origin.read(_packet(image, file))
+    if found.text:
+        chunks.pop("XML:com.adobe.xmp", None)  # which is read
+    text = {readable(key): readable(value) for key, value in {**found.text, **chunks}.items()}
+    ours = {key: value for key, value in text.items() if key.startswith(origin.PREFIX) and len(value) <= _MOST_TEXT}
     shown = _within(ours | text, _MOST_TEXT)
     return InspectAnswer(
         format=kind,
@@ -62,11 +78,18 @@ def describe(file: File, max_pixels: int) -> InspectAnswer:
         model=shown.get("gan.model"),
         digest=shown.get("gan.digest"),
         seed=_whole(shown.get("gan.seed", ""), models.SEED_LIMIT),
+        digital_source_type=found.source and readable(found.source[:200]),
         text=shown,
         text_left_out=len(text) - len(shown),
         served=False,
         sample=None,
     )
+
+
+def _packet(image: Image.Image, file: File) -> bytes:
+    """Its XMP, or nothing; Pillow does not read a GIF's."""
+    packet = origin.from_gif(file.read()) if image.format == "GIF" else image.info.get("xmp", b"")
+    return packet if isinstance(packet, bytes) else b""
 
 
 def _within(text: Mapping[str, str], most: int) -> dict[str, str]:
@@ -80,19 +103,34 @@ def _within(text: Mapping[str, str], most: int) -> dict[str, str]:
 
 
 def _whole(text: str, limit: int) -> int | None:
-    """The number that a text is, where it is one below the limit; anybody can write any text into a PNG."""
+    """The number that a text is, where it is one below the limit; anybody can write any text into a picture."""
     return int(text) if _WHOLE.fullmatch(text) and int(text) < limit else None
 
 
 def _again(model: str, answer: InspectAnswer) -> dict[str, object] | None:
-    """The request that makes the image again; None for one that no seed made, or whose text is not ours."""
+    """The request that makes the image again; None for one of several images or of a photo, or with text not ours."""
     text = answer.text
-    body: dict[str, object] = {"model": model, "seed": answer.seed}
+    body: dict[str, object] = {"model": model}
+    if "gan.latent" in text:
+        body["latents"] = _latents(text["gan.latent"])
+    else:
+        body["seed"] = answer.seed
     if "gan.truncation" in text:
         body["truncation"] = _fraction(text["gan.truncation"])
     if "gan.class" in text:
         body["class"] = _whole(text["gan.class"], models.SEED_LIMIT)
+    if answer.format in get_args(ImageFormat) and answer.format != "png":
+        body["format"] = answer.format
     return None if None in body.values() else body
+
+
+def _latents(text: str) -> list[list[float]] | None:
+    """One latent, as the text has it: float32, base64."""
+    try:
+        numbers = np.frombuffer(base64.b64decode(text, validate=True), np.float32)
+    except (binascii.Error, ValueError):
+        return None
+    return [numbers.tolist()] if len(numbers) and np.isfinite(numbers).all() else None
 
 
 def _fraction(text: str) -> float | None:
@@ -110,7 +148,7 @@ INSPECT = Operation(
     "Read an image's origin",
     inspect,
     "models",
-    description="Model, checkpoint digest and seed, from the text that /v1/sample writes into every PNG.",
+    description="Model, checkpoint digest and seed or latent, as this service writes them into every picture.",
     files=(FileField("image", "One image."),),
     answers={"application/json": InspectAnswer},
     errors=(422,),

@@ -13,6 +13,7 @@ from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
+from service.encoding.origin import Origin
 from service.encoding.pictures import ImageFormat, animate
 from service.endpoints.fields import Body, Latent, ModelName, Quality, Seed, Truncation
 from service.engine import patience
@@ -102,11 +103,11 @@ _STRIP_SIDE = 16_383  # pixels: WebP's own limit; JPEG's is four times that
 
 @dataclass(frozen=True)
 class Frames:
-    """What was drawn: uint8 [n, h, w, c], of a map in rows of `columns`. `text` goes into PNGs."""
+    """What was drawn: uint8 [n, h, w, c], of a map in rows of `columns`, and what each file of it says of that."""
 
     pixels: Pixels
     columns: int
-    text: Mapping[str, str]
+    origin: Origin
 
 
 async def interpolate(runtime: Runtime, call: Call) -> Answer:
@@ -129,7 +130,7 @@ async def interpolate(runtime: Runtime, call: Call) -> Answer:
     text = {"gan.model": served.id, "gan.digest": served.digest}
     if request.seeds:
         text["gan.seeds"] = headers["X-Seeds"] = ",".join(map(str, request.seeds))
-    frames = Frames(pixels, columns, text)
+    frames = Frames(pixels, columns, Origin("trainedAlgorithmicMedia", text))
     kind = request.format or accept.image_format(call.accept)
     if output == "json":
         files = await _files(runtime, call, frames, kind)
@@ -240,7 +241,7 @@ def _check_strip(size: int, columns: int, count: int) -> None:
 
 async def _files(runtime: Runtime, call: Call, frames: Frames, kind: ImageFormat) -> list[bytes]:
     def file(picture: Pixels) -> bytes:
-        return pictures.encode(picture, kind, call.body.quality, frames.text)
+        return pictures.encode(picture, kind, call.body.quality, frames.origin)
 
     return await runtime.each(call, file, list(frames.pixels))
 
@@ -249,7 +250,7 @@ async def _packed(runtime: Runtime, call: Call, frames: Frames, output: Output, 
     """The frames as one file of bytes, and its media type."""
     request: InterpolateRequest = call.body
     if output in ("gif", "webp", "apng"):
-        arguments = (frames.pixels, output, request.frame_ms, request.quality, frames.text)
+        arguments = (frames.pixels, output, request.frame_ms, request.quality, frames.origin)
         return await runtime.beside_the_loop(call, animate, *arguments), _ANIMATIONS[output]
     if output == "zip":
         files = await _files(runtime, call, frames, kind)
@@ -259,7 +260,7 @@ async def _packed(runtime: Runtime, call: Call, frames: Frames, output: Output, 
 
 
 def _strip(frames: Frames, kind: ImageFormat, quality: int) -> bytes:
-    return pictures.encode(models.grid(frames.pixels, frames.columns, padding=0), kind, quality, frames.text)
+    return pictures.encode(models.grid(frames.pixels, frames.columns, padding=0), kind, quality, frames.origin)
 
 
 INTERPOLATE = Operation(

@@ -14,6 +14,7 @@ from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
+from service.encoding.origin import Origin
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import ModelName, Seed
 from service.engine.classes import ClassLabel, class_weights, default_classes
@@ -103,8 +104,8 @@ async def generate(runtime: Runtime, call: Call) -> Answer:
     about = {"gan.model": served.id, "gan.digest": served.digest}
 
     def image(index: int) -> Generated:
-        text = {**about, "gan.seed": str(seeds[index])}
-        file = pictures.base64_of(pictures.encode(_resized(pixels[index], size), kind, text=text))
+        origin = Origin("trainedAlgorithmicMedia", {**about, "gan.seed": str(seeds[index])})
+        file = pictures.base64_of(pictures.encode(_resized(pixels[index], size), kind, origin=origin))
         if request.response_format == "url":
             return Generated(seed=seeds[index], url=f"data:{pictures.MEDIA[kind]};base64,{file}")
         return Generated(seed=seeds[index], b64_json=file)

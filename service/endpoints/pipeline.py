@@ -10,7 +10,7 @@ before it begins, one after the other, for what only their pixels can tell.
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from models.errors import InputError
 from models.images import Pixels
 from service.call import Call, File, Progress
 from service.encoding import pictures
+from service.encoding.origin import Origin
 from service.encoding.photos import Header, Photo, read_header, read_photo, srgb
 from service.encoding.pictures import ImageFormat
 from service.engine import patience
@@ -33,7 +34,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted of every photo of a request; it is counted under the name `model`, and `text` goes into PNGs."""
+    """What is wanted of each photo of a request, which is counted under the name `model`; the answer says `origin`."""
 
     model: str
     unit: Translator
@@ -41,7 +42,7 @@ class Order:
     cycle: bool
     kind: ImageFormat
     quality: int
-    text: Mapping[str, str]
+    origin: Origin
 
     @property
     def back(self) -> models.Direction:
@@ -147,4 +148,4 @@ def _encode(order: Order, photo: Photo, pixels: Pixels) -> bytes:
         colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
         pixels = np.concatenate([colour, photo.alpha[..., None]], axis=2)
     icc = srgb() if photo.profiled and pixels.shape[2] > 1 else None
-    return pictures.encode(pixels, order.kind, order.quality, order.text, icc)
+    return pictures.encode(pixels, order.kind, order.quality, order.origin, icc)

@@ -14,6 +14,7 @@ from models.errors import InputError
 from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
+from service.encoding.origin import SOURCE_TYPES, Origin
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import MAX_IMAGES, Body, Latent, ModelName, Quality, Seed, Truncation
 from service.engine import patience
@@ -111,8 +112,8 @@ class Plan:
     def count(self) -> int:
         return len(self.rows.latents)
 
-    def text(self, index: int) -> dict[str, str]:
-        """What a PNG carries, so that the image can be made again."""
+    def origin(self, index: int) -> Origin:
+        """What an image carries, so that it can be made again."""
         text = {"gan.model": self.served.id, "gan.digest": self.served.digest}
         if self.seeds is None:
             text["gan.latent"] = pictures.base64_of(self.rows.latents[index].numpy().tobytes())
@@ -122,7 +123,7 @@ class Plan:
             text["gan.truncation"] = repr(self.truncation)
         if self.rows.classes is not None:
             text["gan.class"] = str(int(self.rows.classes[index].argmax()))
-        return text
+        return Origin("trainedAlgorithmicMedia", text)
 
 
 async def sample(runtime: Runtime, call: Call) -> Answer:
@@ -189,7 +190,7 @@ async def _answer(
     quality = call.body.quality
 
     def file(index: int) -> bytes:
-        return pictures.encode(pixels[index], kind, quality, plan.text(index))
+        return pictures.encode(pixels[index], kind, quality, plan.origin(index))
 
     if output in ("grid", "npz"):
         pack = _grid if output == "grid" else _npz
@@ -210,11 +211,17 @@ async def _answer(
 
 def _grid(plan: Plan, pixels: Pixels, kind: ImageFormat, quality: int) -> bytes:
     text = {"gan.model": plan.served.id, "gan.digest": plan.served.digest, "gan.seeds": _listed(plan.seeds or [])}
-    return pictures.encode(models.grid(pixels), kind, quality, text)
+    return pictures.encode(models.grid(pixels), kind, quality, Origin("trainedAlgorithmicMedia", text))
 
 
 def _npz(plan: Plan, pixels: Pixels, *_: object) -> bytes:
-    arrays: Mapping[str, np.ndarray] = {"images": pixels, "latents": plan.rows.latents.numpy()}
+    arrays: Mapping[str, np.ndarray] = {
+        "images": pixels,
+        "latents": plan.rows.latents.numpy(),
+        "model": np.array(plan.served.id),
+        "digest": np.array(plan.served.digest),
+        "digital_source_type": np.array(SOURCE_TYPES + "trainedAlgorithmicMedia"),
+    }
     if plan.seeds is not None:
         arrays = {**arrays, "seeds": np.array(plan.seeds, np.int64)}
     return pictures.npz_of(arrays)

@@ -10,6 +10,7 @@ import models
 from models.errors import InputError
 from service.call import Answer, Call
 from service.encoding import pictures
+from service.encoding.origin import Origin
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
 from service.endpoints.pipeline import Order, Translated, translate_all
@@ -85,7 +86,8 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
     text = {"gan.model": served.id, "gan.digest": served.digest}
-    order = Order(served.source.name, unit, direction, request.cycle, kind, request.quality, text)
+    origin = Origin("compositeWithTrainedAlgorithmicMedia", text)
+    order = Order(served.source.name, unit, direction, request.cycle, kind, request.quality, origin)
     done = await translate_all(runtime, call, order, uploads)
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
     if request.cycle:

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from models.errors import InputError, LimitError
+from service.encoding.origin import Origin
 from service.encoding.pictures import animate, check_sheet
 
+ORIGIN = Origin("trainedAlgorithmicMedia", {})
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 
 
@@ -26,7 +28,7 @@ def durations(data: bytes) -> list[int]:
 @pytest.mark.parametrize("kind", ["gif", "webp", "apng"])
 @pytest.mark.parametrize("frame_ms", [10, 20, 25, 33, 85, 99, 10_000])
 def test_all_frames_together_last_what_was_asked(kind: Any, frame_ms: int) -> None:
-    each = durations(animate(NOISE, kind, frame_ms, 90, {}))
+    each = durations(animate(NOISE, kind, frame_ms, 90, ORIGIN))
     assert len(each) == len(NOISE)
     grid = 10 if kind == "gif" else 1
     assert abs(sum(each) - len(NOISE) * frame_ms) < grid
@@ -39,10 +41,10 @@ def test_all_frames_together_last_what_was_asked(kind: Any, frame_ms: int) -> No
 def test_equal_frames_that_become_one_that_is_too_long(kind: Any, equal: int, lasts: bool) -> None:
     frames = np.concatenate([NOISE[:1].repeat(equal, axis=0), NOISE[1:2]])
     if lasts:
-        assert sum(durations(animate(frames, kind, 10_000, 90, {}))) == (equal + 1) * 10_000
+        assert sum(durations(animate(frames, kind, 10_000, 90, ORIGIN))) == (equal + 1) * 10_000
     else:
         with pytest.raises(InputError, match="equal ones in a row"):
-            animate(frames, kind, 10_000, 90, {})
+            animate(frames, kind, 10_000, 90, ORIGIN)
 
 
 def test_one_picture_of_all_has_bounds() -> None:

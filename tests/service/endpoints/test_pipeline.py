@@ -15,6 +15,7 @@ import pytest
 from models.errors import BrokenImageError, LimitError, OverloadError
 from models.images import Pixels
 from service.call import Call, File
+from service.encoding.origin import Origin
 from service.endpoints.pipeline import Order, translate_all
 from service.engine.batcher import Flow
 from service.engine.translator import Translator
@@ -65,8 +66,8 @@ class Played:
 
 
 def order(unit: Played, **wanted: Any) -> Order:
-    fields: dict[str, Any] = {"direction": "a_to_b", "cycle": False, "kind": "png", "quality": 90, "text": {}, **wanted}
-    return Order("horse", cast(Translator, unit), **fields)
+    fields: dict[str, Any] = {"direction": "a_to_b", "cycle": False, "kind": "png", "quality": 90, **wanted}
+    return Order("horse", cast(Translator, unit), origin=Origin("compositeWithTrainedAlgorithmicMedia", {}), **fields)
 
 
 def files(*photos: bytes) -> list[File]:

@@ -71,6 +71,8 @@ def test_image_i_uses_seed_plus_i_in_every_output(local: Any) -> None:
     np.testing.assert_array_equal(arrays["images"], alone)
     np.testing.assert_array_equal([pixels(base64.b64decode(one["data"])) for one in as_json["images"]], alone)
     np.testing.assert_array_equal(grid[2:18, 20:36], alone[1])
+    assert (str(arrays["model"]), str(arrays["digest"])) == (as_json["model"], as_json["digest"])
+    assert str(arrays["digital_source_type"]).endswith("/digitalsourcetype/trainedAlgorithmicMedia")
     assert arrays["seeds"].tolist() == as_json["seeds"] == [5, 6, 7]
     assert archive.headers["X-Seeds"] == "5,6,7"
 
