@@ -72,8 +72,8 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
     pipeline = _Pipeline(runtime, call, order)
     if call.progress is not None:
         return await _one_by_one(pipeline, list(zip(files, headers, strict=True)), call.progress)
-    sizes = [(header.height, header.width) for header in headers]
-    with order.unit.let_in(pipeline.flow, sizes, runtime.settings.deadline_s):
+    sizes = [(header.height, header.width) for header in headers] * (2 if order.cycle else 1)
+    with order.unit.let_in(pipeline.flow, sizes):
         tasks = [asyncio.create_task(pipeline.go(file, header)) for file, header in zip(files, headers, strict=True)]
         try:
             return await asyncio.gather(*tasks)
@@ -100,7 +100,7 @@ class _Pipeline:
         self._runtime = runtime
         self._call = call
         self._order = order
-        self.flow = Flow()
+        self.flow = Flow(patient=call.is_job)
         self._turn = asyncio.Lock()
 
     async def look(self, file: File, header: Header) -> None:

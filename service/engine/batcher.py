@@ -3,9 +3,10 @@
     submit() ──> queue ──> one worker thread: take items of one key, run, answer each
                              └── the run failed: run its items one by one, so that only the bad one fails
 
-A lone caller waits for nobody, a burst shares forward passes. The queue is bounded: past it `OverloadError` is
-raised at once, with an estimate of when there will be room. Callers that left (cancelled, past their deadline) are
-skipped. Several batchers may share one executor; they take turns, one batch each.
+A lone caller waits for nobody, a burst shares forward passes. The queue is bounded, in images and in time: what finds
+it full, or would not be done within its deadline behind what waits, is an `OverloadError` at once, with an estimate of
+when there will be room. Callers that left (cancelled, past their deadline) are skipped. Several batchers may share one
+executor; they take turns, one batch each.
 
 The order is weighted fair queueing with equal weights (Demers, Keshav & Shenker 1989): items run in the order in which
 they would be done if the device served all requests at once, a share each. The clock is what each of them would have
@@ -25,6 +26,7 @@ import bisect
 import contextlib
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -41,6 +43,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _DUE = attrgetter("due")
+_FRESH_S = 60.0  # how long a measurement of the device's speed is believed
 _log = logging.getLogger("gan")
 
 
@@ -48,11 +51,13 @@ class Flow:
     """What has one share of the device, whatever it submits: a request.
 
     Attributes:
+        patient: it has no deadline: a job.
         finish: when the last of its items is due, by the batcher's clock.
         coming: what it has been let in for and has not queued yet, in the items' unit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patient: bool = False) -> None:
+        self.patient = patient
         self.finish = 0.0
         self.coming = 0
 
@@ -83,6 +88,7 @@ class Batcher(Generic[Item]):
         executor: a single-thread executor; the batcher never has more than one call in it.
         max_size: the most in one batch, in the items' own unit (images).
         max_queue: the most that may be waiting before an item, in the same unit.
+        within_s: what a request has for all of its items; jobs take as long as they take.
         seconds: what one unit takes, as far as is known before the first batch.
         observe: told about every batch, on the executor's thread; what it raises is logged.
     """
@@ -94,6 +100,7 @@ class Batcher(Generic[Item]):
         *,
         max_size: int,
         max_queue: int,
+        within_s: float = math.inf,
         seconds: float = 0.05,
         observe: Callable[[BatchReport], None] | None = None,
     ) -> None:
@@ -101,6 +108,7 @@ class Batcher(Generic[Item]):
         self._executor = executor
         self._max_size = max_size
         self._max_queue = max_queue
+        self._within_s = within_s
         self._observe = observe
         self._lock = threading.Lock()
         self._queue: deque[_Entry[Item, Any]] = deque()  # by due
@@ -108,7 +116,8 @@ class Batcher(Generic[Item]):
         self._let_in: set[Flow] = set()
         self._clock = 0.0  # what each request would have been given so far, in the items' unit
         self._active = False
-        self._seconds_per_unit = seconds  # a running mean, for Retry-After and for what cannot be done in time
+        self._seconds_per_unit = seconds  # see _measured
+        self._measured_at = -math.inf
 
     @property
     def max_size(self) -> int:
@@ -131,7 +140,7 @@ class Batcher(Generic[Item]):
             tag: passed on to `observe` (a trace context).
             flow: the request that it belongs to, where that submits more than once.
         Raises:
-            OverloadError: the queue is full.
+            OverloadError: the queue is full, or too long for the deadline.
         """
         return await self.submit_all(key, [(item, size)], tag, flow)[0]
 
@@ -139,6 +148,8 @@ class Batcher(Generic[Item]):
         self, key: Key[Result], items: Sequence[tuple[Item, int]], tag: object = None, flow: Flow | None = None
     ) -> "list[asyncio.Future[Result]]":
         """Queues all of the items or, where too much would be run before the last of them, none (OverloadError).
+
+        A flow that was let in has been held against the deadline already, with all that it submits.
 
         What their own request has waiting does not count, so that one larger than the whole queue is not turned away
         for ever; nor does what such a request still waits for count against a small one, which goes first.
@@ -148,9 +159,10 @@ class Batcher(Generic[Item]):
         with self._lock:
             start = max(self._clock, flow.finish)
             dues = list(itertools.accumulate((size for _, size in items), initial=start))[1:]
-            self._check_room(dues[-1], flow)
+            size = sum(size for _, size in items)
+            self._check_room(dues[-1], flow, 0 if flow.patient or flow in self._let_in else size)
             flow.finish = dues[-1]
-            flow.coming = max(0, flow.coming - sum(size for _, size in items))
+            flow.coming = max(0, flow.coming - size)
             entries: list[_Entry[Item, Result]] = [
                 _Entry(key, item, size, tag, flow, due, loop.create_future(), loop)
                 for (item, size), due in zip(items, dues, strict=True)
@@ -165,21 +177,13 @@ class Batcher(Generic[Item]):
         return [entry.future for entry in entries]
 
     @contextlib.contextmanager
-    def let_in(self, flow: Flow, size: int, within_s: float) -> Iterator[None]:
+    def let_in(self, flow: Flow, size: int) -> Iterator[None]:
         """While the block prepares items of `flow`, of so much in all, the room for them is taken.
 
-        Raises the OverloadError that they would meet, before the work of preparing them; also where they alone would
-        take more than twice the time that they have (small items take up to twice as long a unit as large ones).
+        Raises the OverloadError that they would meet, before the work of preparing them.
         """
-        seconds = size * self._seconds_per_unit
-        if seconds > 2 * within_s:
-            raise OverloadError(
-                f"This takes some {seconds:,.0f} s, and a request has {within_s:g} s: send less at once, or submit a "
-                "job.",
-                retry_after_s=within_s,
-            )
         with self._lock:
-            self._check_room(self._clock + size, flow)
+            self._check_room(self._clock + size, flow, 0 if flow.patient else size)
             flow.coming = size
             self._let_in.add(flow)
         try:
@@ -188,9 +192,14 @@ class Batcher(Generic[Item]):
             with self._lock:
                 self._let_in.remove(flow)
 
-    def _check_room(self, due: float, flow: Flow) -> None:
+    def _check_room(self, due: float, flow: Flow, size: int) -> None:
+        """Raises OverloadError for what comes too late behind what is due before `due`.
+
+        `size` is what has to be done within the deadline, 0 where there is none.
+        """
         others = self._let_in - {flow}
-        if self._queued + sum(other.coming for other in others) < self._max_queue:
+        everything = self._queued + sum(other.coming for other in others)
+        if everything < self._max_queue and self._in_time(everything + size, size):
             return
         self._forget_who_left()
         ahead = sum(entry.size for entry in self._queue if entry.due <= due and entry.flow is not flow)
@@ -201,6 +210,41 @@ class Batcher(Generic[Item]):
                 f"{ahead} images are waiting already, of at most {self._max_queue}; try again later.",
                 retry_after_s=ahead * self._seconds_per_unit,
             )
+        if self._in_time(ahead + size, size):
+            return
+        alone, seconds = size * self._seconds_per_unit, (ahead + size) * self._seconds_per_unit
+        if self._in_time(size, size):
+            said = f"This would be done in some {seconds:,.0f} s, behind what waits already"
+            advice = "try again later"
+        else:
+            said, advice = f"This takes some {alone:,.0f} s", "send less at once"
+        raise OverloadError(
+            f"{said}, and a request has {self._within_s:g} s: {advice}, or submit a job.",
+            retry_after_s=min(seconds - self._within_s, self._within_s),
+        )
+
+    def _in_time(self, units: int, size: int) -> bool:
+        """So much is done within the deadline of the `size` that is part of it; True where that has none.
+
+        Where nothing was measured of late, twice the time is let pass: the device may have become faster, and would
+        never be found out if nobody was let in.
+        """
+        slack = 1 if time.monotonic() - self._measured_at < _FRESH_S else 2
+        return size == 0 or units * self._seconds_per_unit <= slack * self._within_s
+
+    def _measured(self, size: int, seconds: float) -> None:
+        """Takes note of what a batch took.
+
+        The estimate is of full batches, of which a request that comes near its deadline has many: a mean in which the
+        last `max_size` units count for a tenth. A smaller batch takes longer a unit, so that it says only that the
+        estimate is not above its own.
+        """
+        mean, unit = self._seconds_per_unit, seconds / size
+        if size >= self._max_size:
+            self._seconds_per_unit = unit + (mean - unit) * 0.9 ** (size / self._max_size)
+            self._measured_at = time.monotonic()
+        else:
+            self._seconds_per_unit = min(mean, unit)
 
     def _forget_who_left(self) -> None:
         """So that work of callers past their deadline, which nobody will run, turns nobody away."""
@@ -255,7 +299,7 @@ class Batcher(Generic[Item]):
         ended = time.time_ns()
         _deliver(batch, outcomes)
         size = sum(entry.size for entry in batch)
-        self._seconds_per_unit += 0.1 * ((ended - started) / 1e9 / size - self._seconds_per_unit)
+        self._measured(size, (ended - started) / 1e9)
         if self._observe:
             queued, tags = tuple(e.queued_ns for e in batch), tuple(e.tag for e in batch)
             self._observe(BatchReport(size, len(batch), started, ended, self._queued, queued, tags))

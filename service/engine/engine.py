@@ -128,7 +128,8 @@ class Engine:
 
         settings = self._settings
         size, queue = settings.max_batch, settings.max_queue
-        return Batcher(run, executor, max_size=size, max_queue=queue, seconds=seconds, observe=observe)
+        within = settings.deadline_s
+        return Batcher(run, executor, max_size=size, max_queue=queue, within_s=within, seconds=seconds, observe=observe)
 
 
 def _check_finite(images: torch.Tensor) -> None:

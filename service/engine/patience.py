@@ -8,6 +8,7 @@ import numpy as np
 
 from models.errors import OverloadError
 from models.images import Pixels
+from service.engine.batcher import Flow
 from service.engine.sampler import Latents, Sampler
 
 
@@ -28,7 +29,7 @@ async def draw(unit: Sampler, rows: Latents, progress: Callable[[int, int], None
     for start in range(0, total, step):
         classes = None if rows.classes is None else rows.classes[start : start + step]
         part = Latents(rows.latents[start : start + step], classes)
-        parts.append(await patiently(partial(unit.images, part)))
+        parts.append(await patiently(partial(unit.images, part, Flow(patient=True))))
         progress(start + len(parts[-1]), total)
     return np.concatenate(parts)
 

@@ -12,7 +12,7 @@ import torch
 import models
 from models.errors import InputError
 from models.images import Pixels
-from service.engine.batcher import Batcher, Key
+from service.engine.batcher import Batcher, Flow, Key
 from service.telemetry import ForwardTime, current_span
 
 
@@ -48,16 +48,18 @@ class Sampler:
     network: models.Generator
     batcher: Batcher[Latents]
 
-    async def images(self, rows: Latents) -> Pixels:
+    async def images(self, rows: Latents, flow: Flow | None = None) -> Pixels:
         """Latents [n, latent] -> uint8 [n, h, w, c].
 
+        Args:
+            flow: what they belong to, where that is no request of its own.
         Raises:
             InputError: the wrong length, not finite, classes missing or not wanted.
-            OverloadError: the queue is full.
+            OverloadError: the queue is full, or too long for the deadline.
         """
         self.check(rows)
         parts = [(part, len(part.latents)) for part in rows.split(self.batcher.max_size)]
-        futures = self.batcher.submit_all(Rows(), parts, current_span.get())
+        futures = self.batcher.submit_all(Rows(), parts, current_span.get(), flow)
         try:
             return np.concatenate(await asyncio.gather(*futures)) if len(futures) > 1 else await futures[0]
         finally:

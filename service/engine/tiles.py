@@ -77,20 +77,31 @@ def _norms(module: nn.Module) -> list[nn.Module]:
 
 def aligned(pixels: Pixels) -> Pixels:
     """The image with its last rows and columns reflected until both sides are multiples of ALIGN."""
-    down, right = -pixels.shape[0] % ALIGN, -pixels.shape[1] % ALIGN
+    height, width = aligned_size(*pixels.shape[:2])
+    down, right = height - pixels.shape[0], width - pixels.shape[1]
     if not down and not right:
         return pixels
     mode: Literal["symmetric", "edge"] = "symmetric" if min(pixels.shape[:2]) >= ALIGN else "edge"
     return np.pad(pixels, ((0, down), (0, right), (0, 0)), mode=mode)
 
 
-def crops(pixels: Pixels) -> Pixels:
-    """Up to 16 crops of at most 256 x 256, evenly spread: uint8 [h, w, c] -> [k, h', w', c]."""
-    height, width = pixels.shape[:2]
+def aligned_size(height: int, width: int) -> tuple[int, int]:
+    """What `aligned` makes of an image's size."""
+    return height + -height % ALIGN, width + -width % ALIGN
+
+
+def crop_boxes(height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """(top, left, height, width) of up to 16 crops of at most 256 x 256, evenly spread."""
     rows, columns = min(height, CROP), min(width, CROP)
     tops = np.linspace(0, height - rows, min(4, -(-height // rows))).astype(int)
     lefts = np.linspace(0, width - columns, min(4, -(-width // columns))).astype(int)
-    return np.stack([pixels[top : top + rows, left : left + columns] for top in tops for left in lefts])
+    return [(int(top), int(left), rows, columns) for top in tops for left in lefts]
+
+
+def crops(pixels: Pixels) -> Pixels:
+    """Those crops: uint8 [h, w, c] -> [k, h', w', c]."""
+    places = crop_boxes(*pixels.shape[:2])
+    return np.stack([pixels[top : top + rows, left : left + columns] for top, left, rows, columns in places])
 
 
 def starts(length: int, tile: int) -> list[int]:

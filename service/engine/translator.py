@@ -14,7 +14,7 @@ import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.engine.batcher import Batcher, Flow, Key
-from service.engine.tiles import Norms, aligned, blend, boxes, crops, fixed, pooled
+from service.engine.tiles import Norms, aligned, aligned_size, blend, boxes, crop_boxes, crops, fixed, pooled
 from service.telemetry import ForwardTime, current_span
 
 Forward = Callable[[torch.Tensor], torch.Tensor]  # images float32 [n, c, h, w] in [-1, 1] -> the same
@@ -74,10 +74,10 @@ class Translator:
                 where=name,
             )
 
-    def let_in(self, flow: Flow, sizes: Iterable[tuple[int, int]], within_s: float) -> AbstractContextManager[None]:
+    def let_in(self, flow: Flow, sizes: Iterable[tuple[int, int]]) -> AbstractContextManager[None]:
         """Takes room for images [height, width] that are to come; raises OverloadError where there is none, or where
-        so many cannot be translated in `within_s` seconds."""
-        return self.batcher.let_in(flow, sum(self._blocks(height, width) for height, width in sizes), within_s)
+        so many cannot be translated within the deadline."""
+        return self.batcher.let_in(flow, sum(self._work(height, width) for height, width in sizes))
 
     def _pixels(self, height: int, width: int) -> int:
         least = self.network.minimum_size
@@ -85,6 +85,14 @@ class Translator:
 
     def _blocks(self, height: int, width: int) -> int:
         return -(-self._pixels(height, width) // BLOCK)
+
+    def _work(self, height: int, width: int) -> int:
+        """Blocks of all that `image` submits: tiles overlap, and norms are measured first."""
+        if self.tiles(height, width) == 1:
+            return self._blocks(height, width)
+        height, width = aligned_size(height, width)
+        places = [*crop_boxes(height, width), *boxes(height, width, self.tile)]
+        return sum(self._blocks(rows, columns) for _, _, rows, columns in places)
 
     async def image(self, pixels: Pixels, direction: models.Direction, flow: Flow | None = None) -> Pixels:
         """uint8 [h, w, c] -> uint8 [h, w, c] of the other domain.

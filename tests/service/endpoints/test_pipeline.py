@@ -40,7 +40,7 @@ class Played:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.inside = self.most = 0
+        self.inside = self.most = self.let_in_for = 0
         self.fails: Callable[[int], Exception | None] = lambda count: None
         self.full = False
 
@@ -49,7 +49,8 @@ class Played:
             raise LimitError("That is a tower.", where=name)
 
     @contextlib.contextmanager
-    def let_in(self, flow: Flow, sizes: list[tuple[int, int]], within_s: float) -> Iterator[None]:
+    def let_in(self, flow: Flow, sizes: list[tuple[int, int]]) -> Iterator[None]:
+        self.let_in_for += len(sizes)
         if self.full:
             raise OverloadError("Much is waiting.", retry_after_s=1.0)
         yield
@@ -103,6 +104,12 @@ def test_what_headers_tell_is_said_before_anything_is_decoded(runtime: Runtime, 
     with pytest.raises((OverloadError, LimitError)):
         asyncio.run(translate_all(runtime, Call(), order(unit, kind="webp"), files(broken, odd)))
     assert unit.asked == []
+
+
+def test_a_round_trip_is_let_in_for_both_ways(runtime: Runtime, picture: Picture) -> None:
+    unit = Played()
+    asyncio.run(translate_all(runtime, Call(), order(unit, cycle=True), files(picture(8, 8), picture(8, 8))))
+    assert unit.let_in_for == len(unit.asked) == 4
 
 
 def test_a_job_tells_of_a_broken_photo_before_it_begins(runtime: Runtime, picture: Picture) -> None:

@@ -185,29 +185,86 @@ def test_what_has_been_let_in_counts_before_it_is_queued(device: Device, executo
 
     async def test() -> None:
         large = Flow()
-        with batcher.let_in(large, 20, 60):  # larger than the queue, and alone
-            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8, 60):
+        with batcher.let_in(large, 20):  # larger than the queue, and alone
+            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8):
                 pytest.fail("8 of the large one's would be before these")
-            with batcher.let_in(Flow(), 7, 60):  # 7 of them before these
+            with batcher.let_in(Flow(), 7):  # 7 of them before these
                 pass
             first = await hold(device, batcher)
             queued = batcher.submit_all("k", [(item, 4) for item in range(1, 6)], flow=large)  # its own does not count
-            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8, 60):
+            with pytest.raises(OverloadError), batcher.let_in(Flow(), 8):
                 pytest.fail("now they are in the queue")
             device.free.set()
             await asyncio.gather(first, *queued)
-        with batcher.let_in(Flow(), 100, 60):
+        with batcher.let_in(Flow(), 100):
             pass
 
     together(test())
 
 
 def test_what_cannot_be_done_in_time_is_not_begun(device: Device, executor: ThreadPoolExecutor) -> None:
-    batcher = Batcher(device.run, executor, max_size=4, max_queue=8, seconds=2)
-    with batcher.let_in(Flow(), 10, within_s=10):  # 20 s, as far as is known
+    batcher = Batcher(device.run, executor, max_size=4, max_queue=100, within_s=10, seconds=2)
+    with batcher.let_in(Flow(), 10):  # 20 s, as far as is known, which was not measured yet
         pass
-    with pytest.raises(OverloadError, match=r"22 s, and a request has 10 s.*job"), batcher.let_in(Flow(), 11, 10):
-        pass
+    with pytest.raises(OverloadError, match=r"22 s, and a request has 10 s: send less at once, or submit a job"):
+        batcher.let_in(Flow(), 11).__enter__()
+
+    async def test() -> None:
+        await batcher.submit("k", 1, size=4)  # at once, which takes the 2 s an image to 1.8
+        with batcher.let_in(Flow(), 5):
+            pass
+        with pytest.raises(OverloadError, match=r"11 s"), batcher.let_in(Flow(), 6):
+            pass
+        with pytest.raises(OverloadError, match=r"11 s"):
+            batcher.submit_all("k", [(1, 6)])
+        job = Flow(patient=True)
+        with batcher.let_in(job, 6):
+            await batcher.submit("k", 1, size=6, flow=job)
+
+    together(test())
+
+
+def test_what_would_be_late_behind_others_is_turned_away(device: Device, executor: ThreadPoolExecutor) -> None:
+    """At the door, and not after it has waited for its deadline; what is due before the others is not late."""
+    batcher = Batcher(device.run, executor, max_size=1, max_queue=100, within_s=10, seconds=2)
+
+    async def test() -> None:
+        await batcher.submit("k", 1)
+        first = await hold(device, batcher)
+        waiting = await queued(batcher, batcher.submit("k", 1, size=3))  # nine tenths of 2 s each
+        with pytest.raises(OverloadError, match=r"11 s, behind what waits already.*later") as caught:
+            batcher.submit_all("k", [(2, 3)])
+        assert 0 < caught.value.retry_after_s < 2
+        with batcher.let_in(Flow(), 2):
+            pass
+        device.free.set()
+        await asyncio.gather(first, *waiting)
+
+    together(test())
+
+
+def test_what_was_let_in_is_not_turned_away_later(device: Device, executor: ThreadPoolExecutor) -> None:
+    batcher = Batcher(device.run, executor, max_size=1, max_queue=100, within_s=10, seconds=2)
+
+    async def test() -> None:
+        flow = Flow()
+        with batcher.let_in(flow, 10):
+            await batcher.submit("k", 1)  # now the speed is known, and so is that 10 of them are late
+            await asyncio.gather(*batcher.submit_all("k", [(item, 1) for item in range(10)], flow=flow))
+
+    together(test())
+
+
+def test_small_batches_make_no_large_one_late(device: Device, executor: ThreadPoolExecutor) -> None:
+    """They take longer an image: what they took is no reason to turn anyone away."""
+    batcher = Batcher(device.run, executor, max_size=100, max_queue=100, within_s=1e-5, seconds=1e-9)
+
+    async def test() -> None:
+        await batcher.submit("k", 1)  # more than a microsecond
+        with batcher.let_in(Flow(), 100):
+            pass
+
+    together(test())
 
 
 def test_what_one_request_submits_has_one_share(device: Device, executor: ThreadPoolExecutor) -> None:

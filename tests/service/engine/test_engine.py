@@ -16,6 +16,7 @@ from torch import nn
 
 import models
 from models.errors import CheckpointError, InputError
+from service.engine.batcher import Flow
 from service.engine.engine import Engine
 from service.engine.prepare import fold_batch_norm, in_fixed_batches, prepare, same_in_any_batch
 from service.engine.sampler import Latents, Sampler
@@ -265,6 +266,24 @@ def test_a_thin_photo_is_what_the_network_is_given_of_it(checkpoints: Path) -> N
         assert caught.value.where == "rail"
         with pytest.raises(models.LimitError):
             await translator.image(np.zeros((1025, 1, 3), np.uint8), "a_to_b")
+        device.close()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("size", [(40, 52), (1, 1024), (301, 420)])
+def test_a_photo_is_let_in_for_all_the_work_it_makes(checkpoints: Path, size: tuple[int, int]) -> None:
+    """Tiles overlap, and crops are measured before them: nearly twice the photo's own blocks."""
+
+    async def test() -> None:
+        device = engine(tile=256, tile_above_pixels=4096)
+        translator = await device.serve("horse", models.load(checkpoints / "horse.safetensors"))
+        assert isinstance(translator, Translator)
+        flow = Flow()
+        with translator.let_in(flow, [size, size]):
+            both = flow.coming
+            await translator.image(np.zeros((*size, 3), np.uint8), "a_to_b", flow)
+            assert flow.coming == both / 2
         device.close()
 
     asyncio.run(test())
