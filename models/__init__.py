@@ -5,10 +5,18 @@ images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     #
 """
 
 from models import console, filesets, strict_json
-from models.checkpoints.checkpoint import load, read_metadata, save, with_metadata
+from models.checkpoints.checkpoint import (
+    add_directions,
+    load,
+    read_metadata,
+    save,
+    with_directions,
+    with_metadata,
+)
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.layouts import Told
 from models.decoding import ACCEPTED, MAX_PIXELS, decode, opened, read_text, upright
+from models.directions import find_directions, sefa
 from models.errors import (
     BrokenImageError,
     CheckpointError,
@@ -29,6 +37,7 @@ from models.faces import (
     Generator,
     Model,
     SamplerConfig,
+    Space,
     Translator,
     TranslatorConfig,
 )
@@ -89,11 +98,13 @@ __all__ = [
     "ResNetConfig",
     "SampleNorm",
     "SamplerConfig",
+    "Space",
     "Told",
     "Translator",
     "TranslatorConfig",
     "UNetConfig",
     "WeightsUnavailable",
+    "add_directions",
     "architectures",
     "as_pixels",
     "atomic_path",
@@ -107,6 +118,7 @@ __all__ = [
     "encode",
     "faster_in_bfloat16",
     "filesets",
+    "find_directions",
     "grid",
     "grid_size",
     "import_checkpoint",
@@ -124,6 +136,7 @@ __all__ = [
     "read_text",
     "sample_seeds",
     "save",
+    "sefa",
     "sha256_of",
     "slerp",
     "split_alpha",
@@ -133,5 +146,6 @@ __all__ = [
     "to_uint8",
     "upright",
     "use_sample_norms",
+    "with_directions",
     "with_metadata",
 ]

@@ -1,4 +1,4 @@
-"""`python -m models info FILE` and `python -m models import FILE OUT`: look into and convert checkpoints."""
+"""`python -m models info FILE`, `import FILE OUT`, `directions FILE`: look into, convert and complete checkpoints."""
 
 import argparse
 import dataclasses
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import get_args, get_type_hints
 
 from models import console, strict_json
-from models.checkpoints.checkpoint import load
+from models.checkpoints.checkpoint import add_directions, load
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.layouts import Told
 from models.errors import GanError
+from models.faces import Generator
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,12 +29,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for field in dataclasses.fields(Told):
         choices = get_args(get_args(get_type_hints(Told)[field.name])[0])
         convert.add_argument(f"--{field.name}", choices=choices, help=f"what no file says (default: {choices[0]})")
+    complete = commands.add_parser(
+        "directions",
+        help="compute a generator's latent directions and keep them in its file, whose digest changes",
+    )
+    complete.add_argument("file", type=Path)
     console.ready()
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "import":
             _import(arguments)
-        described = _describe(arguments.file if arguments.command == "info" else arguments.out)
+        if arguments.command == "directions":
+            add_directions(arguments.file)
+        described = _describe(arguments.out if arguments.command == "import" else arguments.file)
         console.answer(strict_json.dumps(described, indent=2))
     except (GanError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -66,6 +74,7 @@ def _describe(path: Path) -> dict[str, object]:
         "sha256": model.digest,
         "bytes": path.stat().st_size,
         "parameters": parameters,
+        **({"directions": list(model.latent_directions)} if isinstance(model, Generator) else {}),
         **dataclasses.asdict(model.metadata),
     }
 

@@ -4,11 +4,18 @@
     Autoencoder    a generator that also finds the code of an image: latents -> codes -> images, images -> codes
     Translator     images -> images of another domain, in one direction or both
 
+A generator draws from two spaces at most. Latents, the space z, are normal vectors: what a seed stands for. Codes, the
+space w of an autoencoder, lie between its mapping and its generator, and are what its encoder gives. The last of
+`spaces` is a generator's home: there an image has its place, and there directions are added. A generator without an
+encoder is at home in z.
+
 A face says which parts a checkpoint of it holds, and what it needs to know of an architecture (`Architecture` and the
 protocols after it). Which architecture has which face stands in the table, `models/networks/table.py`.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, Self
 
 import torch
@@ -18,6 +25,11 @@ from models.errors import CheckpointError, InputError
 from models.metadata import Metadata
 
 Direction = Literal["a_to_b", "b_to_a"]
+Space = Literal["z", "w"]
+
+DIRECTIONS = "directions"
+"""The name under which a checkpoint holds latent directions, beside its networks."""
+_DIRECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Architecture(Protocol):
@@ -127,12 +139,32 @@ class Model:
 
 @dataclass(frozen=True)
 class Generator(Model):
-    """Draws images from latents."""
+    """Draws images from latents.
+
+    Attributes:
+        latent_directions: name -> float32 [size of `home`], what to add to a point there to change one thing about its
+            image; once is one standard deviation of what is drawn.
+    """
 
     PARTS: ClassVar[tuple[str, ...]] = ("generator",)
     DOES = "draws images from latents"
 
     config: SamplerConfig
+    latent_directions: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        """The spaces whose points can be drawn."""
+        return ("z",)
+
+    @property
+    def home(self) -> Space:
+        """The space in which an image has its place, and in which directions are added."""
+        return self.spaces[-1]
+
+    def size_of(self, space: Space) -> int:
+        """Components of a point of one of the `spaces`."""
+        return self.config.latent_size
 
     @property
     def image_size(self) -> int:
@@ -152,6 +184,21 @@ class Generator(Model):
         needed, given = self.config.classes, len(self.classes)
         if given != needed:
             raise CheckpointError(f"{name}: {needed} class names are needed, {given} are given.")
+
+    def check_parts(self, parts: set[str], name: str) -> None:
+        """Directions may stand beside the networks."""
+        super().check_parts(parts - {DIRECTIONS}, name)
+
+    def check_directions(self, name: str) -> None:
+        """Raises CheckpointError for a direction with an odd name, or that is no point of `home`."""
+        size = self.size_of(self.home)
+        for one, vector in self.latent_directions.items():
+            if _DIRECTION.fullmatch(one) is None or list(vector.shape) != [size]:
+                raise CheckpointError(f"{name}: {DIRECTIONS}.{one[:80]} is no direction of {size} numbers with a name.")
+
+    def draw(self, points: torch.Tensor, space: Space, classes: torch.Tensor | None = None) -> torch.Tensor:
+        """Points [n, size] of one of the `spaces` -> images, without the checks of a call; `classes` as `forward`."""
+        return self.forward(points, classes)
 
     def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         """As a call, without its checks; `classes` may also be float [n, classes], weights that mix the classes."""
@@ -184,8 +231,28 @@ class Autoencoder(Generator):
 
     config: AutoencoderConfig
 
+    @property
+    def spaces(self) -> tuple[Space, ...]:
+        return ("z", "w")
+
+    def size_of(self, space: Space) -> int:
+        return self.config.latent_size if space == "z" else self.config.code_size
+
+    def draw(self, points: torch.Tensor, space: Space, classes: torch.Tensor | None = None) -> torch.Tensor:
+        return self.forward(points, classes) if space == "z" else self.parts["generator"](points, classes)
+
     def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         return self.parts["generator"](self.parts["mapping"](latents), classes)
+
+    @torch.inference_mode()
+    def map(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents float32 [n, latent] -> their codes float32 [n, code].
+
+        Raises:
+            InputError: a wrong shape, or a latent that is not finite.
+        """
+        _check_rows("Latents", latents, self.latent_size)
+        return self.parts["mapping"](latents)
 
     @torch.inference_mode()
     def encode(self, images: torch.Tensor) -> torch.Tensor:

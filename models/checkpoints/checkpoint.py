@@ -4,8 +4,9 @@ No pickle, so loading runs no code. The header's `gan_service` entry is one JSON
 because the format does not fix the order of several, and equal checkpoints should have equal digests.
 
 Tensors are named by the part that they belong to, as the architecture's face names it: `generator.*`, or `a_to_b.*` and
-`b_to_a.*` for translators (one of the two may be missing). Files are written atomically. Optimizers and other training
-state never enter this file.
+`b_to_a.*` for translators (one of the two may be missing). A generator's latent directions (models/directions.py) stand
+beside its parts as `directions.NAME`, where they were computed. Files are written atomically. Optimizers and other
+training state never enter this file.
 """
 
 import hashlib
@@ -21,8 +22,9 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save_file
 from torch import nn
 
+from models.directions import find_directions
 from models.errors import CheckpointError, InputError
-from models.faces import Model
+from models.faces import DIRECTIONS, Generator, Model
 from models.files import atomic_path
 from models.metadata import Metadata, parse
 from models.networks.table import config_from, face_of
@@ -30,11 +32,12 @@ from models.networks.table import config_from, face_of
 _ENTRY = "gan_service"
 
 Face = TypeVar("Face", bound=Model)
+State = Mapping[str, torch.Tensor]
 
 
 def save(
     path: str | Path,
-    modules: Mapping[str, nn.Module | Mapping[str, torch.Tensor]],
+    modules: Mapping[str, nn.Module | State],
     metadata: Metadata,
     *,
     half: bool = False,
@@ -43,7 +46,8 @@ def save(
 
     Args:
         modules: the parts that the architecture's face names ({"generator": ...} for samplers, {"a_to_b": ...,
-            "b_to_a": ...} for translators); modules or state dictionaries (EMA weights are what should be served).
+            "b_to_a": ...} for translators); modules or state dictionaries (EMA weights are what should be served);
+            beside a generator's, its "directions" (see `with_directions`).
         half: store floating-point tensors as float16, which halves the file; loading gives float32 again.
     Raises:
         CheckpointError: a tensor holds NaN or Inf, as it is or after halving, a part is missing or has no place in
@@ -62,6 +66,35 @@ def save(
                 raise CheckpointError(f"{part}.{name} holds NaN or Inf: the checkpoint was not written.")
             tensors[f"{part}.{name}"] = value
     _write(Path(path), tensors, metadata)
+
+
+def with_directions(modules: Mapping[str, nn.Module | State], metadata: Metadata) -> dict[str, nn.Module | State]:
+    """The parts that `save` takes, with a generator's latent directions computed beside them; the modules stay as they
+    are.
+
+    Raises:
+        CheckpointError: as `save` and `load` do.
+    """
+    face = _face(metadata, "The metadata to save")
+    parts = {name: module for name, module in modules.items() if name != DIRECTIONS}
+    if not isinstance(face, Generator):
+        return parts
+    face.check_parts(set(parts), "What is to be saved")
+    states = {name: one.state_dict() if isinstance(one, nn.Module) else one for name, one in parts.items()}
+    return {**parts, DIRECTIONS: find_directions(_with_parts(face, states, "What is to be saved"))}
+
+
+def add_directions(path: str | Path) -> None:
+    """Computes a generator's latent directions and writes its checkpoint anew with them, atomically.
+
+    The networks stay as they are, bit by bit; the file's digest changes. Raises as `load` does, and InputError for a
+    translator.
+    """
+    path = Path(path)
+    found = find_directions(load(path, Generator))
+    model, tensors = _read(path)
+    kept = {name: one for name, one in tensors.items() if not name.startswith(f"{DIRECTIONS}.")}
+    _write(path, kept | {f"{DIRECTIONS}.{name}": one for name, one in found.items()}, model.metadata)
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: Metadata) -> None:
@@ -151,20 +184,33 @@ def load(path: str | Path, face: type[Model] = Model, *, device: str | torch.dev
         part, _, name = key.partition(".")
         states.setdefault(part, {})[name] = value
     model.check_parts(set(states), path.name)
+    directions = dict(sorted(_checked(states.pop(DIRECTIONS, {}), DIRECTIONS, path.name).items()))
+    model = _with_parts(model, states, path.name)
+    if isinstance(model, Generator):
+        model = replace(model, latent_directions=directions)
+        model.check_directions(path.name)
+    return model.to(device)
+
+
+def _with_parts(face: Face, states: Mapping[str, State], file: str) -> Face:
+    """The face with its networks, in eval mode."""
     with torch.device("meta"):  # no memory is taken for a size that the tensors then do not have
-        networks = model.config.parts()
-    parts = {part: _filled(networks[part], states[part], part, path.name) for part in model.PARTS if part in states}
-    return replace(model, parts=parts).to(device)
+        networks = face.config.parts()
+    parts = {part: _filled(networks[part], states[part], part, file) for part in face.PARTS if part in states}
+    return replace(face, parts=parts)
 
 
-def _filled(network: nn.Module, state: dict[str, torch.Tensor], part: str, file: str) -> nn.Module:
+def _checked(state: State, part: str, file: str) -> dict[str, torch.Tensor]:
+    """The tensors, those of fractions as float32. Raises CheckpointError for NaN or Inf."""
     for name, value in state.items():
-        if value.is_floating_point():
-            if not bool(torch.isfinite(value).all()):
-                raise CheckpointError(f"{file}: {part}.{name} holds NaN or Inf.")
-            state[name] = value.float()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise CheckpointError(f"{file}: {part}.{name} holds NaN or Inf.")
+    return {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+
+
+def _filled(network: nn.Module, state: State, part: str, file: str) -> nn.Module:
     try:
-        network.load_state_dict(state, strict=True, assign=True)
+        network.load_state_dict(_checked(state, part, file), strict=True, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"{file}: its tensors do not fit its architecture. {error}") from error
     return network.eval().requires_grad_(False)

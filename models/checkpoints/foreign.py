@@ -13,7 +13,7 @@ from typing import TypeGuard
 
 import torch
 
-from models.checkpoints.checkpoint import save
+from models.checkpoints.checkpoint import save, with_directions
 from models.checkpoints.layouts import State, Told, read_layout
 from models.errors import CheckpointError, InputError
 from models.faces import Architecture
@@ -81,7 +81,7 @@ def import_checkpoint(
         domains=domains if translates else None,
         training={"imported_from": names, "imported_sha256": digests, "imported_as": dataclasses.asdict(told)},
     )
-    save(destination, parts, metadata)
+    save(destination, with_directions(parts, metadata), metadata)
     return metadata
 
 

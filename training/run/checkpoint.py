@@ -40,8 +40,9 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
             | {group: _without(config[group], name) for group, name in (("data", "data"), ("network", "start"))},
         }
     )
+    metadata = dataclasses.replace(metadata, training=training, metrics=metrics)
     try:
-        models.save(path, weights, dataclasses.replace(metadata, training=training, metrics=metrics))
+        models.save(path, models.with_directions(weights, metadata), metadata)
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(str(error)) from error
 
