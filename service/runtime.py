@@ -16,7 +16,9 @@ from opentelemetry.sdk.trace import TracerProvider
 import metrics
 from models.images import Pixels
 from service.call import Call
+from service.encoding import manifests
 from service.encoding.budget import Budget
+from service.encoding.writer import Writer
 from service.engine.engine import Engine
 from service.jobs.jobs import Jobs
 from service.jobs.queues import Queues
@@ -52,6 +54,8 @@ class Runtime:
         extractor: makes the Inception, once; called on the thread that needs it.
         scorer: the thread that scores.
         decoded: the pixels that decoded photos may have at once.
+        writer: makes files of pictures.
+        verifier: reads what others signed.
 
     Args:
         extractor: what to score with in place of the Inception.
@@ -85,6 +89,8 @@ class Runtime:
         self.gate = self._new_gate(settings.gate_fid_margin) if settings.gate_fid_margin is not None else None
         self.registry = Registry(settings, self.engine, self.telemetry, self.gate)
         self.decoded = Budget(settings.decoded_pixels)
+        self.writer = Writer(manifests.signer(settings))
+        self.verifier = manifests.Verifier(settings.c2pa_anchors)
         self._pool = ThreadPoolExecutor(settings.encode_threads, "encode")
         self._jobs_pool = ThreadPoolExecutor(1, "encode-jobs", keep_to_the_background)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -181,7 +187,12 @@ def _for_a_slice(function: Callable[[Item], Result], items: Iterator[Item]) -> l
 
 
 async def check_places(settings: Settings) -> None:
-    """Raises ValueError, with a sentence for the operator, where the store or the queue of jobs cannot be used."""
+    """Raises ValueError, with a sentence for the operator, where something that the settings name cannot be used.
+
+    That is the store, the queue of jobs, and the certificates.
+    """
+    manifests.signer(settings)
+    manifests.Verifier(settings.c2pa_anchors)
     await check_store(open_store(settings.store), settings.store)
     queues = Queues(settings.jobs)
     try:

@@ -199,6 +199,15 @@ class Settings(BaseModel):
     unsent_mb: int = Field(default=256, ge=1)
     """Answers that clients have not taken yet; past it, the one that has stood still longest is cut off."""
 
+    c2pa_certificate: Path | None = None
+    """A PEM file: the certificate that signs pictures, and those that lead to its authority. Unset: none are signed."""
+    c2pa_key: Path | None = Field(default=None, validate_default=True)
+    """Its private key, a PEM file without a password."""
+    c2pa_timestamps: str | None = Field(default=None, pattern=r"^https?://")
+    """A timestamp authority (RFC 3161) that is asked for every picture that is signed. Unset: none."""
+    c2pa_anchors: Path | None = None
+    """A PEM file of the authorities whose signatures `/v1/inspect` calls trusted."""
+
     store: Annotated[str, BeforeValidator(os.fspath)] = "data/store"
     """Where references and jobs are kept: a folder, or the URL of a bucket, `s3://bucket/prefix`, `gs://` or `az://`."""
     cache: Path | None = None
@@ -222,6 +231,15 @@ class Settings(BaseModel):
         if engine == "openvino" and info.data.get("device") != "cpu":
             raise ValueError("openvino runs on the CPU, and GAN_DEVICE is another")
         return engine
+
+    @field_validator("c2pa_key")
+    @classmethod
+    def _signs_or_not(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("c2pa_certificate") is None):
+            raise ValueError("GAN_C2PA_CERTIFICATE and GAN_C2PA_KEY go together")
+        if key is not None and importlib.util.find_spec("c2pa") is None:
+            raise ValueError("c2pa-python is not installed: pip install c2pa-python -c constraints.txt")
+        return key
 
     @field_validator("job_worker")
     @classmethod
@@ -252,6 +270,7 @@ _PARTS = {
     "max_requests": "Limits",
     "api_keys": "Callers",
     "connections": "Connections",
+    "c2pa_certificate": "Signatures",
     "store": "Files, logs and drift",
 }
 

@@ -6,8 +6,8 @@ from again. The packet is read with the same care as the rest of an upload: whoe
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
@@ -42,10 +42,14 @@ class Origin:
         source: what kind of picture it is, in IPTC's words.
         text: model, digest, seed and the like; each name begins with PREFIX. A latent of 4,096 numbers and all beside
             it take 23 kB of the 65,502 bytes that a JPEG has for a packet.
+        training: what the checkpoint says of how it was trained; signed manifests tell it, too.
+        photo: SHA-256 of the file that was translated, as hexadecimal digits; likewise.
     """
 
     source: SourceType
     text: Mapping[str, str]
+    training: Mapping[str, Any] = field(default_factory=dict)
+    photo: str | None = None
 
     def packet(self) -> bytes:
         """All of it as one XMP packet."""
@@ -65,7 +69,7 @@ NOTHING = Found(None, {})
 
 
 def read(packet: bytes) -> Found:
-    """Reads a packet, whatever program wrote it again: properties may be attributes or elements.
+    """Reads a packet, whatever program wrote it: properties may be attributes or elements.
 
     What is no packet, or declares entities, which XMP has none of, says nothing.
     """

@@ -1,6 +1,7 @@
 """An uploaded photo becomes pixels: sRGB, upright, its alpha apart."""
 
 import functools
+import hashlib
 import io
 import struct
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ class Photo:
         pixels: uint8 [h, w, 3] (or 1, for a grey model), upright, in sRGB.
         alpha: uint8 [h, w], or None.
         profiled: it came with a colour profile, so the answer carries sRGB's.
+        digest: SHA-256 of the upload, as hexadecimal digits.
     """
 
     name: str
     pixels: Pixels
     alpha: Pixels | None
     profiled: bool
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,15 @@ def read_header(file: File, settings: Settings) -> Header:
 
 def read_photo(file: File, settings: Settings, channels: int) -> Photo:
     """Decodes an upload. Raises what `models.decode` does, naming the file."""
-    name = file.name[:100]
-    image = models.decode(file.read(), name=name, max_pixels=settings.translate_pixels)
+    name, data = file.name[:100], file.read()
+    image = models.decode(data, name=name, max_pixels=settings.translate_pixels)
     profile = image.info.get("icc_profile")
     image = models.upright(image)
     rgb, alpha = models.split_alpha(image)
     rgb = _to_srgb(image, rgb, profile) if profile else rgb
     pixels = np.asarray(rgb) if channels == 3 else np.asarray(rgb.convert("L"))[..., None]
-    return Photo(name, pixels, None if alpha is None else np.asarray(alpha), bool(profile))
+    digest = hashlib.sha256(data).hexdigest()
+    return Photo(name, pixels, None if alpha is None else np.asarray(alpha), bool(profile), digest)
 
 
 def _to_srgb(image: Image.Image, rgb: Image.Image, profile: bytes) -> Image.Image:

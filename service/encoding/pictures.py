@@ -18,12 +18,13 @@ from service.encoding import png
 from service.encoding.origin import Origin, into_gif
 
 ImageFormat = Literal["png", "jpeg", "webp"]
+Animation = Literal["gif", "webp", "apng"]
 
 
 _LONGEST_MS = {"gif": 655_350, "apng": 65_535, "webp": 2**24 - 1}  # that a frame can last; equal ones become one
 
 
-def animate(pixels: Pixels, kind: Literal["gif", "webp", "apng"], frame_ms: int, quality: int, origin: Origin) -> bytes:
+def animate(pixels: Pixels, kind: Animation, frame_ms: int, quality: int, origin: Origin) -> bytes:
     """An endless animation of frames that last `frame_ms` on average, and that says where it came from.
 
     GIF counts in hundredths of a second, so its frames last a little more or less, and all of them together what was
@@ -79,7 +80,7 @@ def encode(
     origin: Origin | None = None,
     icc: bytes | None = None,
 ) -> bytes:
-    """One image file, which says where it came from: in XMP, and in a PNG's text chunks too.
+    """One image file, which says where it came from: in XMP, and in a PNG's text chunks too (see `Writer`).
 
     PNGs are compressed lightly: at 64 px, zlib's usual level takes as long as the network.
     """

@@ -2,10 +2,11 @@
 
 import base64
 import binascii
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -14,11 +15,29 @@ from pydantic import BaseModel, Field
 import models
 from service.call import Answer, Call, File
 from service.encoding import origin
+from service.encoding.manifests import Verdict
 from service.encoding.pictures import ImageFormat
 from service.http.answers import readable
 from service.http.body import FileField
 from service.http.operation import Operation
 from service.runtime import Runtime
+
+
+class Manifest(BaseModel):
+    """The C2PA manifest that a picture ends with, and whether it holds."""
+
+    state: Literal["trusted", "valid", "invalid", "unread"] = Field(
+        description="trusted: signed under the operator's anchors; valid: intact, whoever signed it; invalid; or "
+        "unread, where this service lacks the package."
+    )
+    generator: str | None = Field(description="The program that claims it.")
+    signed_by: str | None = Field(description="The certificate's common name.")
+    issuer: str | None = Field(description="The certificate's organisation.")
+    time: str | None = Field(description="When a timestamp authority saw it.")
+    actions: list[str] = Field(description="What was done, such as c2pa.created.")
+    source_types: list[str] = Field(description="IPTC's words for what these actions gave.")
+    ingredients: list[str] = Field(description="Titles of what went into it.")
+    problems: list[str] = Field(description="C2PA's codes of what does not hold, such as assertion.dataHash.mismatch.")
 
 
 class InspectAnswer(BaseModel):
@@ -39,6 +58,7 @@ class InspectAnswer(BaseModel):
         description="What we wrote into it, and the text in a PNG: up to 32,768 characters of it, our own first."
     )
     text_left_out: int = Field(description="How many more texts it has, past that.")
+    c2pa: Manifest | None = Field(description="The signed manifest that it came with, whoever signed; null: none.")
     served: bool = Field(description="The checkpoint that made it is served now.")
     sample: dict[str, object] | None = Field(description="The body that makes it again with POST /v1/sample.")
 
@@ -49,21 +69,22 @@ _WHOLE = re.compile(r"[0-9]{1,19}")
 
 async def inspect(runtime: Runtime, call: Call) -> Answer:
     """Reads back what this service writes into its pictures."""
-    answer = await runtime.beside_the_loop(call, describe, call.files["image"][0], runtime.settings.image_pixels)
+    answer = await runtime.beside_the_loop(call, describe, call.files["image"][0], runtime)
     served = next((one for one in runtime.registry.served() if one.digest == answer.digest), None)
     if served is not None:
         answer = answer.model_copy(update={"served": True, "sample": _again(served.id, answer)})
     return Answer.of(answer)
 
 
-def describe(file: File, max_pixels: int) -> InspectAnswer:
+def describe(file: File, runtime: Runtime) -> InspectAnswer:
     """What the file itself says; raises as `models.opened` does."""
-    with models.opened(file.read(), name=file.name[:100], max_pixels=max_pixels) as image:
+    data = file.read()
+    with models.opened(data, name=file.name[:100], max_pixels=runtime.settings.image_pixels) as image:
         image.load()  # whole, or not worth a word
         kind, (width, height), mode = (image.format or "unknown").lower(), image.size, image.mode
         frames = int(getattr(image, "n_frames", 1))
         chunks = {str(key): str(value) for key, value in getattr(image, "text", {}).items()}
-        found = origin.read(_packet(image, file))
+        found = origin.read(_packet(image, data))
     if found.text:
         chunks.pop("XML:com.adobe.xmp", None)  # which is read
     text = {readable(key): readable(value) for key, value in {**found.text, **chunks}.items()}
@@ -81,15 +102,20 @@ def describe(file: File, max_pixels: int) -> InspectAnswer:
         digital_source_type=found.source and readable(found.source[:200]),
         text=shown,
         text_left_out=len(text) - len(shown),
+        c2pa=_manifest(runtime.verifier.verify(data, kind)),
         served=False,
         sample=None,
     )
 
 
-def _packet(image: Image.Image, file: File) -> bytes:
+def _packet(image: Image.Image, data: bytes) -> bytes:
     """Its XMP, or nothing; Pillow does not read a GIF's."""
-    packet = origin.from_gif(file.read()) if image.format == "GIF" else image.info.get("xmp", b"")
+    packet = origin.from_gif(data) if image.format == "GIF" else image.info.get("xmp", b"")
     return packet if isinstance(packet, bytes) else b""
+
+
+def _manifest(verdict: Verdict | None) -> Manifest | None:
+    return Manifest.model_validate(dataclasses.asdict(verdict)) if verdict else None
 
 
 def _within(text: Mapping[str, str], most: int) -> dict[str, str]:

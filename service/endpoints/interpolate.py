@@ -14,8 +14,10 @@ from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.origin import Origin
-from service.encoding.pictures import ImageFormat, animate
+from service.encoding.pictures import ImageFormat
+from service.encoding.writer import Writer
 from service.endpoints.fields import Body, Latent, ModelName, Quality, Seed, Truncation
+from service.endpoints.provenance import origin_of
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
 from service.engine.sampler import Latents
@@ -127,10 +129,10 @@ async def interpolate(runtime: Runtime, call: Call) -> Answer:
     pixels = await patience.images(unit, rows, call.progress)
     runtime.served("interpolate", served.source.name, pixels)  # what lies between samples is no sample
     headers = {"X-Frames": str(count), "X-Model": served.id, "X-Digest": served.digest}
-    text = {"gan.model": served.id, "gan.digest": served.digest}
+    text = {}
     if request.seeds:
-        text["gan.seeds"] = headers["X-Seeds"] = ",".join(map(str, request.seeds))
-    frames = Frames(pixels, columns, Origin("trainedAlgorithmicMedia", text))
+        text["seeds"] = headers["X-Seeds"] = ",".join(map(str, request.seeds))
+    frames = Frames(pixels, columns, origin_of(served, "trainedAlgorithmicMedia", text))
     kind = request.format or accept.image_format(call.accept)
     if output == "json":
         files = await _files(runtime, call, frames, kind)
@@ -241,7 +243,7 @@ def _check_strip(size: int, columns: int, count: int) -> None:
 
 async def _files(runtime: Runtime, call: Call, frames: Frames, kind: ImageFormat) -> list[bytes]:
     def file(picture: Pixels) -> bytes:
-        return pictures.encode(picture, kind, call.body.quality, frames.origin)
+        return runtime.writer.image(picture, kind, call.body.quality, frames.origin)
 
     return await runtime.each(call, file, list(frames.pixels))
 
@@ -251,16 +253,17 @@ async def _packed(runtime: Runtime, call: Call, frames: Frames, output: Output, 
     request: InterpolateRequest = call.body
     if output in ("gif", "webp", "apng"):
         arguments = (frames.pixels, output, request.frame_ms, request.quality, frames.origin)
-        return await runtime.beside_the_loop(call, animate, *arguments), _ANIMATIONS[output]
+        return await runtime.beside_the_loop(call, runtime.writer.animation, *arguments), _ANIMATIONS[output]
     if output == "zip":
         files = await _files(runtime, call, frames, kind)
         named = {f"{index:05d}.{kind}": file for index, file in enumerate(files)}
         return await runtime.beside_the_loop(call, pictures.zip_of, named), pictures.MEDIA["zip"]
-    return await runtime.beside_the_loop(call, _strip, frames, kind, request.quality), pictures.MEDIA[kind]
+    strip = await runtime.beside_the_loop(call, _strip, runtime.writer, frames, kind, request.quality)
+    return strip, pictures.MEDIA[kind]
 
 
-def _strip(frames: Frames, kind: ImageFormat, quality: int) -> bytes:
-    return pictures.encode(models.grid(frames.pixels, frames.columns, padding=0), kind, quality, frames.origin)
+def _strip(writer: Writer, frames: Frames, kind: ImageFormat, quality: int) -> bytes:
+    return writer.image(models.grid(frames.pixels, frames.columns, padding=0), kind, quality, frames.origin)
 
 
 INTERPOLATE = Operation(

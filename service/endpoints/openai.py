@@ -14,9 +14,9 @@ from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
-from service.encoding.origin import Origin
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import ModelName, Seed
+from service.endpoints.provenance import origin_of
 from service.engine.classes import ClassLabel, class_weights, default_classes
 from service.engine.sampler import Latents
 from service.http.operation import Operation
@@ -101,11 +101,10 @@ async def generate(runtime: Runtime, call: Call) -> Answer:
     pixels = await served.unit.images(rows)
     runtime.served("generations", served.source.name, pixels, drift=served.source.name)
     kind = request.output_format or "png"
-    about = {"gan.model": served.id, "gan.digest": served.digest}
 
     def image(index: int) -> Generated:
-        origin = Origin("trainedAlgorithmicMedia", {**about, "gan.seed": str(seeds[index])})
-        file = pictures.base64_of(pictures.encode(_resized(pixels[index], size), kind, origin=origin))
+        origin = origin_of(served, "trainedAlgorithmicMedia", {"seed": str(seeds[index])})
+        file = pictures.base64_of(runtime.writer.image(_resized(pixels[index], size), kind, 90, origin))
         if request.response_format == "url":
             return Generated(seed=seeds[index], url=f"data:{pictures.MEDIA[kind]};base64,{file}")
         return Generated(seed=seeds[index], b64_json=file)

@@ -20,10 +20,10 @@ import models
 from models.errors import InputError
 from models.images import Pixels
 from service.call import Call, File, Progress
-from service.encoding import pictures
 from service.encoding.origin import Origin
 from service.encoding.photos import Header, Photo, read_header, read_photo, srgb
 from service.encoding.pictures import ImageFormat
+from service.encoding.writer import Writer
 from service.engine import patience
 from service.engine.batcher import Flow
 from service.engine.translator import Translator
@@ -118,7 +118,7 @@ class _Pipeline:
             if order.cycle:
                 again = await self._image(pixels, order.back)
                 cycle_l1 = await self._beside(_distance, again, photo.pixels)
-            encoded = await self._beside(_encode, order, photo, pixels)
+            encoded = await self._beside(_encode, self._runtime.writer, order, photo, pixels)
         height, width = pixels.shape[:2]
         return Translated(photo.name, height, width, cycle_l1, encoded)
 
@@ -143,9 +143,10 @@ def _distance(one: Pixels, other: Pixels) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean()) / 255
 
 
-def _encode(order: Order, photo: Photo, pixels: Pixels) -> bytes:
+def _encode(writer: Writer, order: Order, photo: Photo, pixels: Pixels) -> bytes:
     if photo.alpha is not None:
         colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
         pixels = np.concatenate([colour, photo.alpha[..., None]], axis=2)
     icc = srgb() if photo.profiled and pixels.shape[2] > 1 else None
-    return pictures.encode(pixels, order.kind, order.quality, order.origin, icc)
+    origin = dataclasses.replace(order.origin, photo=photo.digest)
+    return writer.image(pixels, order.kind, order.quality, origin, icc)

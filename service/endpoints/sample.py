@@ -16,7 +16,9 @@ from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.origin import SOURCE_TYPES, Origin
 from service.encoding.pictures import ImageFormat
+from service.encoding.writer import Writer
 from service.endpoints.fields import MAX_IMAGES, Body, Latent, ModelName, Quality, Seed, Truncation
+from service.endpoints.provenance import origin_of
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
 from service.engine.sampler import Latents, Sampler
@@ -114,16 +116,16 @@ class Plan:
 
     def origin(self, index: int) -> Origin:
         """What an image carries, so that it can be made again."""
-        text = {"gan.model": self.served.id, "gan.digest": self.served.digest}
+        text = {}
         if self.seeds is None:
-            text["gan.latent"] = pictures.base64_of(self.rows.latents[index].numpy().tobytes())
+            text["latent"] = pictures.base64_of(self.rows.latents[index].numpy().tobytes())
         else:
-            text["gan.seed"] = str(self.seeds[index])
+            text["seed"] = str(self.seeds[index])
         if self.truncation is not None:
-            text["gan.truncation"] = repr(self.truncation)
+            text["truncation"] = repr(self.truncation)
         if self.rows.classes is not None:
-            text["gan.class"] = str(int(self.rows.classes[index].argmax()))
-        return Origin("trainedAlgorithmicMedia", text)
+            text["class"] = str(int(self.rows.classes[index].argmax()))
+        return origin_of(self.served, "trainedAlgorithmicMedia", text)
 
 
 async def sample(runtime: Runtime, call: Call) -> Answer:
@@ -190,14 +192,15 @@ async def _answer(
     quality = call.body.quality
 
     def file(index: int) -> bytes:
-        return pictures.encode(pixels[index], kind, quality, plan.origin(index))
+        return runtime.writer.image(pixels[index], kind, quality, plan.origin(index))
 
-    if output in ("grid", "npz"):
-        pack = _grid if output == "grid" else _npz
-        content = await runtime.beside_the_loop(call, pack, plan, pixels, kind, quality)
-        media = kind if output == "grid" else "npz"
-        return Answer(content, pictures.MEDIA[media], provenance(plan))
-    small, all_of_them = pixels.size <= _SMALL, range(plan.count)
+    if output == "grid":
+        content = await runtime.beside_the_loop(call, _grid, runtime.writer, plan, pixels, kind, quality)
+        return Answer(content, pictures.MEDIA[kind], provenance(plan))
+    if output == "npz":
+        content = await runtime.beside_the_loop(call, _npz, plan, pixels)
+        return Answer(content, pictures.MEDIA["npz"], provenance(plan))
+    small, all_of_them = pixels.size <= _SMALL and runtime.writer.signer is None, range(plan.count)
     files = [file(index) for index in all_of_them] if small else await runtime.each(call, file, all_of_them)
     if output == "image":
         return Answer(files[0], pictures.MEDIA[kind], provenance(plan))
@@ -209,12 +212,12 @@ async def _answer(
     return await runtime.beside_the_loop(call, _json, plan, files, kind)
 
 
-def _grid(plan: Plan, pixels: Pixels, kind: ImageFormat, quality: int) -> bytes:
-    text = {"gan.model": plan.served.id, "gan.digest": plan.served.digest, "gan.seeds": _listed(plan.seeds or [])}
-    return pictures.encode(models.grid(pixels), kind, quality, Origin("trainedAlgorithmicMedia", text))
+def _grid(writer: Writer, plan: Plan, pixels: Pixels, kind: ImageFormat, quality: int) -> bytes:
+    origin = origin_of(plan.served, "trainedAlgorithmicMedia", {"seeds": _listed(plan.seeds or [])})
+    return writer.image(models.grid(pixels), kind, quality, origin)
 
 
-def _npz(plan: Plan, pixels: Pixels, *_: object) -> bytes:
+def _npz(plan: Plan, pixels: Pixels) -> bytes:
     arrays: Mapping[str, np.ndarray] = {
         "images": pixels,
         "latents": plan.rows.latents.numpy(),

@@ -10,10 +10,10 @@ import models
 from models.errors import InputError
 from service.call import Answer, Call
 from service.encoding import pictures
-from service.encoding.origin import Origin
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
 from service.endpoints.pipeline import Order, Translated, translate_all
+from service.endpoints.provenance import origin_of
 from service.engine.translator import Translator
 from service.http import accept
 from service.http.body import FileField
@@ -85,8 +85,7 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
     kind = request.format or accept.image_format(call.accept)
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
-    text = {"gan.model": served.id, "gan.digest": served.digest}
-    origin = Origin("compositeWithTrainedAlgorithmicMedia", text)
+    origin = origin_of(served, "compositeWithTrainedAlgorithmicMedia", {})
     order = Order(served.source.name, unit, direction, request.cycle, kind, request.quality, origin)
     done = await translate_all(runtime, call, order, uploads)
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}

@@ -24,6 +24,9 @@ ROOT = Path(__file__).parents[2]
         ({"GAN_TRANSLATE_ENGINE": "onnx"}, "GAN_TRANSLATE_ENGINE"),
         ({"GAN_TRANSLATE_ENGINE": "openvino", "GAN_DEVICE": "cuda"}, "GAN_TRANSLATE_ENGINE: .* on the CPU"),
         ({"GAN_PRECISION": "int8"}, "GAN_PRECISION: .* float32, bfloat16 or auto"),
+        ({"GAN_C2PA_KEY": "key.pem"}, "GAN_C2PA_KEY: .* go together"),
+        ({"GAN_C2PA_CERTIFICATE": "chain.pem"}, "GAN_C2PA_KEY: .* go together"),
+        ({"GAN_C2PA_TIMESTAMPS": "file:///etc/passwd"}, "GAN_C2PA_TIMESTAMPS"),
         ({"GAN_PRECISION": "auto", "GAN_DEVICE": "tpu"}, "GAN_DEVICE: .*cuda"),
     ],
 )
@@ -36,6 +39,12 @@ def test_an_engine_that_is_not_installed_is_said_at_the_start(monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ValueError, match=r"GAN_TRANSLATE_ENGINE: .* pip install openvino"):
         Settings.from_environment({"GAN_TRANSLATE_ENGINE": "openvino"})
+
+
+def test_signing_without_its_package_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "c2pa", None)
+    with pytest.raises(ValueError, match=r"GAN_C2PA_KEY: .* pip install c2pa-python"):
+        Settings.from_environment({"GAN_C2PA_CERTIFICATE": "chain.pem", "GAN_C2PA_KEY": "key.pem"})
 
 
 @pytest.mark.parametrize(("faster", "precision"), [(True, "bfloat16"), (False, "float32")])
