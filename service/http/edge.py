@@ -13,7 +13,7 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from models.errors import GanError
+from models.errors import GanError, NotFoundError
 from service.errors import CodingError, MediaTypeError
 from service.http.answers import error_response
 from service.http.auth import authenticate, load_keys
@@ -90,6 +90,8 @@ class Edge:
     def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Stay:
         """The request's stay, or a GanError for who may not pass; notes the caller's name in the scope."""
         settings = self._runtime.settings
+        if not scope["path"].startswith("/"):  # OPTIONS *, which BentoML would answer in a shape of its own
+            raise NotFoundError("There is nothing here; /docs.json lists the endpoints.")
         scope["gan.caller"] = self._callers.of(scope.get("client"), headers)
         if scope["path"].startswith("/v1/"):
             scope["gan.caller"] = authenticate(self._keys, headers) or scope["gan.caller"]

@@ -12,6 +12,7 @@ httptools takes what follows a request with `Upgrade` for the new protocol's, th
 
 import asyncio
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,8 @@ from service.http.connections import Connections
 from service.settings import Settings
 
 _MOST_HEADERS = 100
+_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+;=:\[\]-]*")  # uri-host of RFC 3986, with a port
+_NO_HTTP = "This is no HTTP request as RFC 9112 has it."
 _LINGER_S = 2.0  # for a refused client to read why, while what it still sends is thrown away: see drain.py
 
 
@@ -104,7 +107,7 @@ class HttpConnection(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             within = error.__context__  # what a callback below raised
             ours = within if isinstance(within, HTTPException) else None
-            self._refuse(ours or HTTPException(400, "This is no HTTP request as RFC 9112 has it."))
+            self._refuse(ours or HTTPException(400, _NO_HTTP))
         else:
             if (self._in_head or not self._working) and "head" not in self._timers:
                 self._at("head", self._settings.header_s, self._head_is_late)
@@ -141,12 +144,27 @@ class HttpConnection(HttpToolsProtocol):
             return  # it comes again without
         self._in_head = False
         self._forget("head")
+        self._check_head()
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self._settings.header_kb * 1024 or len(self.headers) > _MOST_HEADERS:
             raise self._headers_too_large()
         self._unparsed = 0
         self.scope["gan.abort"] = self.abort  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
+
+    def _check_head(self) -> None:
+        """Refuses what httptools lets pass, and a server in front of this one could read in another way."""
+        version = self.parser.get_http_version()
+        hosts = [value.strip() for name, value in self.headers if name == b"host"]
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if version not in ("1.0", "1.1") or (version == "1.0" and codings):
+            raise HTTPException(400, _NO_HTTP)
+        if version == "1.0":
+            self.expect_100_continue = False  # such a client would take it for the answer (RFC 9110, 10.1.1)
+        if len(hosts) > 1 or (not hosts and version == "1.1") or not all(map(_HOST.fullmatch, hosts)):
+            raise HTTPException(400, "A request names one host, in its Host header (RFC 9112, 3.2).")
+        if codings not in ([], [b"chunked"]):
+            raise HTTPException(501, "Of transfer codings, chunked alone is read.")
 
     def _headers_too_large(self) -> HTTPException:
         return HTTPException(
@@ -159,6 +177,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
+            self.cycle.keep_alive &= self.parser.should_keep_alive()  # which a trailer may have changed
             super().on_message_complete()
 
     def eof_received(self) -> bool:  # type: ignore[override]

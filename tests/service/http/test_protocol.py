@@ -108,6 +108,19 @@ SMUGGLED = {
     "CONNECT": b"CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n" + HIDDEN,
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + HIDDEN,
     "an odd version": b"GET /v1/models HTTP/3.7\r\nHost: x\r\n\r\n" + HIDDEN,
+    "HTTP/2 in the clothes of HTTP/1": b"GET /v1/models HTTP/2.0\r\nHost: x\r\n\r\n" + HIDDEN,
+    "a coding before chunked": post(HIDDEN, b"Transfer-Encoding: gzip, chunked\r\n", length=False),
+    "a coding on a line of its own": post(
+        HIDDEN, b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", length=False
+    ),
+    "chunks in HTTP/1.0": post(b"0\r\n\r\n" + HIDDEN, b"Transfer-Encoding: chunked\r\n", length=False).replace(
+        b"HTTP/1.1", b"HTTP/1.0", 1
+    ),
+    "two hosts": b"GET /v1/models HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n" + HIDDEN,
+    "one host twice": b"GET /v1/models HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n" + HIDDEN,
+    "two hosts in one": b"GET /v1/models HTTP/1.1\r\nHost: x, y\r\n\r\n" + HIDDEN,
+    "a host with a path": b"GET /v1/models HTTP/1.1\r\nHost: x/v1\r\n\r\n" + HIDDEN,
+    "no host": b"GET /v1/models HTTP/1.1\r\n\r\n" + HIDDEN,
 }
 
 
@@ -118,6 +131,32 @@ def test_a_request_that_two_servers_could_read_differently_is_the_last(local: An
     assert only[:3] in (b"400", b"501")
     assert b"connection: close" in only
     assert b"hidden" not in only
+
+
+@pytest.mark.parametrize("host", [b"Host: x", b"HOST:x:3000", b"Host: [::1]:3000 ", b"Host:", b"Host: a_b.c-d.example"])
+def test_every_host_may_be_named(local: Any, host: bytes) -> None:
+    assert statuses(local.url, b"GET /v1/references HTTP/1.1\r\n" + host + b"\r\nConnection: close\r\n\r\n") == [200]
+
+
+def test_http_1_0_needs_no_host_and_is_told_no_continue(local: Any) -> None:
+    """Its clients know no 100, and would take it for the answer."""
+    head = b"POST /v1/sample HTTP/1.0\r\n" + JSON + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(SAMPLE)
+    assert statuses(local.url, head + SAMPLE) == [200]
+
+
+def test_a_trailer_can_end_the_connection(local: Any) -> None:
+    chunked = b"%x\r\n%b\r\n0\r\nConnection: close\r\n\r\n" % (len(SAMPLE), SAMPLE)
+    assert statuses(local.url, post(b"", b"Transfer-Encoding: chunked\r\n", length=False) + chunked) == [200]
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"POST"])
+def test_no_path_at_all_is_an_error_of_the_one_shape(local: Any, server: str, method: bytes) -> None:
+    for url in (local.url, server):
+        with connected(url) as connection:
+            connection.sendall(method + b" * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            head, _, body = rest(connection).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 404")
+        assert json.loads(body)["error"]["code"] == "not_found"
 
 
 def test_errors_of_the_connection_have_the_one_shape(local: Any, server: str) -> None:
@@ -210,9 +249,12 @@ def test_the_last_connection_gets_in_and_the_idlest_goes(serve: Serve) -> None:
 def test_a_place_is_taken_by_a_body_and_not_by_its_announcement(serve: Serve) -> None:
     one = serve(max_requests=1)
     with contextlib.ExitStack() as stack:
-        for head in (post(SAMPLE)[:-5], b"GET /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"):
-            for _ in range(5):
-                stack.enter_context(connected(one.url)).sendall(head)
+        for _ in range(5):
+            stack.enter_context(connected(one.url)).sendall(post(SAMPLE)[:-5])
+        for _ in range(5):
+            without_body = stack.enter_context(connected(one.url))
+            without_body.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            assert without_body.recv(1) == b"H"  # it has its answer, so that its place is free
         assert statuses(one.url, post(SAMPLE) + LAST) == [200, 200]
 
 
