@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 import metrics
 from models.images import Pixels
+from service import memory
 from service.call import Call
 from service.encoding import manifests
 from service.encoding.budget import Budget
@@ -127,7 +128,7 @@ class Runtime:
         hand_over_soon()
         if self.drift is not None:
             self.drift.start()
-        self._tasks.add(asyncio.create_task(self._load_and_watch()))
+        self._tasks |= {asyncio.create_task(self._load_and_watch()), asyncio.create_task(memory.give_back())}
 
     async def _load_and_watch(self) -> None:
         await self.registry.refresh()
