@@ -114,6 +114,8 @@ def opened(
         raise LimitError(f"{name} has more pixels than are accepted: {error}.", where=name) from error
     except Exception as error:  # whatever a decoder stumbles over is the file's fault
         said = str(error)[:200] or type(error).__name__
+        if said.startswith(("unknown pixel mode", "unknown raw mode")):
+            raise ImageError(f"{name} has pixels of a kind that is not read; save 8 or 16 bits.", where=name) from error
         raise BrokenImageError(f"{name} is truncated or corrupt: {said}.", where=name) from error
 
 
@@ -148,6 +150,18 @@ def _check(file: ImageFile.ImageFile, data: bytes, name: str, max_pixels: int) -
     if file.mode == "F" or _rawmode(file) in _SIGNED:
         kind = "floating point" if file.mode == "F" else "signed"
         raise ImageError(f"{name} has {kind} pixels, whose range no file tells; save 8 or 16 bits.", where=name)
+    if isinstance(file, TiffImagePlugin.TiffImageFile) and not _readable_planes(file):
+        raise ImageError(f"{name} holds each colour in a plane of its own; save it interleaved.", where=name)
+
+
+def _readable_planes(file: TiffImagePlugin.TiffImageFile) -> bool:
+    """Of values in planes apart (TIFF's PlanarConfiguration 2), Pillow takes all for bytes, and for what it knows."""
+    tags = file.tag_v2
+    if tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) != 2:
+        return True
+    in_bytes = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) == {8}
+    alpha = tags.get(TiffImagePlugin.EXTRASAMPLES, ()) in ((), (2,))  # none, or not multiplied into the colours
+    return in_bytes and alpha and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) != 0  # white is zero
 
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import models
-from models import ImageError
+from models import BrokenImageError, ImageError
 
 GREYS = (0, 85, 170, 255)  # levels that 1 (two of them), 2, 4, 8, 12 and 16 bits all have
 Tag = tuple[int, list[int]]
@@ -30,10 +30,11 @@ def png(depth: int, colour: int, row: bytes, *chunks: tuple[bytes, bytes]) -> by
 def tiff(order: str, photometric: int, bits: list[int], row: bytes, *more: Tag) -> bytes:
     """An uncompressed TIFF of 4 x 1 pixels (TIFF 6.0); tags are SHORT, and `order` is < or >."""
     shorts = {256: [4], 257: [1], 258: bits, 259: [1], 262: [photometric], 277: [len(bits)], 278: [1], 279: [len(row)]}
-    tags = {**shorts, **dict(more), 273: [0]}
+    tags = {**shorts, **dict(more)}
+    tags[273] = [0] * len(tags[279])
     start = 8 + 2 + 12 * len(tags) + 4
     behind = [2 * len(values) for values in tags.values() if len(values) > 2]
-    tags[273] = [start + sum(behind)]
+    tags[273] = [start + sum(behind) + sum(tags[279][:strip]) for strip in range(len(tags[279]))]
     entries, values_behind = b"", b""
     for tag, values in sorted(tags.items()):
         data = struct.pack(f"{order}{len(values)}H", *values)
@@ -114,6 +115,8 @@ for order, bytes_of in (("<", "little"), (">", "big")):
         )
     }
 # Three that Pillow reads in one order only.
+APART = ((284, [2]), (279, [4, 4, 4]))  # each colour in a plane, and strip, of its own
+FILES["TIFF in planes"] = (tiff("<", 2, [8] * 3, bytes(GREYS) * 3, *APART), GREYS, None)
 FILES["TIFF of 12 bits"] = (tiff("<", 1, [12], b"\x00\x05\x55\xaa\xaf\xff"), GREYS, None)
 FILES["TIFF of 16 bits, white is 0"] = (tiff("<", 0, [16], packed("<H", *(257 * g for g in GREYS[::-1]))), GREYS, None)
 FILES["TIFF of 32 bits"] = (tiff("<", 1, [32], packed("<I", *(0x01010101 * g for g in GREYS))), GREYS, None)
@@ -191,3 +194,24 @@ def test_pixels_without_a_known_range_are_refused_by_name(kind: str, bits: int, 
     assert caught.value.where == "heights.tif"
     with pytest.raises(ImageError, match="floating point"):
         models.as_pixels(Image.new("F", (2, 2)))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("photometric", "bits", "more"),
+    [(2, [16] * 3, ()), (1, [16], ()), (0, [8], ()), (5, [16] * 4, ()), (2, [8] * 4, (PREMULTIPLIED,))],
+    ids=["colours of 16 bits", "grey of 16 bits", "white is 0", "inks of 16 bits", "multiplied with alpha"],
+)
+def test_planes_that_pillow_reads_as_something_else_are_refused(
+    order: str, photometric: int, bits: list[int], more: tuple[Tag, ...]
+) -> None:
+    row = bytes(range(32))[: len(bits) * bits[0] // 2]
+    with pytest.raises(ImageError, match=r"scan\.tif holds each colour in a plane of its own"):
+        models.decode(tiff(order, photometric, bits, row, (284, [2]), *more), name="scan.tif")
+
+
+@pytest.mark.parametrize(("photometric", "bits"), [(2, [32] * 3), (1, [16, 16]), (1, [7])])
+def test_pixels_that_pillow_does_not_know_are_not_called_broken(photometric: int, bits: list[int]) -> None:
+    with pytest.raises(ImageError, match=r"scan\.tif has pixels of a kind that is not read") as caught:
+        models.decode(tiff("<", photometric, bits, bytes(48), ALPHA), name="scan.tif")
+    assert not isinstance(caught.value, BrokenImageError)
