@@ -90,6 +90,20 @@ def encode(
     return models.encode(pixels, kind, quality=quality, icc=icc, xmp=xmp)
 
 
+def resized(pixels: Pixels, size: tuple[int, int] | None) -> Pixels:
+    """uint8 [h, w, c] in another size (width, height); None is its own."""
+    if size is None or pixels.shape[1::-1] == size:
+        return pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return pixels_of(image.resize(size, Image.Resampling.BICUBIC))
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """An image of 8 bits a value as uint8 [h, w, c]."""
+    pixels = np.asarray(image)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
 def check_sheet(kind: ImageFormat, height: int, width: int) -> None:
     """Raises LimitError for one picture of many images that its format, or memory, has no room for."""
     models.check_sides(kind, height, width, "One picture of all", "format")

@@ -1,4 +1,4 @@
-"""GET /v1/models."""
+"""GET /v1/models, and one of them as OpenAI's clients ask for it."""
 
 import asyncio
 from dataclasses import asdict, dataclass
@@ -139,11 +139,7 @@ async def list_models(runtime: Runtime, _: Call) -> Answer:
     known = list(zip(served, files, strict=True))
     return Answer.of(
         Catalogue(
-            data=[
-                OpenAIModel(id=one.id, created=file.written, owned_by=one.source.origin)
-                for one, file in known
-                if "sample" in one.unit.CAN
-            ],
+            data=[_openai(one, file) for one, file in known if "sample" in one.unit.CAN],
             ready=runtime.ready,
             precision=runtime.settings.precision,
             translate_pixels=runtime.settings.translate_pixels,
@@ -156,6 +152,16 @@ async def list_models(runtime: Runtime, _: Call) -> Answer:
     )
 
 
+async def retrieve(runtime: Runtime, call: Call) -> Answer:
+    """One version, of any kind, by each of its names. Raises NotFoundError."""
+    one = runtime.registry.any(call.parameters["model"])
+    return Answer.of(_openai(one, await asyncio.to_thread(_file_of, one)))
+
+
+def _openai(one: AnyServed, file: _File) -> OpenAIModel:
+    return OpenAIModel(id=one.id, created=file.written, owned_by=one.source.origin)
+
+
 MODELS = Operation(
     "GET",
     "/v1/models",
@@ -164,4 +170,14 @@ MODELS = Operation(
     list_models,
     "models",
     answers={"application/json": Catalogue},
+)
+MODEL = Operation(
+    "GET",
+    "/v1/models/{model}",
+    "model",
+    "One model, in OpenAI's shape",
+    retrieve,
+    "models",
+    answers={"application/json": OpenAIModel},
+    errors=(404,),
 )

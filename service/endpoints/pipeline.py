@@ -20,6 +20,7 @@ import models
 from models.errors import InputError
 from models.images import Pixels
 from service.call import Call, File, Progress
+from service.encoding import pictures
 from service.encoding.origin import Origin
 from service.encoding.photos import Header, Photo, read_header, read_photo, srgb
 from service.encoding.pictures import ImageFormat
@@ -43,6 +44,7 @@ class Order:
     kind: ImageFormat
     quality: int
     origin: Origin
+    size: tuple[int, int] | None = None  # (width, height) that the translations are resampled to
 
     @property
     def back(self) -> models.Direction:
@@ -58,6 +60,20 @@ class Translated:
     width: int
     cycle_l1: float | None
     file: bytes
+    origin: Origin
+
+
+def direction_of(network: models.Translator, wanted: str, where: str = "direction") -> models.Direction:
+    """From a_to_b, b_to_a or the name of the domain to translate to; raises InputError for the field `where`."""
+    first, second = network.domains
+    named: dict[str, models.Direction] = {"a_to_b": "a_to_b", "b_to_a": "b_to_a", first: "b_to_a", second: "a_to_b"}
+    if wanted not in named or named[wanted] not in network.directions:
+        raise InputError(
+            f"This model has {first} (a) and {second} (b), and goes {' and '.join(network.directions)}; "
+            f"direction is one of these, or the domain to translate to.",
+            where=where,
+        )
+    return named[wanted]
 
 
 async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[File]) -> list[Translated]:
@@ -118,9 +134,7 @@ class _Pipeline:
             if order.cycle:
                 again = await self._image(pixels, order.back)
                 cycle_l1 = await self._beside(_distance, again, photo.pixels)
-            encoded = await self._beside(_encode, self._runtime.writer, order, photo, pixels)
-        height, width = pixels.shape[:2]
-        return Translated(photo.name, height, width, cycle_l1, encoded)
+            return await self._beside(_encode, self._runtime.writer, order, photo, pixels, cycle_l1)
 
     async def _beside(self, function: Callable[..., Result], *arguments: object) -> Result:
         async with self._turn:
@@ -143,10 +157,13 @@ def _distance(one: Pixels, other: Pixels) -> float:
     return float(np.abs(one.astype(np.int16) - other).mean()) / 255
 
 
-def _encode(writer: Writer, order: Order, photo: Photo, pixels: Pixels) -> bytes:
+def _encode(writer: Writer, order: Order, photo: Photo, pixels: Pixels, cycle_l1: float | None) -> Translated:
     if photo.alpha is not None:
         colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
         pixels = np.concatenate([colour, photo.alpha[..., None]], axis=2)
-    icc = srgb() if photo.profiled and pixels.shape[2] > 1 else None
+    pixels = pictures.resized(pixels, order.size)
+    height, width, channels = pixels.shape
+    icc = srgb() if photo.profiled and channels > 1 else None
     origin = dataclasses.replace(order.origin, photo=photo.digest)
-    return writer.image(pixels, order.kind, order.quality, origin, icc)
+    file = writer.image(pixels, order.kind, order.quality, origin, icc)
+    return Translated(photo.name, height, width, cycle_l1, file, origin)

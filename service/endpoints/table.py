@@ -1,10 +1,11 @@
 """All operations, in the order of the documentation: routes, jobs and the OpenAPI document are made of this table."""
 
+from service.endpoints.edits import EDITS
+from service.endpoints.generations import GENERATIONS
 from service.endpoints.inspect import INSPECT
 from service.endpoints.interpolate import INTERPOLATE, InterpolateJob
 from service.endpoints.jobs import DELETE_JOB, GET_JOB, GET_RESULT, job_of
-from service.endpoints.models import MODELS
-from service.endpoints.openai import GENERATIONS
+from service.endpoints.models import MODEL, MODELS
 from service.endpoints.references import (
     CREATE_REFERENCE,
     DELETE_REFERENCE,
@@ -15,6 +16,7 @@ from service.endpoints.references import (
 from service.endpoints.sample import SAMPLE, SampleJob
 from service.endpoints.score import SCORE
 from service.endpoints.translate import TRANSLATE
+from service.endpoints.variations import VARIATIONS
 from service.http.operation import Operation
 
 JOBS: tuple[tuple[Operation, Operation], ...] = (
@@ -31,6 +33,8 @@ OPERATIONS: tuple[Operation, ...] = (
     INTERPOLATE,
     TRANSLATE,
     GENERATIONS,
+    EDITS,
+    VARIATIONS,
     SCORE,
     CREATE_REFERENCE,
     LIST_REFERENCES,
@@ -43,4 +47,5 @@ OPERATIONS: tuple[Operation, ...] = (
     DELETE_JOB,
     INSPECT,
     MODELS,
+    MODEL,
 )

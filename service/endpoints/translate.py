@@ -6,13 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-import models
 from models.errors import InputError
 from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
-from service.endpoints.pipeline import Order, Translated, translate_all
+from service.endpoints.pipeline import Order, Translated, direction_of, translate_all
 from service.endpoints.provenance import origin_of
 from service.engine.translator import Translator
 from service.http import accept
@@ -105,19 +104,6 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
         images=[_described(unit, one) for one in done],
     )
     return await runtime.beside_the_loop(call, functools.partial(Answer.of, answer, headers=headers))
-
-
-def direction_of(network: models.Translator, wanted: str) -> models.Direction:
-    """From a_to_b, b_to_a or the name of the domain to translate to; raises InputError."""
-    first, second = network.domains
-    named: dict[str, models.Direction] = {"a_to_b": "a_to_b", "b_to_a": "b_to_a", first: "b_to_a", second: "a_to_b"}
-    if wanted not in named or named[wanted] not in network.directions:
-        raise InputError(
-            f"This model has {first} (a) and {second} (b), and goes {' and '.join(network.directions)}; "
-            f"direction is one of these, or the domain to translate to.",
-            where="direction",
-        )
-    return named[wanted]
 
 
 def _described(unit: Translator, one: Translated) -> TranslatedImage:

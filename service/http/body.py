@@ -16,7 +16,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 
-from models.errors import InputError, OverloadError
+from models.errors import InputError, LimitError, OverloadError
 from service.call import File
 from service.errors import MediaTypeError
 from service.http.form import read_form
@@ -35,12 +35,18 @@ class FileField:
     Attributes:
         required: at least one file must come.
         most: how many may come; the settings can hold less.
+        alias: another name of the field, for clients that write lists with brackets.
     """
 
     name: str
     description: str
     required: bool = True
     most: int = 1
+    alias: str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name,) if self.alias is None else (self.name, self.alias)
 
 
 async def read_body(
@@ -67,7 +73,7 @@ async def read_body(
     form = await _form(request, fields)
     stack.push_async_callback(form.close)
     files = _files(form, fields)
-    names = {field.name for field in fields}
+    names = {name for field in fields for name in field.names}
     texts = [(key, value) for key, value in form.multi_items() if key not in names and isinstance(value, str)]
     return _checked(model, from_text(texts)), files
 
@@ -108,7 +114,7 @@ async def _form(request: Request, fields: tuple[FileField, ...]) -> FormData:
     if _media_type(request) != "multipart/form-data":
         raise MediaTypeError("Send a form, with Content-Type: multipart/form-data.", where="content-type")
     try:
-        most = {field.name: field.most for field in fields}
+        most = {name: field.most for field in fields for name in field.names}
         return await read_form(request.headers["content-type"], request.stream(), most)
     except OSError as error:
         if error.errno not in _FULL:
@@ -123,7 +129,7 @@ def _media_type(request: Request) -> str:
 def _files(form: FormData, fields: tuple[FileField, ...]) -> dict[str, list[File]]:
     files: dict[str, list[File]] = {}
     for field in fields:
-        values = form.getlist(field.name)
+        values = [value for name in field.names for value in form.getlist(name)]
         if any(isinstance(value, str) for value in values):
             raise InputError(
                 f"{field.name} takes files, not text (with curl: -F {field.name}=@FILE; a file that is text needs a "
@@ -135,6 +141,8 @@ def _files(form: FormData, fields: tuple[FileField, ...]) -> dict[str, list[File
             for index, value in enumerate(values)
             if isinstance(value, UploadFile)
         ]
+        if len(files[field.name]) > field.most:  # under both its names together
+            raise LimitError(f"{field.name} takes {field.most} files at most.", where=field.name)
         if field.required and not files[field.name]:
             raise InputError(f"A file is missing: send it as the form field {field.name}.", where=field.name)
     return files

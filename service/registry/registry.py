@@ -101,19 +101,27 @@ class Registry:
         """The translator of that name; the same rules and errors."""
         return self._get(name, Translator)
 
+    def any(self, name: str) -> AnyServed:
+        """The model of that name, of either kind. Raises NotFoundError, OverloadError."""
+        return self._there(self._find(name), name, sorted(self._current))
+
     def _get(self, name: str | None, kind: type[Unit]) -> Served[Unit]:
         fitting = sorted(key for key, one in self._current.items() if is_of(one, kind))
         one = self._find(name) if name else self._current.get(fitting[0]) if fitting else None
-        if one is None and not self._looked:
-            raise OverloadError("The models are still being loaded; /readyz says when they are.", retry_after_s=2)
-        if one is None:
-            there = ", ".join(fitting) or "none"
-            raise NotFoundError(f"There is no model {name or 'of this kind'}; there are: {there}.", where="model")
+        one = self._there(one, name or "of this kind", fitting)
         if not is_of(one, kind):
             raise InputError(
                 f"{name} is of kind {one.metadata.kind} and cannot do this; these can: {', '.join(fitting) or 'none'}.",
                 where="model",
             )
+        return one
+
+    def _there(self, one: AnyServed | None, name: str, fitting: list[str]) -> AnyServed:
+        if one is None and not self._looked:
+            raise OverloadError("The models are still being loaded; /readyz says when they are.", retry_after_s=2)
+        if one is None:
+            there = ", ".join(fitting) or "none"
+            raise NotFoundError(f"There is no model {name}; there are: {there}.", where="model")
         return one
 
     def _find(self, name: str) -> AnyServed | None:

@@ -4,14 +4,17 @@ import base64
 import concurrent.futures
 import io
 import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import openai
 import pytest
 import requests
+from openai.types import ImageGenCompletedEvent, ImageGenPartialImageEvent
 from PIL import Image
 
-from service.endpoints.openai import _classes
+from service.endpoints.generations import _classes
 
 
 def generate(url: str, **body: Any) -> requests.Response:
@@ -72,10 +75,87 @@ def test_a_prompt_names_a_class_by_whole_words(prompt: str, label: str | None) -
     assert _classes(network, prompt, [0, 1]) == ([label, label] if label else [0, 1])
 
 
-def test_streaming_is_refused_and_not_ignored(local: Any) -> None:
-    answer = generate(local.url, model="tiny", prompt="", stream=True, partial_images=1)
-    assert (answer.status_code, answer.json()["error"]["where"]) == (400, "stream")
-    assert generate(local.url, model="tiny", prompt="", stream=False).status_code == 200
+@pytest.fixture(scope="module")
+def client(local: Any) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{local.url}/v1", api_key="unused", max_retries=0, timeout=300) as one:
+        yield one
+
+
+def picture_of(data: str | None) -> Image.Image:
+    image = Image.open(io.BytesIO(base64.b64decode(data or "")))
+    image.load()
+    return image
+
+
+def test_openais_client_draws(local: Any, client: openai.OpenAI) -> None:
+    answer = client.images.generate(prompt="a cat", model="tiny", n=2, background="opaque", extra_body={"seed": 7})
+    assert (answer.size, answer.output_format, answer.background) == ("16x16", "png", "opaque")
+    assert answer.usage is not None
+    assert (answer.usage.total_tokens, answer.usage.input_tokens_details.text_tokens) == (0, 0)
+    sample = requests.post(f"{local.url}/v1/sample", json={"model": "tiny", "seed": 7}, timeout=300).content
+    assert base64.b64decode(answer.data[0].b64_json) == sample  # type: ignore[index, arg-type]
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_output_compression_is_the_quality(client: openai.OpenAI, kind: Any) -> None:
+    def length(compression: int | None) -> int:
+        answer = client.images.generate(
+            prompt="", model="tiny", output_format=kind, output_compression=compression, extra_body={"seed": 7}
+        )
+        return len(answer.data[0].b64_json)  # type: ignore[index, arg-type]
+
+    assert length(0) < length(50) < length(100)
+    assert length(90) == length(None)
+
+
+def test_a_png_is_not_compressed_with_a_loss(client: openai.OpenAI) -> None:
+    client.images.generate(prompt="", model="tiny", output_format="png", output_compression=100)
+    with pytest.raises(openai.BadRequestError, match="PNG is lossless"):
+        client.images.generate(prompt="", model="tiny", output_compression=50)
+
+
+def test_a_transparent_background_is_refused(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="opaque or auto"):
+        client.images.generate(prompt="", model="tiny", background="transparent")
+
+
+@pytest.mark.parametrize("kind", ["gif", "svg"])
+def test_formats_that_are_not_made_are_refused(client: openai.OpenAI, kind: Any) -> None:
+    with pytest.raises(openai.BadRequestError, match="output_format"):
+        client.images.generate(prompt="", model="tiny", output_format=kind)
+
+
+@pytest.mark.parametrize("partial", [None, 0, 2])
+def test_a_stream_ends_with_what_the_answer_would_be(client: openai.OpenAI, partial: int | None) -> None:
+    asked: dict[str, Any] = {"prompt": "", "model": "tiny", "n": 2, "extra_body": {"seed": 7}}
+    events = list(client.images.generate(**asked, stream=True, partial_images=partial))
+    first, second = events[: len(events) // 2], events[len(events) // 2 :]
+    whole = client.images.generate(**asked).data
+    for events, image in zip((first, second), whole, strict=True):
+        *coarse, last = events
+        assert [type(event) for event in coarse] == [ImageGenPartialImageEvent] * (partial or 0)
+        assert [event.partial_image_index for event in coarse] == list(range(partial or 0))
+        assert [picture_of(event.b64_json).size for event in coarse] == [(4, 4), (8, 8)][: partial or 0]
+        assert isinstance(last, ImageGenCompletedEvent)
+        assert (last.type, last.b64_json) == ("image_generation.completed", image.b64_json)
+        assert (last.size, last.output_format, last.background, last.quality) == ("16x16", "png", "opaque", "auto")
+        assert last.usage.total_tokens == 0
+
+
+def test_what_is_wrong_with_a_stream_is_said_as_an_answer(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="There is no model"):
+        client.images.generate(prompt="", model="gone", stream=True)
+    with pytest.raises(openai.BadRequestError, match="partial_images"):
+        client.images.generate(prompt="", model="tiny", stream=True, partial_images=4)
+
+
+def test_openais_client_lists_and_retrieves_models(client: openai.OpenAI) -> None:
+    for listed in client.models.list():
+        assert client.models.retrieve(listed.id) == listed
+        assert client.models.retrieve(listed.id.partition("@")[0]).id == listed.id
+    assert client.models.retrieve("horse").object == "model"
+    with pytest.raises(openai.NotFoundError, match="There is no model gone"):
+        client.models.retrieve("gone")
 
 
 def test_the_pixels_of_all_images_have_a_bound(local: Any) -> None:
