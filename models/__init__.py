@@ -59,9 +59,10 @@ from models.images import (
 )
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
 from models.metadata import Metadata
+from models.networks.alae import CodeDiscriminatorConfig
 from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
-from models.networks.initial import initialize_as_dcgan
+from models.networks.initial import he_deviation, initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
 from models.networks.table import architectures, discriminators, kind_of, metadata_of
 from models.networks.unet import UNetConfig
@@ -77,6 +78,7 @@ __all__ = [
     "AutoencoderConfig",
     "BrokenImageError",
     "CheckpointError",
+    "CodeDiscriminatorConfig",
     "ConflictError",
     "DCGANConfig",
     "DCGANDiscriminatorConfig",
@@ -121,6 +123,7 @@ __all__ = [
     "find_directions",
     "grid",
     "grid_size",
+    "he_deviation",
     "import_checkpoint",
     "initialize_as_dcgan",
     "kind_of",

@@ -1,5 +1,7 @@
 """Where weights begin. A network calls its scheme at the end of its constructor; torch's own needs no call."""
 
+import math
+
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -27,6 +29,25 @@ def initialize_as_dcgan(module: nn.Module) -> None:
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.normal_(layer.weight, 1.0, 0.02)
             nn.init.zeros_(layer.bias)
+
+
+def initialize_as_he(module: nn.Module) -> None:
+    """Linear and convolutional layers as He et al. 2015, eq. 10: weights N(0, sqrt(2 / inputs)), biases 0."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, he_deviation(layer))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def he_deviation(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
+    """The deviation with which a layer's weights begin, so that it and a rectifier after it keep the scale of its input."""
+    if isinstance(layer, nn.Linear):
+        return math.sqrt(2 / layer.in_features)
+    inputs = layer.in_channels * math.prod(layer.kernel_size)
+    if isinstance(layer, nn.ConvTranspose2d):  # of whose inputs only every stride-th lies under a kernel
+        inputs = max(1, inputs // math.prod(layer.stride))
+    return math.sqrt(2 / inputs)
 
 
 def _begin_spectral(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:

@@ -29,7 +29,7 @@ class Autoencoder(Sampler):
         self, run: SamplerRun, data: Dataset, stage: Stage, config: AutoencoderConfig, averages: Mapping[str, Average]
     ) -> None:
         super().__init__(run, data, stage, config, averages)
-        self.drawing = _ByCodes(averages["mapping"].module, averages["generator"].module)
+        self.drawing = Drawing(averages["mapping"].module, averages["generator"].module)
 
     @property
     def generator(self) -> nn.Module:
@@ -55,8 +55,8 @@ class Autoencoder(Sampler):
             return drawn
 
 
-class _ByCodes(nn.Module):
-    """Latents (and classes) to images, by way of codes."""
+class Drawing(nn.Module):
+    """G after F: latents (and classes) to images, by way of codes."""
 
     def __init__(self, mapping: nn.Module, generator: nn.Module) -> None:
         super().__init__()

@@ -1,11 +1,12 @@
 """Taking a step: Adam and its rate, gradients and their norms, and which parameters stand still meanwhile."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from models import he_deviation
 from training.engine.schedules import Schedule
 from training.engine.stage import Moment
 from training.options.shared import Optimizer
@@ -17,17 +18,27 @@ class Mover:
     Args:
         network: what is moved; several networks as an `nn.ModuleList`.
         rate: Adam's rate, at every moment of the run.
+        factors: what the rate of a parameter is multiplied by, where that is not 1 (see `equalized`).
     """
 
-    def __init__(self, network: nn.Module, rate: Schedule, options: Optimizer) -> None:
+    def __init__(
+        self, network: nn.Module, rate: Schedule, options: Optimizer, factors: Mapping[nn.Parameter, float] | None = None
+    ) -> None:
         self.network, self.rate = network, rate
-        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(trained, betas=(options.beta1, options.beta2), fused=True)
+        groups: dict[float, list[nn.Parameter]] = {}
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                groups.setdefault((factors or {}).get(parameter, 1.0), []).append(parameter)
+        self.optimizer = torch.optim.Adam(
+            [{"params": parameters, "factor": factor} for factor, parameters in groups.items()],
+            betas=(options.beta1, options.beta2),
+            fused=True,
+        )
 
     def at(self, moment: Moment) -> None:
         """Sets the rate of a moment."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(moment)
+            group["lr"] = group["factor"] * self.rate(moment)
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
@@ -44,6 +55,27 @@ class Mover:
     def gradient_norm(self) -> Tensor:
         """The 2-norm of all gradients of the last step together."""
         return torch.nn.utils.get_total_norm([p.grad for p in self.network.parameters() if p.grad is not None])
+
+
+def equalized(network: nn.Module, share: float = 1.0) -> dict[nn.Parameter, float]:
+    """Equalised learning rates (Karras et al. 2018, section 4.1), for networks that begin as He et al. 2015 have it.
+
+    A step of Adam is as long for a weight that begins small as for one that begins large. Karras et al. store all
+    weights on one scale, and multiply them by their layer's deviation where they are used. To multiply the learning
+    rate by it gives the same network at every step, and costs nothing.
+
+    Args:
+        share: what all rates of this network are multiplied by beside.
+    Returns:
+        The factor of each weight and bias of linear and convolutional layers, for a `Mover`.
+    """
+    factors = {}
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            factors[layer.weight] = share * he_deviation(layer)
+            if layer.bias is not None:
+                factors[layer.bias] = share
+    return factors
 
 
 @contextlib.contextmanager

@@ -125,6 +125,18 @@ def identity_mapping(*, image: Tensor, translated: Tensor) -> Tensor:
     return (translated - image).abs().mean()
 
 
+def reciprocity(*, code: Tensor, found: Tensor) -> Tensor:
+    """E[||w - E(G(w))||_2^2], with w = F(z): how far an encoder misses the codes that images were drawn from.
+
+    Pidhorskyi et al. 2020, "Adversarial Latent Autoencoders", equation 8 and step III of algorithm 1.
+
+    Args:
+        code: [n, code], w, through which no gradients pass.
+        found: [n, code], E(G(w)).
+    """
+    return (found - code.detach()).square().sum(dim=1).mean()
+
+
 def inception_features(device: torch.device) -> Callable[[Tensor], Tensor]:
     """The fixed network of the perceptual term: the Inception that FID is measured with.
 
