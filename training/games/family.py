@@ -1,4 +1,5 @@
-"""What a game gives, whatever the game: shown, scored and saved. `sampler.py` and `translator.py` are two families."""
+"""What a game gives, whatever the game: shown, scored and saved. The families are `sampler.py`, `autoencoder.py` and
+`translator.py`."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -50,6 +51,10 @@ class Family(Protocol):
 
     def evaluations(self) -> Mapping[str, Evaluation]:
         """What to score during training, by name; "" where there is but one."""
+        ...
+
+    def own_scores(self) -> Mapping[str, dict[str, Any]]:
+        """Scores that are no distance between sets, by name; "value" of each is the number. Most families have none."""
         ...
 
     def weights(self) -> dict[str, nn.Module]:

@@ -101,6 +101,10 @@ class Sampler:
         about = {"classes": "as often as in the training data"} if self.data.classes else {}
         return {"": Evaluation(self._batches, reference, about)}
 
+    def own_scores(self) -> dict[str, dict[str, Any]]:
+        """None."""
+        return {}
+
     def weights(self) -> dict[str, nn.Module]:
         """The averaged networks."""
         return {name: average.module for name, average in self.averages.items()}

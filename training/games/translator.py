@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -183,6 +184,10 @@ class Translator:
         """A direction's source and target, to learn from."""
         both = self.data.train_a, self.data.train_b
         return both if direction == "a_to_b" else both[::-1]
+
+    def own_scores(self) -> dict[str, dict[str, Any]]:
+        """None."""
+        return {}
 
     def weights(self) -> dict[str, nn.Module]:
         """The averaged generators."""

@@ -43,7 +43,9 @@ class Scorer:
             return
         self.extractor = extractor or metrics.extractor()
         for name, evaluation in evaluations.items():
-            self.references[name] = self._reference(name, evaluation.reference, folder, digest, world)
+            same = (other for other in self.references if evaluations[other].reference is evaluation.reference)
+            known = self.references.get(next(same, ""))
+            self.references[name] = known or self._reference(name, evaluation.reference, folder, digest, world)
             self._measure(name, TRIED)
 
     def _reference(
@@ -83,7 +85,7 @@ class Scorer:
 def keep_best(scores: Scores, progress: Progress) -> bool:
     """Remembers these scores in `progress` where they are the best so far; returns whether they are.
 
-    Best is the lowest FID; with two directions, the lowest mean of both.
+    Best is the lowest FID; with several (both directions, samples and reconstructions), the lowest mean of them.
     """
     values = [result["value"] for name, result in scores.items() if name.startswith("fid")]
     value = sum(values) / len(values)

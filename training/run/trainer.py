@@ -116,7 +116,7 @@ class Trainer:
         progress.reference_gradient = max(progress.reference_gradient, line["g_gradient_norm"])
         if due - {"tick"}:
             family.refresh()
-        self.scores = self.scorer() if "score" in due else {}
+        self.scores = self.scorer() | dict(family.own_scores()) if "score" in due else {}
         if not self.world.first:
             return
         variety = family.variety() if "sample" in due else None

@@ -1,0 +1,133 @@
+"""`python -m training probe`: how well what an encoder sees of images tells their classes apart.
+
+The encoder learned without labels; two simple classifiers that have them look at what it makes of the training images,
+and name the test images: the nearest neighbour, and a linear support vector machine. Two layers are looked at, as the
+paper does (Pidhorskyi et al. 2020, table 1): the code, its "short features", and the activations before the encoder's
+last layer, its "long features".
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from models import Autoencoder, InputError, load, to_float
+from training.data.images import Dataset, load_images
+from training.engine.console import say
+
+ABOUT = "Measure how well an encoder's features tell classes apart: nearest neighbour and linear accuracy."
+BATCH = 500  # images to encode, and rows of a distance matrix, at a time
+PENALTY = 1e-3  # of the linear classifier's squared weights, for features of deviation 1
+STEPS = 200  # of its optimizer at most
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features float32 [n, d] and labels int64 [n]."""
+
+    features: Tensor
+    labels: Tensor
+
+
+def nearest_neighbour_accuracy(train: Labelled, test: Labelled) -> float:
+    """Share of the test rows whose nearest training row, by Euclidean distance, has their label."""
+    right = 0
+    # the distance less the test row's own norm, which changes no order
+    norms = train.features.square().sum(dim=1)
+    for rows, labels in zip(test.features.split(BATCH), test.labels.split(BATCH), strict=True):
+        nearest = torch.addmm(norms, rows, train.features.T, alpha=-2).argmin(dim=1)
+        right += int((train.labels[nearest] == labels).sum())
+    return right / len(test.labels)
+
+
+def linear_accuracy(train: Labelled, test: Labelled) -> float:
+    """Share of the test rows that a linear support vector machine names rightly: one against all others, squared hinge
+    loss, of features that were brought to mean 0 and deviation 1."""
+    mean, deviation = train.features.mean(dim=0), train.features.std(dim=0).clamp_min(1e-6)
+    seen, shown = ((each.features - mean) / deviation for each in (train, test))
+    sides = one_hot(train.labels).float() * 2 - 1
+    weights = torch.zeros(seen.shape[1], sides.shape[1], requires_grad=True)
+    biases = torch.zeros(sides.shape[1], requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights, biases], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        missed = torch.relu(1 - sides * torch.addmm(biases, seen, weights)).square().sum(dim=1).mean()
+        total = missed + PENALTY * weights.square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    with torch.no_grad():
+        named = torch.addmm(biases, shown, weights).argmax(dim=1)
+    return float((named == test.labels).float().mean())
+
+
+def probe(model: Autoencoder, train: Dataset, test: Dataset) -> dict[str, dict[str, Any]]:
+    """Both classifiers on both layers: {"nearest_neighbour_long": {"value": ...}, ...}, values in [0, 1].
+
+    Args:
+        train, test: images with labels, at the model's size.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for layer, about in (("long", "the activations before the encoder's last layer"), ("short", "codes")):
+        seen, shown = (_features(model, data, layer) for data in (train, test))
+        size = f"{seen.features.shape[1]} {about}"
+        for name, classify in (("nearest_neighbour", nearest_neighbour_accuracy), ("linear", linear_accuracy)):
+            found[f"{name}_{layer}"] = {
+                "value": classify(seen, shown),
+                "images": len(test),
+                "reference_images": len(train),
+                "protocol": f"accuracy on {size}",
+            }
+    return found
+
+
+@torch.inference_mode()
+def _features(model: Autoencoder, data: Dataset, layer: str) -> Labelled:
+    assert data.labels is not None
+    encoder, rows = model.parts["encoder"], []
+    for pixels in data.pixels.split(BATCH):
+        images = to_float(pixels.numpy())
+        rows.append(model.encode(images) if layer == "short" else encoder.features(images)[-1].flatten(1))  # type: ignore[operator]
+    return Labelled(torch.cat(rows).clone(), data.labels)
+
+
+def labelled(path: str, model: Autoencoder) -> tuple[Dataset, Dataset]:
+    """The training and the test images of a data set with classes, as a model of this size was shown them.
+
+    Raises:
+        InputError: there are none, or they have no classes.
+    """
+    size, channels = model.image_size, model.channels
+    train = load_images(path, size, channels, conditional=True, split="train")
+    test = load_images(path, size, channels, conditional=True, split="test")
+    if test.classes != train.classes:
+        raise InputError(f"--data {path}: training and test images have other classes.", where="data")
+    return train, test
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `python -m training probe`."""
+    parser.add_argument("checkpoint", type=Path, help="NAME.safetensors of an autoencoder")
+    parser.add_argument("--data", required=True, help="MNIST, CIFAR-10, or train and test, one folder per class")
+
+
+def run(typed: argparse.Namespace) -> int:
+    """Prints a line for each accuracy.
+
+    Raises:
+        InputError, CheckpointError: the checkpoint is none of an autoencoder; as `labelled`.
+    """
+    if not typed.checkpoint.is_file():
+        raise InputError(f"There is no checkpoint {str(typed.checkpoint)!r}.", where="checkpoint")
+    model = load(typed.checkpoint, Autoencoder)
+    for name, entry in probe(model, *labelled(typed.data, model)).items():
+        words = name.replace("_", " ")
+        say(f"{words:24}{entry['value']:8.2%}  {entry['protocol']}, of {entry['images']:,} test images", sys.stdout)
+    return 0
