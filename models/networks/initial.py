@@ -41,7 +41,7 @@ def initialize_as_he(module: nn.Module) -> None:
 
 
 def he_deviation(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
-    """The deviation with which a layer's weights begin, so that it and a rectifier after it keep the scale of its input."""
+    """The deviation that a layer's weights begin with, so that with a rectifier it keeps the scale of a signal."""
     if isinstance(layer, nn.Linear):
         return math.sqrt(2 / layer.in_features)
     inputs = layer.in_channels * math.prod(layer.kernel_size)

@@ -59,7 +59,7 @@ class Autoencoder(Sampler):
         return samples | {"reconstructions": Evaluation(self._reconstructions, samples[""].reference, about)}
 
     def own_scores(self) -> dict[str, dict[str, Any]]:
-        """`reciprocity`: how far the encoder misses codes of latents, per component, and as a share of their variance."""
+        """`reciprocity`: how far the encoder misses latents' codes, per component, and as a share of their variance."""
         latents = draw(sample_seeds(FID_SEED, RECIPROCAL), self.config.latent_size).to(self.stage.device)
         parts = {name: average.module for name, average in self.averages.items()}
         with torch.no_grad():

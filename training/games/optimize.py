@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from models import he_deviation
 from training.engine.schedules import Schedule
 from training.engine.stage import Moment
 from training.options.shared import Optimizer
+
+UNIFORM: Mapping[nn.Parameter, float] = MappingProxyType({})
 
 
 class Mover:
@@ -22,13 +25,13 @@ class Mover:
     """
 
     def __init__(
-        self, network: nn.Module, rate: Schedule, options: Optimizer, factors: Mapping[nn.Parameter, float] | None = None
+        self, network: nn.Module, rate: Schedule, options: Optimizer, factors: Mapping[nn.Parameter, float] = UNIFORM
     ) -> None:
         self.network, self.rate = network, rate
         groups: dict[float, list[nn.Parameter]] = {}
         for parameter in network.parameters():
             if parameter.requires_grad:
-                groups.setdefault((factors or {}).get(parameter, 1.0), []).append(parameter)
+                groups.setdefault(factors.get(parameter, 1.0), []).append(parameter)
         self.optimizer = torch.optim.Adam(
             [{"params": parameters, "factor": factor} for factor, parameters in groups.items()],
             betas=(options.beta1, options.beta2),
@@ -69,12 +72,11 @@ def equalized(network: nn.Module, share: float = 1.0) -> dict[nn.Parameter, floa
     Returns:
         The factor of each weight and bias of linear and convolutional layers, for a `Mover`.
     """
-    factors = {}
+    factors: dict[nn.Parameter, float] = {}
     for layer in network.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
-            factors[layer.weight] = share * he_deviation(layer)
-            if layer.bias is not None:
-                factors[layer.bias] = share
+            weight, own = he_deviation(layer), dict(layer.named_parameters(recurse=False))
+            factors |= {one: share * (weight if name == "weight" else 1.0) for name, one in own.items()}
     return factors
 
 

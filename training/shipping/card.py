@@ -14,13 +14,29 @@ import numpy as np
 import torch
 
 import metrics
-from models import Generator, Metadata, Model, Translator, atomic_path, draw, encode, grid, load, slerp, to_uint8
+from models import (
+    Autoencoder,
+    Generator,
+    Metadata,
+    Model,
+    Translator,
+    atomic_path,
+    draw,
+    encode,
+    grid,
+    load,
+    slerp,
+    to_uint8,
+)
 from models.images import Pixels
 from training.shipping.measure import (
+    AutoencoderPlan,
     Plan,
     SamplerPlan,
     TranslatorPlan,
+    again,
     least_consistent,
+    least_like,
     least_real,
     parameters,
     translate,
@@ -29,6 +45,7 @@ from training.shipping.measure import (
 SAMPLES = 64
 FAILURES = 8
 FIRST = 8  # test photos that are shown translated
+AGAIN, ROW = 32, 16  # test images that are shown drawn again, and how many in a row
 STEPS = 8  # pictures from one end of an interpolation to the other
 
 LICENCES = {
@@ -116,6 +133,33 @@ def _interpolations(model: Generator) -> Pixels:
 
 
 @_pictures.register
+def _of_autoencoder(
+    plan: AutoencoderPlan, checkpoint: Path, extractor: metrics.Extractor | None
+) -> list[tuple[str, str, Pixels]]:
+    model = load(checkpoint, Autoencoder)
+    photos = np.stack([loader() for loader in plan.sampler.unseen.loaders()])
+    worst = least_like(model, photos, ROW)
+    first = photos[:AGAIN]
+    shown = f"Reconstructions: the first {len(first)} test images, not chosen, and below each what its code gives"
+    failures = f"Known failures: of {len(photos):,} test images, the {len(worst)} whose reconstructions differ most"
+    return [
+        ("reconstructions", shown, _rows_of_pairs(model, first)),
+        ("failures_reconstructions", failures, _rows_of_pairs(model, photos[worst])),
+        *_of_sampler(plan.sampler, checkpoint, extractor),
+    ]
+
+
+def _rows_of_pairs(model: Autoencoder, photos: Pixels) -> Pixels:
+    """Rows of images, below each row the same images drawn again from their codes."""
+    shown, drawn = photos[..., : model.channels], again(model, photos)
+    rows = [side[start : start + ROW] for start in range(0, len(photos), ROW) for side in (shown, drawn)]
+    whole = np.zeros((len(rows), ROW, *shown.shape[1:]), np.uint8)
+    for place, row in zip(whole, rows, strict=True):
+        place[: len(row)] = row
+    return grid(whole.reshape(-1, *shown.shape[1:]), ROW)
+
+
+@_pictures.register
 def _of_translator(
     plan: TranslatorPlan, checkpoint: Path, _: metrics.Extractor | None
 ) -> list[tuple[str, str, Pixels]]:
@@ -153,6 +197,15 @@ def _what_it_draws(model: Generator) -> str:
     classes = f", {len(model.classes)} classes" if model.classes else ""
     size = f"{model.metadata.kind.upper()} of {model.image_size} px"
     return f"{size}, {colour}, latents of {model.latent_size}{classes}."
+
+
+@_what.register
+def _what_it_encodes(model: Autoencoder) -> str:
+    networks = ", ".join(f"{name} {sum(p.numel() for p in part.parameters()):,}" for name, part in model.parts.items())
+    return (
+        f"{_what_it_draws(model)} It also finds the code of an image, {model.config.code_size} numbers. "
+        f"Weights of its networks: {networks}."
+    )
 
 
 @_what.register

@@ -1,8 +1,9 @@
 """A checkpoint's network as ONNX, run in ONNX Runtime against torch, and the difference kept with the checkpoint.
 
 The file holds one network: a sampler (`latents` [batch, latent] and, for conditional ones, `classes` int64 [batch]
--> `images`) or one direction of a translator (`images` [batch, c, height, width] -> `translations`), all images
-float32 in [-1, 1]. Batch is free; so are a translator's height and width, in multiples of its stride.
+-> `images`; of an autoencoder, mapping and generator, without the encoder) or one direction of a translator (`images`
+[batch, c, height, width] -> `translations`), all images float32 in [-1, 1]. Batch is free; so are a translator's height
+and width, in multiples of its stride.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from models import (
+    Autoencoder,
     GanError,
     Generator,
     InputError,
@@ -35,6 +37,7 @@ from models import (
 )
 from training.engine.console import say
 from training.engine.packages import require_packages
+from training.games.autoencoder import Drawing
 
 ABOUT = "Write a checkpoint's networks as ONNX, checked against torch."
 TOLERANCE = 1e-3  # of [-1, 1]: an eighth of the step between two of 256 levels
@@ -117,7 +120,14 @@ def _of_generator(model: Generator, direction: str | None) -> Network:
         classes = (torch.arange(n) % len(model.classes),) if model.classes else ()
         examples.append((latents, *classes))
     inputs = ("latents", "classes") if model.classes else ("latents",)
-    return Network(model.parts["generator"], inputs, "images", examples, (batch,) * len(inputs), "onnx_parity")
+    return Network(_drawing(model), inputs, "images", examples, (batch,) * len(inputs), "onnx_parity")
+
+
+def _drawing(model: Generator) -> nn.Module:
+    """Latents (and classes) to images."""
+    if isinstance(model, Autoencoder):
+        return Drawing(model.parts["mapping"], model.parts["generator"]).eval()
+    return model.parts["generator"]
 
 
 @_network.register

@@ -2,7 +2,8 @@
 
 Samplers are compared with the training images (FID's convention) and, where features of both sides are needed (KID,
 precision, recall), with real images that they never saw. Translators are compared with the other domain's test
-photos, beside what the untouched photos score: a translation has to beat "did nothing".
+photos, beside what the untouched photos score: a translation has to beat "did nothing". Autoencoders are samplers whose
+reconstructions of unseen images are compared with those images, and whose encoders are probed, where there are classes.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,11 +17,12 @@ import torch
 
 import metrics
 from metrics import Samples
-from models import Direction, Generator, Model, Translator, load, to_float, to_uint8
+from models import Autoencoder, Direction, Generator, InputError, Model, Translator, load, to_float, to_uint8
 from models.images import Pixels
 from training.data.images import load_images
 from training.data.layouts import Split
 from training.games.sampler import SamplerRun
+from training.shipping.probe import labelled, probe
 
 FEATURE_METRICS = ("kid", "prdc")
 
@@ -42,13 +44,21 @@ class SamplerPlan:
 
 
 @dataclass(frozen=True)
+class AutoencoderPlan:
+    """What to measure an autoencoder with: as a sampler, and `data`, whose classes its encoder is probed for."""
+
+    sampler: SamplerPlan
+    data: str
+
+
+@dataclass(frozen=True)
 class TranslatorPlan:
     """What to measure a translator with: `data`, a folder with testA and testB."""
 
     data: Path
 
 
-Plan = SamplerPlan | TranslatorPlan
+Plan = SamplerPlan | AutoencoderPlan | TranslatorPlan
 Progress = Callable[[str], None]
 
 
@@ -88,6 +98,27 @@ def _measured_sampler(
     for name in ("kid", "precision", "recall"):
         found[name] = _entry(result, name, plan.unseen.name)
     return found
+
+
+@_measured.register
+def _measured_autoencoder(
+    plan: AutoencoderPlan, checkpoint: Path, progress: Progress, extractor: metrics.Extractor | None
+) -> dict[str, Any]:
+    """What a sampler is measured by; FID of the unseen images drawn again; the probe of the encoder."""
+    model, unseen = load(checkpoint, Autoencoder), plan.sampler.unseen
+    found = _measured_sampler(plan.sampler, checkpoint, progress, extractor)
+    progress("reconstructions of the unseen images")
+    again = metrics.features(reconstructions(model, unseen), extractor=extractor)
+    result = metrics.score(again, unseen, metrics=("fid",), extractor=extractor)
+    found["fid_reconstructions"] = _entry(result, "fid", unseen.name)
+    try:
+        data = labelled(plan.data, model)
+    except InputError as error:
+        if error.where != "conditional":  # without classes there is nothing to probe for
+            raise
+        return found
+    progress("probe of the encoder")
+    return found | probe(model, *data)
 
 
 @_measured.register
@@ -136,6 +167,28 @@ def evenly(images: metrics.Images, count: int) -> metrics.Images:
         return (loaders[index * len(loaders) // wanted] for index in range(wanted))
 
     return metrics.Images(images.name, None, chosen)
+
+
+def reconstructions(model: Autoencoder, images: metrics.Images) -> Iterator[Pixels]:
+    """Every image drawn again from its code: uint8 [1, h, w, c] each."""
+    for loader in images.loaders():
+        yield again(model, loader()[None])
+
+
+def again(model: Autoencoder, pixels: Pixels) -> Pixels:
+    """uint8 [n, h, w, 3] of the model's size -> the same images drawn again from their codes, uint8 [n, h, w, c]."""
+    return to_uint8(model.decode(model.encode(to_float(pixels[..., : model.channels].copy()))))
+
+
+def least_like(model: Autoencoder, pixels: Pixels, worst: int) -> list[int]:
+    """Indices of the images that their codes miss most (mean absolute difference of pixels), the worst first."""
+    missed = np.concatenate(
+        [
+            np.abs(again(model, few).astype(np.int16) - few[..., : model.channels]).mean(axis=(1, 2, 3))
+            for few in np.split(pixels, range(256, len(pixels), 256))
+        ]
+    )
+    return [int(index) for index in np.argsort(missed)[::-1][:worst]]
 
 
 def translations(model: Translator, photos: metrics.Images, direction: str) -> Iterator[Pixels]:

@@ -18,12 +18,13 @@ import models
 from models import InputError, load, save, with_metadata
 from training.engine.console import say
 from training.engine.packages import require_packages
+from training.games.alae_options import ALAERun
 from training.games.sampler import SamplerRun
 from training.games.table import games
 from training.games.translator import TranslatorRun
 from training.options.flags import from_dict, merged, read_json
 from training.options.run import Run
-from training.shipping.measure import Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
+from training.shipping.measure import AutoencoderPlan, Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
 
 ABOUT = "Train the shipped models again, from data to checkpoint to card."
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -148,7 +149,12 @@ def plan_of(run: Run, arguments: argparse.Namespace) -> Plan:
 
 
 @plan_of.register
-def _of_sampler(run: SamplerRun, arguments: argparse.Namespace) -> Plan:
+def _of_autoencoder(run: ALAERun, arguments: argparse.Namespace) -> Plan:
+    return AutoencoderPlan(_of_sampler(run, arguments), run.data.data)
+
+
+@plan_of.register
+def _of_sampler(run: SamplerRun, arguments: argparse.Namespace) -> SamplerPlan:
     reference = split_of(run, "train")
     if arguments.reference_images:
         reference = evenly(reference, arguments.reference_images)

@@ -7,6 +7,7 @@ last layer, its "long features".
 """
 
 import argparse
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,20 +69,32 @@ def linear_accuracy(train: Labelled, test: Labelled) -> float:
     return float((named == test.labels).float().mean())
 
 
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Where the share of all images that there could be lies in 95 of 100 cases (Wilson 1927), of one of `count`."""
+    z = 1.96
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / (1 + z**2 / count)
+    return middle - half, middle + half
+
+
 def probe(model: Autoencoder, train: Dataset, test: Dataset) -> dict[str, dict[str, Any]]:
-    """Both classifiers on both layers: {"nearest_neighbour_long": {"value": ...}, ...}, values in [0, 1].
+    """Both classifiers on both layers: {"nearest_neighbour_long": {"value": ...}, ...}, values in
+    [0, 1].
 
     Args:
         train, test: images with labels, at the model's size.
     """
     found: dict[str, dict[str, Any]] = {}
-    for layer, about in (("long", "the activations before the encoder's last layer"), ("short", "codes")):
+    for layer, about in (("long", "activations before the encoder's last layer"), ("short", "components of codes")):
         seen, shown = (_features(model, data, layer) for data in (train, test))
         size = f"{seen.features.shape[1]} {about}"
         for name, classify in (("nearest_neighbour", nearest_neighbour_accuracy), ("linear", linear_accuracy)):
+            accuracy = classify(seen, shown)
             found[f"{name}_{layer}"] = {
-                "value": classify(seen, shown),
+                "value": accuracy,
+                "interval": interval(accuracy, len(test)),
                 "images": len(test),
+                "reference": f"{train.name} train",
                 "reference_images": len(train),
                 "protocol": f"accuracy on {size}",
             }

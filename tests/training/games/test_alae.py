@@ -10,9 +10,9 @@ from torch.nn.functional import softplus
 import models
 from models import InputError
 from training import train
+from training.engine.stage import Moment
 from training.games.alae import ALAE
 from training.games.alae_options import NETWORKS, ALAERun
-from training.engine.stage import Moment
 from training.options.flags import from_dict, merged
 from training.run.build import build, stage
 
@@ -105,7 +105,10 @@ def test_step_two_teaches_mapping_and_generator(play):
 
 
 def test_step_three_teaches_encoder_and_generator(play):
-    """||F(z) - E(G(F(z)))||^2 over the 6 components, with F(z) held fixed, even where the other steps have left gradients behind."""
+    """||F(z) - E(G(F(z)))||^2 over the 6 components, with F(z) held fixed.
+
+    Gradients that the other steps have left behind have no part in it.
+    """
     game, real, latents, sight = play()
     game._tell_apart(real, latents, sight)
     game._deceive(real, latents, sight)
@@ -126,13 +129,18 @@ def test_an_iteration_is_the_three_steps_in_their_order(play, monkeypatch):
     """Each on latents of its own."""
     game, *_ = play()
     seen = []
-    for name in ("_tell_apart", "_deceive", "_reciprocate"):
 
-        def watched(*inputs, step=getattr(game, name), name=name):
-            seen.append((name, inputs[0] if name == "_reciprocate" else inputs[1]))
+    def watch(name, latents_at):
+        step = getattr(game, name)
+
+        def watched(*inputs):
+            seen.append((name, inputs[latents_at]))
             return step(*inputs)
 
         monkeypatch.setattr(game, name, watched)
+
+    for name, latents_at in (("_tell_apart", 1), ("_deceive", 1), ("_reciprocate", 0)):
+        watch(name, latents_at)
     told = game.step(Moment(0, 0, 1000)).scalars()
     assert [name for name, _ in seen] == ["_tell_apart", "_deceive", "_reciprocate"]
     assert len({float(latents.sum()) for _, latents in seen}) == 3

@@ -15,9 +15,9 @@ from training.options.flags import from_dict, merged, to_dict
 
 HERE = Path(__file__).resolve().parents[1]
 # With these, two processes can equal one: without batch norm, whose batch is one process's, and without a pool, which
-# each process has for itself. The fully connected GAN has neither.
+# each process has for itself. The fully connected networks have neither.
+NETWORK = {"dcgan": {"network": "mlp"}, "alae": {"network": "alae-mlp"}}
 EQUAL = {
-    "network": "mlp",
     "hidden": 16,
     "discriminator_hidden": 8,
     "discriminator_norm": "spectral",
@@ -37,7 +37,10 @@ def both(tmp_path_factory, tiny, smallest, small, tricks):
     """The runs of this file in two processes (one torchrun for all, since starting costs most), and alone."""
     root = tmp_path_factory.mktemp("ddp")
     out = {"output": {"out": str(root / "any")}}
-    runs = {kind: from_dict(game.Run, merged(smallest(kind, **tricks, **EQUAL), out)) for kind, game in games().items()}
+    runs = {
+        kind: from_dict(game.Run, merged(smallest(kind, **tricks, **EQUAL, **NETWORK.get(kind, {})), out))
+        for kind, game in games().items()
+    }
     watch = {"watch": {"fid_kimg": 0.016, "fid_images": 10}, "machine": {"precision": "fp32"}}
     runs["dcgan"] = runs["dcgan"].changed(**watch)
     runs["pooled"] = from_dict(CycleGANRun, merged(merged(tiny["cyclegan"], watch), out))

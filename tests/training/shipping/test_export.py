@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import models
 import training.shipping.export as exporter
 from models import CheckpointError, DCGANConfig, GanError, Generator, InputError, ResNetConfig, Translator
+from models.networks.alae import DenseALAEConfig
 from training.cli import main
 from training.shipping.export import Parity, export
 
@@ -25,7 +26,7 @@ SAMPLER = DCGANConfig(image_size=16, width=4, latent_size=8, classes=3)
 TRANSLATOR = ResNetConfig(width=4, blocks=1)
 
 
-def saved(path: Path, config: DCGANConfig | ResNetConfig, parts: tuple[str, ...], **fields: object) -> Path:
+def saved(path: Path, config: models.Architecture, parts: tuple[str, ...], **fields: object) -> Path:
     """A checkpoint of random weights and, where there are any, batch statistics that are not those of a fresh norm."""
     noise = torch.Generator().manual_seed(0)
     networks: Mapping[str, nn.Module] = {part: config.parts()[part] for part in parts}
@@ -74,6 +75,17 @@ def test_a_sampler_runs_at_any_batch_as_torch_does(sampler: tuple[Path, Path, Pa
     ours = model(latents, classes)
     torch.testing.assert_close(run(out, latents=latents, classes=classes), ours, atol=1e-5, rtol=0)
     assert ours.std() > 0.1  # not flat, or anything would match
+
+
+def test_an_autoencoder_is_exported_as_the_sampler_that_it_is(tmp_path: Path) -> None:
+    """Mapping and generator: from latents, not from codes."""
+    config = DenseALAEConfig(image_size=8, latent_size=5, code_size=6, hidden=7)
+    checkpoint = saved(tmp_path / "toy.safetensors", config, models.Autoencoder.PARTS)
+    assert export(checkpoint, tmp_path / "toy.onnx").largest < 1e-5
+    latents = models.draw(range(3), 5)
+    ours = models.load(checkpoint, Generator)(latents)
+    torch.testing.assert_close(run(tmp_path / "toy.onnx", latents=latents), ours, atol=1e-5, rtol=0)
+    assert ours.std() > 0.1
 
 
 def test_a_sampler_uses_its_classes(sampler: tuple[Path, Path, Parity]) -> None:

@@ -32,6 +32,13 @@ RECIPES = {
         "data": SAMPLER["data"] | {"conditional": True},
         "network": SAMPLER["network"] | {"class_embedding": 0, "start": "models/pretrained/sampler.safetensors"},
     },
+    "autoencoder": {
+        "kind": "alae",
+        "data": {"data": "data/cifar10", "image_size": 16},
+        "network": {"network": "alae-mlp", "hidden": 8, "latent_size": 8, "code_size": 6},
+        "pace": QUICK,
+        "watch": {"tensorboard": False},
+    },
     "translator": {
         "kind": "cyclegan",
         "data": {"data": "data/horse2zebra", "image_size": 32},
@@ -81,6 +88,10 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
     for name, pictures in (
         ("sampler", {"samples", "interpolations", "failures", "curves"}),
         ("translator", {"a_to_b", "b_to_a", "failures_a_to_b", "failures_b_to_a", "curves"}),
+        (
+            "autoencoder",
+            {"samples", "interpolations", "failures", "reconstructions", "failures_reconstructions", "curves"},
+        ),
     ):
         card = (shipped / f"{name}.md").read_text()
         files = {path.name for path in shipped.glob(f"{name}.*.*")}
@@ -88,6 +99,14 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
         assert all(f"({file})" in card for file in files)
         assert models.sha256_of(shipped / f"{name}.safetensors") in card
         assert "seed 0" in card
+    autoencoder = models.load(shipped / "autoencoder.safetensors", models.Autoencoder)
+    told = autoencoder.metadata.metrics
+    probed = {f"{way}_{layer}" for way in ("nearest_neighbour", "linear") for layer in ("long", "short")}
+    assert set(told) == {"fid", "kid", "precision", "recall", "fid_reconstructions"} | probed
+    assert told["fid_reconstructions"]["reference"] == "cifar10 test"
+    assert told["nearest_neighbour_long"]["protocol"] == "accuracy on 8 activations before the encoder's last layer"
+    assert told["linear_short"]["protocol"] == "accuracy on 6 components of codes"
+    assert "It also finds the code of an image, 6 numbers" in (shipped / "autoencoder.md").read_text()
     fid = sampler.metadata.metrics["fid"]["value"]
     assert f"| fid | {fid:.4g} |" in (shipped / "sampler.md").read_text()
     with Image.open(shipped / "sampler.samples.webp") as sheet:
@@ -127,6 +146,7 @@ def test_a_gpu_compiles_or_captures_what_gains_by_it(
         assert asked == {
             "sampler": [(False, False), (False, gpu)],
             "sampler-classes": [(False, False)],
+            "autoencoder": [(False, False)],
             "translator": [(gpu, False), (False, False)],
         }
 
@@ -175,5 +195,5 @@ def test_what_is_asked_for_by_default_is_what_is_shipped() -> None:
 
 def test_an_unknown_recipe_is_refused(arguments: argparse.Namespace) -> None:
     arguments.names = ["stylegan"]
-    with pytest.raises(InputError, match="there are sampler, sampler-classes, translator"):
+    with pytest.raises(InputError, match="there are autoencoder, sampler, sampler-classes, translator"):
         pretrained.run(arguments)
