@@ -73,6 +73,7 @@ class ALAE(Game):
         self.run, self.data, self.stage = run, data, stage
         self.images_per_step = run.pace.batch * run.game.d_steps
         config = config_of(NETWORKS[run.network.network], run)
+        self.latent_size = config.latent_size
         parts = {name: stage.place(network) for name, network in config.parts().items()}
         self.mapping, self.generator, self.encoder = parts["mapping"], parts["generator"], parts["encoder"]
         discriminator = config_of(CodeDiscriminatorConfig, run, beside="discriminator_").build()
@@ -150,7 +151,7 @@ class ALAE(Game):
     def _latents(self, draws: torch.Generator) -> Tensor:
         """This process's share of a batch."""
         batch_size = self.run.pace.batch
-        latents = torch.randn(batch_size, self.family.config.latent_size, generator=draws)
+        latents = torch.randn(batch_size, self.latent_size, generator=draws)
         return latents[self.stage.share(batch_size)].to(self.stage.device)
 
     def _drawn(self, latents: Tensor) -> Tensor:
