@@ -5,17 +5,30 @@ request ── http/operation.py ──┐                            ┌── 
 job ────── jobs/envelope.py ───┘                            └── jobs/envelope.py ── kept result
 """
 
+import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from pydantic import BaseModel
 
 import models
+from models.images import Pixels
 
 Progress = Callable[[int, int], None]
 """Called with (done, total), again and again."""
+
+Show = Callable[[Pixels], None]
+"""Called with a picture of what has been made so far, uint8 [h, w, 1 or 3], which may change afterwards."""
+
+
+class Report(Protocol):
+    """What work tells of itself while it goes on: how far it is, when it is called, and what it makes."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+    def show(self, picture: Pixels) -> None: ...
+
 
 JSON = "application/json"
 
@@ -47,8 +60,10 @@ class Call:
         body: the endpoint's model, filled from JSON, form fields or the query; None for an endpoint without one.
         files: uploads by form field; they are closed when the handler returns.
         progress: where a job reports (done, total); None for a request, which somebody waits for.
+        show: where a job shows what it makes.
         caller: the name of the client's API key, or its address.
         seed: what is drawn from where the client names no seed; a job that is begun again has the same.
+        stopping: set when the server stops, for answers that have no end of their own.
     """
 
     accept: str = "*/*"
@@ -56,8 +71,10 @@ class Call:
     body: Any = None
     files: Mapping[str, list[File]] = field(default_factory=dict)
     progress: Progress | None = None
+    show: Show = lambda picture: None
     caller: str = ""
     seed: int = field(default_factory=models.random_seed)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_job(self) -> bool:
@@ -67,9 +84,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler gives back; also what an error becomes (http/answers.py)."""
+    """What a handler gives back; also what an error becomes (http/answers.py).
 
-    content: bytes
+    Attributes:
+        content: all of it, or its parts as they come.
+    """
+
+    content: bytes | AsyncIterator[bytes]
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200

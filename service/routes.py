@@ -23,7 +23,7 @@ from models.errors import NotFoundError
 from service.endpoints.jobs import runner
 from service.endpoints.table import JOBS, OPERATIONS
 from service.errors import MethodError
-from service.http.answers import error_response
+from service.http.answers import error_response, head_of
 from service.http.edge import Edge
 from service.http.openapi import document
 from service.http.operation import Operation, run
@@ -84,6 +84,8 @@ class _Resource:
             response = error_response(error)
         else:
             response = await run(operation, self._runtime(), request)
+            if request.method == "HEAD":
+                response = head_of(response)
         await response(scope, receive, send)
 
 

@@ -82,6 +82,8 @@ class Runtime:
             max_waiting=settings.job_queue,
             keep_s=settings.job_keep_h * 3600,
             dead_s=settings.job_dead_s,
+            followers=settings.job_followers,
+            followers_per_caller=settings.job_followers_per_caller,
         )
         self.scorer = scorer(settings)
         self.extractor = functools.cache(lambda: extractor or local_extractor(settings))

@@ -163,6 +163,12 @@ class Settings(BaseModel):
     """Seconds without a sign of life after which a job is taken from the process that runs it, and begun again."""
     jobs: str | None = None
     """Where jobs wait, for several replicas: `redis://`, `rediss://` or `postgres://`. Unset: in this process."""
+    job_followers: int = Field(default=256, ge=1)
+    """Streams of jobs' events open at once; past it 503."""
+    job_followers_per_caller: int = Field(default=32, ge=1)
+    """The same for one API key, or one address where no keys are asked for."""
+    job_heartbeat_s: float = Field(default=15.0, gt=0)
+    """Seconds between signs of life in a stream of events, which proxies would close else."""
     job_worker: bool = True
     """Whether this process runs jobs, too; `false` for one that only answers, beside others that `GAN_JOBS` joins."""
 

@@ -1,19 +1,14 @@
-"""What comes back: pictures, jobs and one exception."""
+"""What comes back: pictures, and one exception."""
 
 import contextlib
-import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-from urllib.parse import quote
+from typing import Any
 from uuid import uuid4
 
 from requests import Response
-
-T = TypeVar("T")
-Progress = Callable[[int, int], object]
 
 
 @dataclass(eq=False)
@@ -53,38 +48,6 @@ class Picture:
         return path
 
 
-@dataclass(frozen=True)
-class Job(Generic[T]):
-    """Work that the service does in its own time; `client.job(id)` finds it again."""
-
-    id: str
-    request: Callable[..., Response]
-
-    @property
-    def _path(self) -> str:
-        return f"/v1/jobs/{quote(self.id, safe='')}"
-
-    def view(self) -> dict[str, Any]:
-        """Kind, state, progress, times, note."""
-        return json_of(self.request("GET", self._path))
-
-    def wait(self, progress: Progress = lambda done, total: None, *, timeout_s: float = float("inf")) -> T:
-        """What the call would have returned or raised. `progress(done, total)` gets 0 for a total not yet known."""
-        end = time.monotonic() + timeout_s
-        while True:
-            view = self.view()
-            progress(view["progress"]["done"], view["progress"]["total"])
-            if view["state"] not in ("queued", "running"):
-                return result_of(self.request("GET", f"{self._path}/result"))
-            if time.monotonic() > end:
-                raise TimeoutError(f"Job {self.id} is {view['state']} after {timeout_s:g} s.")
-            time.sleep(0.2)
-
-    def cancel(self) -> dict[str, Any]:
-        """Stops the job; one that is over is removed with its result. Gives the last `view`."""
-        return json_of(self.request("DELETE", self._path))
-
-
 def error_of(response: Response) -> ServiceError:
     wait = response.headers.get("Retry-After", "")  # in seconds, with 429 and 503
     said = {"message": f"{response.status_code} {response.reason} for {response.url}", "code": "http_error"}
@@ -95,7 +58,7 @@ def error_of(response: Response) -> ServiceError:
 
 
 @contextlib.contextmanager
-def _reading(response: Response) -> Iterator[None]:
+def reading(response: Response) -> Iterator[None]:
     """Whatever answers at the address may be another server: what cannot be read is a ServiceError."""
     try:
         yield
@@ -105,18 +68,18 @@ def _reading(response: Response) -> Iterator[None]:
 
 
 def json_of(response: Response) -> dict[str, Any]:
-    with _reading(response):
+    with reading(response):
         return dict(response.json())
 
 
 def field_of(response: Response, name: str) -> Any:
-    with _reading(response):
+    with reading(response):
         return response.json()[name]
 
 
 def result_of(response: Response) -> Any:
     """A file as a picture, JSON with files in it as pictures, other JSON as it is."""
-    with _reading(response):
+    with reading(response):
         told, kind = response.headers, response.headers["Content-Type"]
         if kind != "application/json":
             loss = float(told["X-Cycle-L1"]) if "X-Cycle-L1" in told and kind.startswith("image/") else None

@@ -48,10 +48,11 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--bootstrap", type=int, metavar="N", help="resamples behind the intervals; 0: none (200)")
     score.add_argument("--job", action="store_true", help="do not wait: print the id of a job (gan jobs ID)")
 
-    jobs = command("jobs", "Look at a job, wait for its result, or cancel it.")
+    jobs = command("jobs", "Look at a job, follow it, wait for its result, or cancel it.")
     jobs.add_argument("id", metavar="ID")
     action = jobs.add_mutually_exclusive_group()
     action.add_argument("--wait", action="store_true", help="wait for its end, and give the result")
+    action.add_argument("--follow", action="store_true", help="print what becomes of it, one JSON object a line")
     action.add_argument("--cancel", action="store_true", help="stop it; remove it with its result where it is over")
     jobs.add_argument("-o", "--out", type=Path, help="with --wait: where the result goes; of many images, a folder")
     return top

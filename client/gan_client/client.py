@@ -3,15 +3,16 @@
 import json
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, Unpack
 from urllib.parse import quote
 
 from requests import PreparedRequest, RequestException, Response, Session
 
-from gan_client.answers import Job, Picture, ServiceError, error_of, field_of, result_of
+from gan_client.answers import Picture, ServiceError, error_of, field_of, result_of
 from gan_client.calls import Call, Fields, Request, call
 from gan_client.images import Image, Images, parts
+from gan_client.jobs import Job
 from gan_client.options import Interpolation, Protocol, Sampling, Scoring, Translation
 
 T = TypeVar("T")
@@ -98,7 +99,7 @@ class Client:
 
     def job(self, job_id: str) -> Job[Any]:
         """One that was submitted before."""
-        return Job(job_id, self.request)
+        return Job(job_id, self)
 
     def answer(self, request: Request[T]) -> T:
         """What comes of a request, once it is there."""
@@ -117,6 +118,14 @@ class Client:
         elif body is not None:
             sent["headers"]["Content-Type"] = "application/json"
             sent["data"] = json.dumps(given, default=_plain)
+        return self._answered(method, path, sent)
+
+    def stream(self, path: str, headers: Mapping[str, str], silence_s: float) -> Response:
+        """An answer that comes in its own time, whose reader closes it; `silence_s` is the longest pause in it."""
+        sent = {"headers": headers, "stream": True, "timeout": (self._timeout_s, silence_s)}
+        return self._answered("GET", path, sent)
+
+    def _answered(self, method: str, path: str, sent: Mapping[str, Any]) -> Response:
         end = time.monotonic() + self._patience_s
         try:
             while not (response := self._session.request(method, self._url + path, **sent)).ok:
@@ -130,7 +139,7 @@ class Client:
 
     def _job(self, request: Request[T]) -> Job[T]:
         submitted = self.request("POST", f"/v1/jobs/{request.name}", request.body, **request.files)
-        return Job(field_of(submitted, "id"), self.request)
+        return Job(field_of(submitted, "id"), self)
 
 
 class _Bearer:

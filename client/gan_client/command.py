@@ -15,8 +15,9 @@ from typing import Any
 from tqdm import tqdm
 
 from gan_client import arguments, folders
-from gan_client.answers import Job, Picture, ServiceError
+from gan_client.answers import Picture, ServiceError
 from gan_client.client import Client
+from gan_client.jobs import Job
 
 _AT_ONCE = 64  # images in one request to sample
 
@@ -102,6 +103,9 @@ def _jobs(client: Client, typed: argparse.Namespace) -> int:
         if typed.out is None and job.view()["kind"] not in ("score", "reference"):
             raise ValueError("The job makes images: say with -o where they go.")
         _deliver(_waited(job), typed.out)
+    elif typed.follow:
+        for event in job.follow():
+            _print(json.dumps({"event": event.name, **event.data}))
     else:
         _print(json.dumps(job.cancel() if typed.cancel else job.view(), indent=2))
     return 0

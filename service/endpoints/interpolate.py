@@ -126,7 +126,7 @@ async def interpolate(runtime: Runtime, call: Call) -> Answer:
     columns = request.steps if request.shape == "map" else count
     if output == "strip":
         _check_strip(unit.network.image_size, columns, count)
-    pixels = await patience.images(unit, rows, call.progress)
+    pixels = await patience.images(unit, rows, call.progress, call.show)
     runtime.served("interpolate", served.source.name, pixels)  # what lies between samples is no sample
     headers = {"X-Frames": str(count), "X-Model": served.id, "X-Digest": served.digest}
     text = {}

@@ -4,6 +4,7 @@
     GET /v1/jobs/{id}          state, progress, seconds left
     GET /v1/jobs/{id}/result   what the request would have been answered: same body, same headers, same errors; in
                                the form that the body asked for, since the submission's Accept is about the 202
+    GET /v1/jobs/{id}/events   the same as it changes (events.py)
     DELETE /v1/jobs/{id}       cancels; removes a job that is over
 
 `job_of(operation)` makes the first kind from any operation, so a job can do neither more nor less than its request.
@@ -11,71 +12,21 @@ With an `Idempotency-Key` header, submitting again (after a lost answer) finds t
 """
 
 import asyncio
-from datetime import UTC, datetime
+from dataclasses import replace
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from service.call import Answer, Call, Progress
+from service.call import Answer, Call, Report
 from service.errors import NotAcceptableError
 from service.http import accept
 from service.http.answers import error_answer
 from service.http.operation import Handler, Operation
 from service.jobs import envelope
 from service.jobs.jobs import Runner
-from service.jobs.records import Record, State
+from service.jobs.view import JobView, view
 from service.runtime import Runtime
 
 _KEY = "Idempotency-Key"
-
-
-class JobProgress(BaseModel):
-    """How far a job is, in images (or in steps, for work without images)."""
-
-    done: int
-    total: int = Field(description="0 until it is known.")
-    seconds_left: float | None = Field(description="By the pace so far; null until there is one.")
-
-
-class JobView(BaseModel):
-    """A job."""
-
-    id: str
-    kind: str
-    state: State
-    progress: JobProgress
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    attempts: int = Field(description="More than 1: the service went down while running it, and began again.")
-    note: str | None = Field(description="What the state means where it needs saying.")
-    result: str | None = Field(description="Where the result is, once there is one.")
-
-
-def view(record: Record) -> JobView:
-    return JobView(
-        id=record.id,
-        kind=record.kind,
-        state=record.state,
-        progress=JobProgress(done=record.done, total=record.total, seconds_left=record.seconds_left),
-        created_at=_when(record.created_at),
-        started_at=_when(record.started_at) if record.started_at else None,
-        finished_at=_when(record.finished_at) if record.finished_at else None,
-        attempts=record.attempts,
-        note=_note(record),
-        result=f"/v1/jobs/{record.id}/result" if record.status is not None else None,
-    )
-
-
-def _note(record: Record) -> str | None:
-    if record.state == "interrupted":
-        return f"The service was stopped short {record.attempts} times by this job and gave it up; submit it again."
-    if record.state == "failed":
-        return f"The work ended in an error ({record.status}); the result says which."
-    return "Begun again after a restart of the service." if record.attempts > 1 else None
-
-
-def _when(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operation:
@@ -111,10 +62,10 @@ def _submit(operation: Operation) -> Handler:
 def runner(runtime: Runtime, job: Operation, handler: Handler) -> Runner:
     """Calls `handler` as an endpoint does, with what a job of the operation `job` was asked."""
 
-    async def run(packed: bytes, seed: int, progress: Progress) -> Answer:
+    async def run(packed: bytes, seed: int, report: Report) -> Answer:
         try:
-            call = await asyncio.to_thread(envelope.unpack_call, packed, job.body, seed, progress)
-            return await handler(runtime, call)
+            call = await asyncio.to_thread(envelope.unpack_call, packed, job.body, seed, report)
+            return await handler(runtime, replace(call, show=report.show))
         except Exception as error:
             return error_answer(error)
 

@@ -10,7 +10,7 @@ before it begins, one after the other, for what only their pixels can tell.
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ import numpy as np
 import models
 from models.errors import InputError
 from models.images import Pixels
-from service.call import Call, File, Progress
+from service.call import Call, File, Progress, Show
 from service.encoding import pictures
 from service.encoding.origin import Origin
 from service.encoding.photos import Header, Photo, read_header, read_photo, srgb
@@ -27,7 +27,8 @@ from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer
 from service.engine import patience
 from service.engine.batcher import Flow
-from service.engine.translator import Translator
+from service.engine.tiles import Canvas, Place
+from service.engine.translator import Done, Translator
 from service.runtime import Runtime
 
 Result = TypeVar("Result")
@@ -85,9 +86,11 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
     for header in headers:
         order.unit.check(header.height, header.width, header.name)
         models.check_sides(order.kind, header.height, header.width, header.name, "format")
-    pipeline = _Pipeline(runtime, call, order)
     if call.progress is not None:
-        return await _one_by_one(pipeline, list(zip(files, headers, strict=True)), call.progress)
+        pieces = _Pieces(order, headers, call.progress, call.show)
+        pipeline = _Pipeline(runtime, call, order, pieces)
+        return await _one_by_one(pipeline, pieces, list(zip(files, headers, strict=True)))
+    pipeline = _Pipeline(runtime, call, order)
     sizes = [(header.height, header.width) for header in headers] * (2 if order.cycle else 1)
     with order.unit.let_in(pipeline.flow, sizes):
         tasks = [asyncio.create_task(pipeline.go(file, header)) for file, header in zip(files, headers, strict=True)]
@@ -98,24 +101,47 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
                 task.cancel()
 
 
-async def _one_by_one(pipeline: "_Pipeline", photos: list[tuple[File, Header]], progress: Progress) -> list[Translated]:
+async def _one_by_one(pipeline: "_Pipeline", pieces: "_Pieces", photos: list[tuple[File, Header]]) -> list[Translated]:
     for file, header in photos:
         await pipeline.look(file, header)
-    done: list[Translated] = []
-    progress(0, len(photos))
-    for file, header in photos:
-        done.append(await pipeline.go(file, header))
-        progress(len(done), len(photos))
-    return done
+    pieces.tell(0)
+    return [await pipeline.go(file, header) for file, header in photos]
+
+
+class _Pieces:
+    """Tells how far a job is: in photos, a large one counted once for each of its tiles, and twice on a round trip."""
+
+    def __init__(self, order: Order, headers: Iterable[Header], progress: Progress, show: Show) -> None:
+        ways = 2 if order.cycle else 1
+        self._total = ways * sum(order.unit.tiles(header.height, header.width) for header in headers)
+        self._done = 0
+        self._progress = progress
+        self._show = show
+
+    def tell(self, more: int) -> None:
+        self._done += more
+        self._progress(self._done, self._total)
+
+    def of(self, pixels: Pixels) -> Done:
+        """What is told of the pieces of this image."""
+        canvas = Canvas(pixels)
+
+        def done(piece: Pixels, place: Place) -> None:
+            canvas.put(piece, place)
+            self._show(canvas.pixels)
+            self.tell(1)
+
+        return done
 
 
 class _Pipeline:
     """What the photos of one request share: their share of the device, and one thread at a time beside the loop."""
 
-    def __init__(self, runtime: Runtime, call: Call, order: Order) -> None:
+    def __init__(self, runtime: Runtime, call: Call, order: Order, pieces: "_Pieces | None" = None) -> None:
         self._runtime = runtime
         self._call = call
         self._order = order
+        self._pieces = pieces
         self.flow = Flow(patient=call.is_job)
         self._turn = asyncio.Lock()
 
@@ -141,7 +167,8 @@ class _Pipeline:
             return await self._runtime.beside_the_loop(self._call, function, *arguments)
 
     async def _image(self, pixels: Pixels, direction: models.Direction) -> Pixels:
-        make = functools.partial(self._order.unit.image, pixels, direction, self.flow)
+        done = self._pieces.of(pixels) if self._pieces is not None else None
+        make = functools.partial(self._order.unit.image, pixels, direction, self.flow, done)
         return await (patience.patiently(make) if self._call.is_job else make())
 
     def _read(self, file: File) -> Photo:

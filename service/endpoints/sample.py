@@ -141,7 +141,7 @@ async def sample(runtime: Runtime, call: Call) -> Answer:
         size = served.unit.network.image_size
         pictures.check_sheet(kind, *models.grid_size(count, size, size))
     plan = await make_plan(runtime, call, served, count)
-    pixels = await patience.images(served.unit, plan.rows, call.progress)
+    pixels = await patience.images(served.unit, plan.rows, call.progress, call.show)
     runtime.served("sample", served.source.name, pixels, drift=served.source.name)
     return await _answer(runtime, call, plan, pixels, output, kind)
 

@@ -1,6 +1,7 @@
 """All operations, in the order of the documentation: routes, jobs and the OpenAPI document are made of this table."""
 
 from service.endpoints.edits import EDITS
+from service.endpoints.events import EVENTS
 from service.endpoints.generations import GENERATIONS
 from service.endpoints.inspect import INSPECT
 from service.endpoints.interpolate import INTERPOLATE, InterpolateJob
@@ -43,6 +44,7 @@ OPERATIONS: tuple[Operation, ...] = (
     DELETE_REFERENCE,
     *(job for _, job in JOBS),
     GET_JOB,
+    EVENTS,
     GET_RESULT,
     DELETE_JOB,
     INSPECT,

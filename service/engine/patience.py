@@ -8,16 +8,17 @@ import numpy as np
 
 from models.errors import OverloadError
 from models.images import Pixels
+from service.call import Progress, Show
 from service.engine.batcher import Flow
 from service.engine.sampler import Latents, Sampler
 
 
-async def images(unit: Sampler, rows: Latents, progress: Callable[[int, int], None] | None) -> Pixels:
+async def images(unit: Sampler, rows: Latents, progress: Progress | None, show: Show) -> Pixels:
     """Latents [n, latent] -> uint8 [n, h, w, c]; at once for a request, patiently for a job (with `progress`)."""
-    return await unit.images(rows) if progress is None else await draw(unit, rows, progress)
+    return await unit.images(rows) if progress is None else await draw(unit, rows, progress, show)
 
 
-async def draw(unit: Sampler, rows: Latents, progress: Callable[[int, int], None]) -> Pixels:
+async def draw(unit: Sampler, rows: Latents, progress: Progress, show: Show) -> Pixels:
     """Latents [n, latent] -> uint8 [n, h, w, c], one batch after the other: requests are served in between.
 
     Raises InputError as `Sampler.images` does; a full queue is waited for.
@@ -30,6 +31,7 @@ async def draw(unit: Sampler, rows: Latents, progress: Callable[[int, int], None
         classes = None if rows.classes is None else rows.classes[start : start + step]
         part = Latents(rows.latents[start : start + step], classes)
         parts.append(await patiently(partial(unit.images, part, Flow(patient=True))))
+        show(parts[-1][-1])
         progress(start + len(parts[-1]), total)
     return np.concatenate(parts)
 

@@ -24,6 +24,9 @@ ALIGN = 4  # the networks' stride, in pixels
 CROP = 256  # side of the crops that statistics are taken from, in pixels
 RAMP = 48  # pixels over which one tile gives way to the next, in the middle of the overlap
 
+Place = tuple[int, int, int, int]
+"""(top, left, height, width) of a tile, in pixels of the whole image."""
+
 
 @dataclass(frozen=True, eq=False)
 class Norms:
@@ -116,14 +119,33 @@ def starts(length: int, tile: int) -> list[int]:
     return [index * (length - tile) // (count - 1) // ALIGN * ALIGN for index in range(count)]
 
 
-def boxes(height: int, width: int, tile: int) -> list[tuple[int, int, int, int]]:
-    """(top, left, height, width) of every tile."""
+def boxes(height: int, width: int, tile: int) -> list[Place]:
+    """Of every tile."""
     return [
         (top, left, min(tile, height), min(tile, width)) for top in starts(height, tile) for left in starts(width, tile)
     ]
 
 
-def blend(parts: list[Pixels], places: list[tuple[int, int, int, int]], height: int, width: int) -> Pixels:
+class Canvas:
+    """A small copy of an image, on which its tiles appear as they are translated: every k-th row and column.
+
+    Attributes:
+        pixels: uint8 [h', w', c], of at most 2 x 256 pixels a side.
+    """
+
+    def __init__(self, pixels: Pixels) -> None:
+        self._step = -(-max(pixels.shape[:2]) // (2 * CROP))
+        self.pixels = pixels[:: self._step, :: self._step].copy()
+
+    def put(self, tile: Pixels, place: Place) -> None:
+        """uint8 [height, width, c] in its place."""
+        top, left = (-(-start // self._step) for start in place[:2])  # the first row and column of it that are shown
+        small = tile[top * self._step - place[0] :: self._step, left * self._step - place[1] :: self._step]
+        room = self.pixels[top : top + small.shape[0], left : left + small.shape[1]]
+        room[:] = small[: room.shape[0], : room.shape[1]]
+
+
+def blend(parts: list[Pixels], places: list[Place], height: int, width: int) -> Pixels:
     """The whole image uint8 [height, width, c] from its tiles."""
     total = np.zeros((height, width, parts[0].shape[2]), np.float32)
     weight = np.zeros((height, width, 1), np.float32)

@@ -1,6 +1,7 @@
 """A translator in service: images of one size share forward passes, large ones go in tiles."""
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,10 +15,11 @@ import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from service.engine.batcher import Batcher, Flow, Key
-from service.engine.tiles import Norms, aligned, aligned_size, blend, boxes, crop_boxes, crops, fixed, pooled
+from service.engine.tiles import Norms, Place, aligned, aligned_size, blend, boxes, crop_boxes, crops, fixed, pooled
 from service.telemetry import ForwardTime, current_span
 
 Forward = Callable[[torch.Tensor], torch.Tensor]  # images float32 [n, c, h, w] in [-1, 1] -> the same
+Done = Callable[[Pixels, Place], None]  # a piece that is translated, uint8 [h, w, c], and where it belongs
 BLOCK = 64 * 64  # pixels that a translation counts one for, against max_batch and max_queue
 
 
@@ -94,11 +96,14 @@ class Translator:
         places = [*crop_boxes(height, width), *boxes(height, width, self.tile)]
         return sum(self._blocks(rows, columns) for _, _, rows, columns in places)
 
-    async def image(self, pixels: Pixels, direction: models.Direction, flow: Flow | None = None) -> Pixels:
+    async def image(
+        self, pixels: Pixels, direction: models.Direction, flow: Flow | None = None, done: Done | None = None
+    ) -> Pixels:
         """uint8 [h, w, c] -> uint8 [h, w, c] of the other domain.
 
         Args:
             flow: the request that it belongs to, where that has several.
+            done: told of each piece as it comes.
         Raises:
             InputError: a direction that the checkpoint does not hold.  LimitError: see `check`.
             OverloadError: the queue is full.
@@ -110,7 +115,10 @@ class Translator:
         flow = flow or Flow()
         if self.tiles(height, width) == 1:
             size = self._blocks(height, width)
-            return await self.batcher.submit(Piece(direction, height, width), pixels, size, current_span.get(), flow)
+            whole = await self.batcher.submit(Piece(direction, height, width), pixels, size, current_span.get(), flow)
+            if done is not None:
+                done(whole, (0, 0, height, width))
+            return whole
         pixels = aligned(pixels)
         sample = crops(pixels)
         measure = Measure(direction, sample.shape[1], sample.shape[2])
@@ -121,6 +129,9 @@ class Translator:
         size = self._blocks(piece.height, piece.width)
         tiles = [(pixels[top : top + rows, left : left + columns], size) for top, left, rows, columns in places]
         futures = self.batcher.submit_all(piece, tiles, current_span.get(), flow)
+        if done is not None:
+            for future, place in zip(futures, places, strict=True):
+                future.add_done_callback(functools.partial(_tell, done, place))
         try:
             parts = await asyncio.gather(*futures)
         finally:
@@ -128,6 +139,11 @@ class Translator:
                 future.cancel()
         whole = await asyncio.to_thread(blend, parts, places, pixels.shape[0], pixels.shape[1])
         return whole[:height, :width]
+
+
+def _tell(done: Done, place: Place, future: "asyncio.Future[Pixels]") -> None:
+    if not future.cancelled() and future.exception() is None:
+        done(future.result(), place)
 
 
 class TranslatorRun:

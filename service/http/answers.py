@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from models.errors import (
     BrokenImageError,
@@ -136,7 +136,19 @@ def error_response(error: Exception) -> Response:
 
 def response(answer: Answer) -> Response:
     """An answer over HTTP."""
-    return Response(answer.content, answer.status, answer.headers, answer.media_type)
+    if isinstance(answer.content, bytes):
+        return Response(answer.content, answer.status, answer.headers, answer.media_type)
+    return StreamingResponse(answer.content, answer.status, answer.headers, answer.media_type)
+
+
+def head_of(response: Response) -> Response:
+    """The head alone; what would have come as a stream is not begun, and its length not known."""
+    if not isinstance(response, StreamingResponse):
+        return response  # the server leaves its body out
+    head = Response(status_code=response.status_code, headers=response.headers)
+    if "content-length" not in response.headers:
+        del head.headers["content-length"]
+    return head
 
 
 def _of_starlette(error: HTTPException) -> Answer:

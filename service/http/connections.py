@@ -4,6 +4,7 @@ A newcomer always gets in as long as anybody else's connection is waiting for it
 longest is closed for it. A client that opens connections and leaves them so loses its own, and nobody else's.
 """
 
+import asyncio
 import resource
 from collections.abc import Iterable
 from typing import Protocol
@@ -33,6 +34,9 @@ class Connection(Protocol):
 class Connections:
     """The open connections of one server, by address.
 
+    Attributes:
+        stopping: set when the server stops.
+
     Args:
         callers: a trusted proxy speaks for many, so that the limit for one address is not for it.
     """
@@ -41,6 +45,7 @@ class Connections:
         self._most = min(settings.connections, open_files() // 2)
         self._most_of_one = settings.connections_per_address
         self._callers = callers
+        self.stopping = asyncio.Event()
         # Of each address in the order they came, which decides where the clock, of milliseconds, cannot.
         self._open: dict[str, dict[Connection, None]] = {}
         self._count = 0

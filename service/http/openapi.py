@@ -79,6 +79,7 @@ def _operation(operation: Operation) -> Json:
         "description": operation.description,
         "tags": [operation.tag],
         "responses": {str(operation.status): _success(operation)}
+        | {str(status): {"description": when} for status, when in operation.empty.items()}
         | {str(status): _error(status) for status in sorted(statuses)},
     }
     parameters = _path_parameters(operation.path)

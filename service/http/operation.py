@@ -41,6 +41,7 @@ class Operation:
         headers: of the answer.
         request_headers: those that mean something to this endpoint, which gets them among the call's parameters;
             name -> description.
+        empty: other statuses of success, which have no body; status -> when.
         errors: statuses that it can answer besides those every endpoint can (see openapi.py).
         examples: name -> a body that works, shown in the documentation and run by the tests.
     """
@@ -58,6 +59,7 @@ class Operation:
     answers: Mapping[str, Content] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     request_headers: Mapping[str, str] = field(default_factory=dict)
+    empty: Mapping[int, str] = field(default_factory=dict)
     errors: tuple[int, ...] = ()
     examples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -103,6 +105,7 @@ async def _read(operation: Operation, runtime: Runtime, request: Request, files:
         body=body,
         files=uploads,
         caller=request.scope.get("gan.caller", ""),
+        stopping=request.scope.get("gan.stopping") or asyncio.Event(),
     )
 
 

@@ -150,6 +150,7 @@ class HttpConnection(HttpToolsProtocol):
             raise self._headers_too_large()
         self._unparsed = 0
         self.scope["gan.abort"] = self.abort  # type: ignore[typeddict-unknown-key]
+        self.scope["gan.stopping"] = self._connections.stopping  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
     def _check_head(self) -> None:
@@ -228,6 +229,7 @@ class HttpConnection(HttpToolsProtocol):
         self._at("send", self._settings.send_s, self.abort)
 
     def shutdown(self) -> None:
+        self._connections.stopping.set()
         super().shutdown()
         begun = not self._working or self.cycle.response_started
         self._at("end", self._settings.send_s + (0 if begun else self._settings.deadline_s), self.abort)

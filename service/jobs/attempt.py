@@ -1,11 +1,13 @@
 """One attempt at a job: does the work, and stops where it is no longer the one to do it.
 
-Two tasks run side by side. One works and keeps the result. The other looks into the store every few seconds: another
-attempt may have taken the job over (this process was frozen, or cut off), or somebody may have cancelled it.
+Three tasks run side by side. One works and keeps the result. One looks into the store every few seconds: another
+attempt may have taken the job over (this process was frozen, or cut off), or somebody may have cancelled it. One keeps
+a small picture of what is made beside the progress.
 """
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -14,18 +16,21 @@ from typing import Any, TypeVar
 from saq.job import Job
 
 from models.errors import NotFoundError, OverloadError
-from service.call import Answer, Progress
+from models.images import Pixels
+from service.call import Answer, Report
+from service.jobs import preview
 from service.jobs.kept import Kept
 from service.jobs.queues import Queues
 from service.jobs.records import Attempt, Record, Request, State
 
-Runner = Callable[[bytes, int, Progress], Awaitable[Answer]]
+Runner = Callable[[bytes, int, Report], Awaitable[Answer]]
 """Does the work that a packed call asks for, with a seed for what it leaves to chance.
 
 An answer of status 400 or more is a failed job; an exception has it begun again.
 """
 
 _LONGEST_PAUSE_S = 10.0
+_PREVIEW_S = 0.5  # at least, between two pictures of what is made
 
 Result = TypeVar("Result")
 
@@ -37,19 +42,31 @@ class Left(Enum):
     TO_ANOTHER = "to another"
 
 
-async def attempt(job: Job, runner: Runner, kept: Kept, queues: Queues, *, most: int, look_s: float) -> Left:
+async def attempt(
+    job: Job,
+    runner: Runner,
+    kept: Kept,
+    queues: Queues,
+    *,
+    most: int,
+    look_s: float,
+    shown: Callable[[str], None] = lambda job_id: None,
+) -> Left:
     """Runs a job that SAQ's queue gave us.
 
     Args:
         most: attempts, after which it ends as interrupted.
         look_s: seconds between two looks into the store; progress is told as often.
+        shown: called with the job's id each time that there is a new picture of what it makes.
     """
     taken = await _until_it_works(lambda: _take(job, kept, most))
     if taken is None:
         return Left.OVER
     request, mine = taken
-    work = asyncio.create_task(_work(job, request, mine, runner, kept))
+    report = _Report(job)
+    work = asyncio.create_task(_work(job, request, mine, runner, kept, report))
     watch = asyncio.create_task(_watch(job, mine, kept, queues, look_s))
+    pictures = asyncio.create_task(report.keep_pictures(queues, shown))
     try:
         await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
@@ -61,9 +78,9 @@ async def attempt(job: Job, runner: Runner, kept: Kept, queues: Queues, *, most:
             await asyncio.shield(kept.give_back(job.key, mine))
         raise
     finally:
-        for task in (work, watch):
+        for task in (work, watch, pictures):
             task.cancel()
-        await asyncio.gather(work, watch, return_exceptions=True)
+        await asyncio.gather(work, watch, pictures, return_exceptions=True)
 
 
 async def _take(job: Job, kept: Kept, most: int) -> tuple[Request, Attempt] | None:
@@ -78,17 +95,19 @@ async def _take(job: Job, kept: Kept, most: int) -> tuple[Request, Attempt] | No
     return request, await kept.begin(job.key, (last.attempts if last else 0) + 1)
 
 
-async def _work(job: Job, request: Request, mine: Attempt, runner: Runner, kept: Kept) -> None:
+async def _work(job: Job, request: Request, mine: Attempt, runner: Runner, kept: Kept, report: "_Report") -> None:
     try:
         payload = await _until_it_works(lambda: kept.payload(request))
     except NotFoundError:  # another version of this service, or a person, has removed it
         await kept.end(_record(job, request, mine, "interrupted"))
         return
-    answer = await runner(payload, request.seed, _reporter(job))
+    answer = await runner(payload, request.seed, report)
     state: State = "done" if answer.status < 400 else "failed"
     kind, headers = answer.media_type, dict(answer.headers)
     record = _record(job, request, mine, state, status=answer.status, media_type=kind, headers=headers)
-    await _until_it_works(lambda: kept.end(record, answer.content))
+    parts = answer.content
+    content = parts if isinstance(parts, bytes) else b"".join([part async for part in parts])
+    await _until_it_works(lambda: kept.end(record, content))
 
 
 async def _watch(job: Job, mine: Attempt, kept: Kept, queues: Queues, look_s: float) -> Left:
@@ -129,17 +148,33 @@ def _record(job: Job, request: Request, attempt: Attempt, state: State, **change
     )
 
 
-def _reporter(job: Job) -> Progress:
-    """Turns (done, total) into the job's progress and time left, by the pace since the first report."""
-    first: tuple[float, int] | None = None
-    job.meta = {}
+class _Report:
+    """What work tells of itself, kept where the queue has it: progress, time left by the pace since the first report,
+    and a preview of what is made."""
 
-    def report(done: int, total: int) -> None:
-        nonlocal first
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._job.meta = {}
+        self._first: tuple[float, int] | None = None
+        self._pictures: asyncio.Queue[Pixels] = asyncio.Queue(1)  # the newest
+
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        first = first or (now, done)
-        since, begun = first
+        self._first = self._first or (now, done)
+        since, begun = self._first
         left = (now - since) / (done - begun) * (total - done) if done > begun else None
-        job.meta = {"done": done, "total": total, "seconds_left": left}
+        self._job.meta |= {"done": done, "total": total, "seconds_left": left}
 
-    return report
+    def show(self, picture: Pixels) -> None:
+        if self._pictures.full():
+            self._pictures.get_nowait()
+        self._pictures.put_nowait(preview.sketch(picture))
+
+    async def keep_pictures(self, queues: Queues, shown: Callable[[str], None]) -> None:
+        for number in itertools.count(1):
+            made = await asyncio.to_thread(preview.preview, number, await self._pictures.get())
+            self._job.meta |= {"preview": made.model_dump()}
+            shown(self._job.key)
+            with contextlib.suppress(OverloadError):  # the next look tells it
+                await queues.ask(self._job.update())
+            await asyncio.sleep(_PREVIEW_S)

@@ -27,6 +27,7 @@ import models
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer
 from service.jobs.attempt import Left, Runner, attempt
+from service.jobs.followers import Followers
 from service.jobs.house import House
 from service.jobs.kept import Kept
 from service.jobs.queues import Queues
@@ -39,6 +40,8 @@ __all__ = ["Jobs", "Runner"]
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _BUSY_RETRY_S = 30.0
+_LOOK_S = 0.25  # between two looks at a job that is followed
+_LOOK_SHARED_S = 1.0  # the same, where a look goes over the network
 _FREE_S = 5.0  # that a cancelled job may take to end, before its client is answered all the same
 _log = logging.getLogger("gan")
 
@@ -54,6 +57,7 @@ class Jobs:
         attempts: how often one is begun, where processes die while running it.
         keep_s: seconds that a finished job and its result are kept.
         dead_s: seconds without a sign of life after which a job is taken from who runs it.
+        followers, followers_per_caller: how many may follow jobs at once.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Jobs:
         attempts: int = 3,
         keep_s: float = 86_400.0,
         dead_s: float = 30.0,
+        followers: int = 256,
+        followers_per_caller: int = 32,
     ) -> None:
         self._kept = Kept(store)
         self._queues = Queues(url)
@@ -81,6 +87,8 @@ class Jobs:
         self.house = House(
             self._kept, self._queues, self._telemetry, self._runners, self._here, keep_s=keep_s, dead_s=dead_s
         )
+        pause_s = _LOOK_SHARED_S if self._queues.shared else _LOOK_S
+        self.followers = Followers(self.get, pause_s=pause_s, most=followers, most_of_one=followers_per_caller)
         self._secret: bytes | None = None
         self._workers: list[_Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -208,6 +216,7 @@ class Jobs:
             )
         )
         await self._let_go(found.kind, job_id)
+        self.followers.hasten(job_id)
         return ended
 
     async def _let_go(self, kind: str, job_id: str) -> None:
@@ -261,7 +270,15 @@ class Jobs:
         queue = job.get_queue()
         kind = queue.name.removeprefix("gan-")
         run = asyncio.create_task(
-            attempt(job, self._runners[kind], self._kept, self._queues, most=self._attempts, look_s=self._look_s)
+            attempt(
+                job,
+                self._runners[kind],
+                self._kept,
+                self._queues,
+                most=self._attempts,
+                look_s=self._look_s,
+                shown=self.followers.hasten,
+            )
         )
         self._here[job.key] = run
         try:
@@ -276,6 +293,7 @@ class Jobs:
         finally:
             run.cancel()
             del self._here[job.key]
+            self.followers.hasten(job.key)
 
     async def _over(self, job_id: str) -> bool:
         with contextlib.suppress(OverloadError):

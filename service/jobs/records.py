@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
@@ -13,7 +13,9 @@ class _Kept:
     """A dataclass that is kept as JSON."""
 
     def dump(self) -> bytes:
-        return json.dumps(dataclasses.asdict(self)).encode()  # type: ignore[call-overload]
+        fields: dict[str, object] = dataclasses.asdict(self)  # type: ignore[call-overload]
+        said = {name: value for name, value in fields.items() if value is not None}
+        return json.dumps(said).encode()  # without what an older version would not know, where nothing is said of it
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
@@ -62,6 +64,7 @@ class Record(_Kept):
 
     Attributes:
         done, total: progress, in the work's own unit.
+        preview: what a running job has made so far, as preview.JobPreview has it.
         status, media_type, headers, body: of the answer, where there is one; `body` is the file that holds its bytes.
     """
 
@@ -76,6 +79,7 @@ class Record(_Kept):
     total: int = 0
     seconds_left: float | None = None
     attempts: int = 0
+    preview: Mapping[str, Any] | None = None
     status: int | None = None
     media_type: str = ""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)

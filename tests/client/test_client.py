@@ -1,5 +1,6 @@
 """The Python client against the service, and what it makes of answers that are not the service's."""
 
+import base64
 import hashlib
 import io
 import json
@@ -138,6 +139,7 @@ def clock(monkeypatch) -> SimpleNamespace:
     clock = SimpleNamespace(slept=[], monotonic=lambda: sum(clock.slept))
     clock.sleep = clock.slept.append
     monkeypatch.setattr("gan_client.client.time", clock)
+    monkeypatch.setattr("gan_client.jobs.time", clock)
     return clock
 
 
@@ -250,6 +252,34 @@ def test_references_are_kept_and_scored_as_a_job(client, tmp_path):
     client.delete_reference("client-test")
     with pytest.raises(ServiceError, match="There is no reference client-test"):
         client.score(a_reference="client-test", b_reference="client-test")
+
+
+def test_a_job_is_followed_to_its_end(client):
+    job = client.submit(client.sample, 3000, model="tiny", seed=1)
+    events = list(job.follow())
+    assert {event.name for event in events} == {"state", "progress", "preview", "end"}
+    assert [event.data["state"] for event in events if event.name in ("state", "end")][-2:] == ["done", "done"]
+    shown = next(event.data for event in events if event.name == "preview")
+    with Image.open(io.BytesIO(base64.b64decode(shown["data"]))) as image:
+        assert image.size == (16, 16)
+    job.cancel()
+
+
+def test_a_stream_that_breaks_is_taken_up_where_it_broke(proxy, clock):
+    said = "id: 1.running.4.0\nevent: state\ndata: {}\n\nevent: progress\ndata: {"  # and there it breaks
+    proxy.answers = [(200, None, said), (200, None, 'id: 1.done.8.0\nevent: end\ndata: {"state": "done"}\n\n')]
+    with Client(proxy.url) as client:
+        assert [event.name for event in client.job("4f1c").follow()] == ["state", "end"]
+    first, second = (headers for headers, _ in proxy.seen)
+    assert ("Last-Event-ID" in first, second["Last-Event-ID"]) == (False, "1.running.4.0")
+    assert clock.slept == [1]
+
+
+def test_waiting_has_an_end(proxy, clock):
+    proxy.answers = [(200, None, "event: state\ndata: {}\n\n")]
+    with Client(proxy.url) as client, pytest.raises(TimeoutError, match=r"not over after 2\.5 s"):
+        client.job("4f1c").wait(timeout_s=2.5)
+    assert clock.slept == [1, 1, 0.5]
 
 
 def test_a_jobs_error_is_raised_by_wait(client):

@@ -222,7 +222,7 @@ def test_after_ctrl_c_the_same_command_goes_on(local, proxy, photos, tmp_path):
 
 def test_after_ctrl_c_a_job_can_be_found_again(proxy, photos):
     proxy.answers = [(202, None, '{"id": "4f1c"}')]
-    status, said = interrupted(proxy, command("score", photos, photos), lambda path: path == "/v1/jobs/4f1c")
+    status, said = interrupted(proxy, command("score", photos, photos), lambda path: path == "/v1/jobs/4f1c/events")
     assert (status, said) == (130, ["Interrupted; the job goes on: gan jobs 4f1c --wait"])
 
 
@@ -252,6 +252,14 @@ def test_a_score_can_be_a_job(gan, scoring, photos, tmp_path):
     assert json.loads(printed)["fid"]["value"] == pytest.approx(0, abs=1e-6)
     assert gan("jobs", job, "--wait", "-o", tmp_path / "score.json", *to) == (0, "", "")
     assert (tmp_path / "score.json").read_text() == printed
+
+
+def test_a_job_is_followed_line_by_line(gan, tmp_path):
+    job = gan("sample", "-n", 600, "--model", "tiny", "--job")[1].strip()
+    status, printed, said = gan("jobs", job, "--follow")
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert (status, said, lines[0]["event"], lines[-1]["event"]) == (0, "", "state", "end")
+    assert (lines[-1]["id"], lines[-1]["state"], lines[-1]["progress"]["done"]) == (job, "done", 600)
 
 
 # Mistakes and ends -----------------------------------------------------------------

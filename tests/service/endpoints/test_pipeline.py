@@ -18,7 +18,7 @@ from service.call import Call, File
 from service.encoding.origin import Origin
 from service.endpoints.pipeline import Order, translate_all
 from service.engine.batcher import Flow
-from service.engine.translator import Translator
+from service.engine.translator import Done, Translator
 from service.http.answers import error_answer
 from service.runtime import Runtime
 from service.settings import Settings
@@ -55,7 +55,10 @@ class Played:
             raise OverloadError("Much is waiting.", retry_after_s=1.0)
         yield
 
-    async def image(self, pixels: Pixels, direction: str, flow: Flow) -> Pixels:
+    def tiles(self, height: int, width: int) -> int:
+        return 1
+
+    async def image(self, pixels: Pixels, direction: str, flow: Flow, done: Done | None = None) -> Pixels:
         self.asked.append(direction)
         if error := self.fails(len(self.asked)):
             raise error
@@ -63,6 +66,8 @@ class Played:
         self.most = max(self.most, self.inside)
         await asyncio.sleep(0)
         self.inside -= pixels[..., 0].size
+        if done is not None:
+            done(255 - pixels, (0, 0, *pixels.shape[:2]))
         return 255 - pixels
 
 
@@ -83,7 +88,7 @@ def test_a_job_waits_for_room_in_the_queue_where_a_request_is_turned_away(runtim
     unit.asked.clear()
     job = Call(progress=lambda done, total: seen.append((done, total)))
     (done,) = asyncio.run(translate_all(runtime, job, order(unit, cycle=True), files(picture(2, 3))))
-    assert (done.height, done.width, done.cycle_l1, seen) == (2, 3, 0.0, [(0, 1), (1, 1)])
+    assert (done.height, done.width, done.cycle_l1, seen) == (2, 3, 0.0, [(0, 2), (1, 2), (2, 2)])  # there and back
     assert unit.asked == ["a_to_b", "a_to_b", "b_to_a", "b_to_a"]
 
 
@@ -124,7 +129,7 @@ def test_an_error_that_has_been_answered_keeps_no_photo(runtime: Runtime, pictur
     """Its traceback refers to the frames that it passed, these to tasks, and these to the error: a circle."""
     unit, photos = Played(), list[weakref.ref[Any]]()
 
-    def remember(pixels: Pixels, direction: str, flow: Flow) -> Any:
+    def remember(pixels: Pixels, direction: str, flow: Flow, done: Done | None) -> Any:
         photos.append(weakref.ref(pixels))
         return Played.image(unit, pixels, direction, flow)
 
