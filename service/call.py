@@ -51,6 +51,19 @@ class File:
 
 
 @dataclass(frozen=True)
+class Principal:
+    """Whose API key a call came with.
+
+    Attributes:
+        identity: the key's name, which stays when the key is replaced; of a key without a name, its digest.
+        operator: sees everybody's jobs.
+    """
+
+    identity: str
+    operator: bool = False
+
+
+@dataclass(frozen=True)
 class Call:
     """What a client asks of one endpoint, read and checked.
 
@@ -62,6 +75,7 @@ class Call:
         progress: where a job reports (done, total); None for a request, which somebody waits for.
         show: where a job shows what it makes.
         caller: the name of the client's API key, or its address.
+        principal: whose key it is; None where no keys are asked for.
         seed: what is drawn from where the client names no seed; a job that is begun again has the same.
         stopping: set when the server stops, for answers that have no end of their own.
     """
@@ -73,6 +87,7 @@ class Call:
     progress: Progress | None = None
     show: Show = lambda picture: None
     caller: str = ""
+    principal: Principal | None = None
     seed: int = field(default_factory=models.random_seed)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

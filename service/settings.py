@@ -177,6 +177,8 @@ class Settings(BaseModel):
     in logs and limits. Empty: no key is asked for."""
     api_keys_file: Path | None = None
     """A file with one such entry a line."""
+    operators: Names = ()
+    """Names of keys that see, fetch and cancel everybody's jobs; any other sees those that it submitted."""
     rate_per_minute: int = Field(default=0, ge=0)
     """Requests a minute of each key, or of each address where no keys are asked for; past it 429. 0 is no limit."""
 

@@ -59,7 +59,7 @@ class _Place:
 async def follow_job(runtime: Runtime, call: Call) -> Answer:
     if accept.preferred(call.accept, {_MEDIA: True}) is None:
         raise NotAcceptableError(f"Events come as {_MEDIA}, which Accept does not allow.", where="accept")
-    record = await runtime.jobs.get(call.parameters["id"])
+    record = await runtime.jobs.get(call.parameters["id"], call.principal)
     seen = _Place.parse(call.parameters.get(_LAST, ""))
     if record.over and seen == _Place.of(record):
         return Answer(b"", _MEDIA, status=204)  # which has a browser's EventSource not come back any more

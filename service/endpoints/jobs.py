@@ -53,7 +53,8 @@ def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operati
 def _submit(operation: Operation) -> Handler:
     async def submit(runtime: Runtime, call: Call) -> Answer:
         packed = await asyncio.to_thread(envelope.pack_call, call)
-        record = await runtime.jobs.submit(operation.name, packed, call.parameters.get(_KEY), call.caller)
+        key = call.parameters.get(_KEY)
+        record = await runtime.jobs.submit(operation.name, packed, key, call.caller, call.principal)
         return Answer.of(view(record), headers={"Location": f"/v1/jobs/{record.id}"}, status=202)
 
     return submit
@@ -73,12 +74,12 @@ def runner(runtime: Runtime, job: Operation, handler: Handler) -> Runner:
 
 
 async def get_job(runtime: Runtime, call: Call) -> Answer:
-    return Answer.of(view(await runtime.jobs.get(call.parameters["id"])))
+    return Answer.of(view(await runtime.jobs.get(call.parameters["id"], call.principal)))
 
 
 async def get_result(runtime: Runtime, call: Call) -> Answer:
     """The kept answer; an error is answered whatever the client accepts, as errors are everywhere."""
-    answer = await runtime.jobs.result(call.parameters["id"])
+    answer = await runtime.jobs.result(call.parameters["id"], call.principal)
     if answer.status < 400 and accept.preferred(call.accept, {answer.media_type: True}) is None:
         raise NotAcceptableError(
             f"This result is {answer.media_type}, which Accept does not allow; the form of a job's result is chosen by "
@@ -89,7 +90,7 @@ async def get_result(runtime: Runtime, call: Call) -> Answer:
 
 
 async def delete_job(runtime: Runtime, call: Call) -> Answer:
-    return Answer.of(view(await runtime.jobs.delete(call.parameters["id"])))
+    return Answer.of(view(await runtime.jobs.delete(call.parameters["id"], call.principal)))
 
 
 _VIEW = {"application/json": JobView}

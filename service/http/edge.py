@@ -88,13 +88,14 @@ class Edge:
             request_id.reset(token)
 
     def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Stay:
-        """The request's stay, or a GanError for who may not pass; notes the caller's name in the scope."""
+        """The request's stay, or a GanError for who may not pass; notes the caller in the scope."""
         settings = self._runtime.settings
         if not scope["path"].startswith("/"):  # OPTIONS *, which BentoML would answer in a shape of its own
             raise NotFoundError("There is nothing here; /docs.json lists the endpoints.")
         scope["gan.caller"] = self._callers.of(scope.get("client"), headers)
         if scope["path"].startswith("/v1/"):
-            scope["gan.caller"] = authenticate(self._keys, headers) or scope["gan.caller"]
+            if (key := authenticate(self._keys, headers)) is not None:
+                scope["gan.caller"], scope["gan.principal"] = key.name, key.principal
             self._rate.take(scope["gan.caller"])
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media == _PICKLE:

@@ -105,6 +105,7 @@ async def _read(operation: Operation, runtime: Runtime, request: Request, files:
         body=body,
         files=uploads,
         caller=request.scope.get("gan.caller", ""),
+        principal=request.scope.get("gan.principal"),
         stopping=request.scope.get("gan.stopping") or asyncio.Event(),
     )
 

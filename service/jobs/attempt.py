@@ -139,6 +139,7 @@ def _record(job: Job, request: Request, attempt: Attempt, state: State, **change
         state=state,
         digest=request.digest,
         created_at=request.created_at,
+        owner=request.owner,
         started_at=attempt.started_at,
         finished_at=time.time(),
         done=job.meta.get("done", 0),

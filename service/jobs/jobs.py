@@ -13,7 +13,6 @@ One job of a kind runs at a time in each process, in the order of submission; th
 import asyncio
 import contextlib
 import hashlib
-import hmac
 import logging
 import re
 import secrets
@@ -25,11 +24,12 @@ from saq.worker import Worker
 
 import models
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
-from service.call import Answer
+from service.call import Answer, Principal
 from service.jobs.attempt import Left, Runner, attempt
 from service.jobs.followers import Followers
 from service.jobs.house import House
 from service.jobs.kept import Kept
+from service.jobs.owners import Owners
 from service.jobs.queues import Queues
 from service.jobs.records import Record, Request
 from service.storage import Store
@@ -75,6 +75,7 @@ class Jobs:
         followers_per_caller: int = 32,
     ) -> None:
         self._kept = Kept(store)
+        self._owners = Owners(self._kept)
         self._queues = Queues(url)
         self._telemetry = telemetry or Telemetry()
         self._runners: dict[str, Runner] = {}
@@ -89,7 +90,6 @@ class Jobs:
         )
         pause_s = _LOOK_SHARED_S if self._queues.shared else _LOOK_S
         self.followers = Followers(self.get, pause_s=pause_s, most=followers, most_of_one=followers_per_caller)
-        self._secret: bytes | None = None
         self._workers: list[_Worker] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._keeping: asyncio.Task[None] | None = None
@@ -130,18 +130,22 @@ class Jobs:
             if isinstance(error, Exception):
                 _log.error("stopping the jobs: %r", error)
 
-    async def submit(self, kind: str, payload: bytes, key: str | None = None, client: str = "") -> Record:
+    async def submit(
+        self, kind: str, payload: bytes, key: str | None = None, client: str = "", principal: Principal | None = None
+    ) -> Record:
         """Queues a job, or finds the one that was submitted under the same key, and queues it if it is not.
 
         Args:
             key: the client's idempotency key, 1 to 255 visible ASCII characters.
-            client: whose key it is; other clients' equal keys are other keys.
+            client: whose idempotency key it is, where there is no principal; others' equal keys are other keys.
+            principal: whose API key submits it, and alone will see it, but for operators.
         Raises:
             ConflictError: the key was used for something else.  InputError: the key is malformed.
             OverloadError: too many jobs wait, or the store or the queue cannot be used.
         """
         digest = await asyncio.to_thread(_digest_of, kind, payload)
-        job_id = await self._id_of(client, key) if key is not None else secrets.token_hex(16)
+        client = principal.identity if principal is not None else client
+        job_id = await self._owners.job_id(client, _checked(key)) if key is not None else secrets.token_hex(16)
         if key is not None and (earlier := await self._submitted(job_id, digest)):
             return earlier
         if (waiting := await self._queues.count()) >= self._max_waiting:
@@ -149,7 +153,8 @@ class Jobs:
                 f"{waiting} jobs are waiting already, the most accepted; try again later.",
                 retry_after_s=_BUSY_RETRY_S,
             )
-        request = Request(kind, digest, time.time(), models.random_seed(), payload="")
+        owner = await self._owners.of(principal) if principal is not None else None
+        request = Request(kind, digest, time.time(), models.random_seed(), payload="", owner=owner)
         try:
             await self._kept.submit(job_id, request, payload)
         except ConflictError:  # another replica was asked the same at the same time
@@ -164,15 +169,19 @@ class Jobs:
             raise
         return _unfinished(job_id, request)
 
-    async def get(self, job_id: str) -> Record:
+    async def get(self, job_id: str, principal: Principal | None = None) -> Record:
         """The job as it is now.
 
+        Args:
+            principal: whose API key asks, here and below; None where no keys are asked for, or the service does itself.
+
         Raises:
-            NotFoundError: no such job.  OverloadError: it is not over, and the queue that knows how far it is is gone.
+            NotFoundError: no such job, or another's.
+            OverloadError: it is not over, and the queue that knows how far it is is gone.
         """
         if _ID.fullmatch(job_id) is None:
             raise NotFoundError("There is no such job; ids are 32 hexadecimal digits.", where="id")
-        found = await self._find(job_id)
+        found = await self._find(job_id, principal)
         if isinstance(found, Record):
             return found
         job = await self._queues.job(found.kind, job_id) if found.kind in self._runners else None
@@ -186,25 +195,25 @@ class Jobs:
             job_id, found, state="running", started_at=begun.started_at, attempts=begun.attempts, **progress
         )
 
-    async def result(self, job_id: str) -> Answer:
+    async def result(self, job_id: str, principal: Principal | None = None) -> Answer:
         """What the request would have been answered, success or error.
 
         Raises:
             ConflictError: not over yet, or it ended without an answer.  NotFoundError: no such job.
         """
-        record = await self.get(job_id)
+        record = await self.get(job_id, principal)
         if record.status is None:
             raise ConflictError(f"The job is {record.state} and has no result.", where="id")
         return Answer(await self._kept.body(record), record.media_type, record.headers, record.status)
 
-    async def delete(self, job_id: str) -> Record:
+    async def delete(self, job_id: str, principal: Principal | None = None) -> Record:
         """Cancels a job that is not over; removes one that is. Returns its last record. Raises NotFoundError.
 
         Cancelled is final once this returns, whoever runs the job, and should they be dead.
         """
         if _ID.fullmatch(job_id) is None:
             raise NotFoundError("There is no such job; ids are 32 hexadecimal digits.", where="id")
-        found = await self._find(job_id)
+        found = await self._find(job_id, principal)
         if isinstance(found, Record):
             await self._kept.remove(found)
             return found
@@ -230,11 +239,11 @@ class Jobs:
                 await self._queues.ask(job.abort("cancelled"))
                 await self._queues.ask(job.finish(Status.ABORTED, error="cancelled"))
 
-    async def _find(self, job_id: str) -> Record | Request:
-        """How it ended, or what was asked. Raises NotFoundError."""
+    async def _find(self, job_id: str, principal: Principal | None = None) -> Record | Request:
+        """How it ended, or what was asked. Raises NotFoundError, of another's job as of none."""
         found = await self._kept.ending(job_id) or await self._kept.request(job_id)
         found = found or await self._kept.ending(job_id)  # it ended between the two
-        if found is None:
+        if found is None or not await self._owners.may_see(principal, found):
             raise NotFoundError(
                 f"There is no job {job_id} that can be read; finished ones are kept for {self._keep_s / 3600:g} h.",
                 where="id",
@@ -254,15 +263,6 @@ class Jobs:
         if isinstance(found, Request):
             await self._queues.enqueue(found.kind, job_id)
         return await self.get(job_id)
-
-    async def _id_of(self, client: str, key: str) -> str:
-        """The same for the same client and key, and not to be guessed from them."""
-        if _KEY.fullmatch(key) is None:
-            raise InputError(
-                "Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.", where="Idempotency-Key"
-            )
-        self._secret = self._secret or await self._kept.secret()
-        return hmac.digest(self._secret, f"{client}\n{key}".encode(), "sha256").hex()[:32]
 
     async def _run(self, context: dict[str, Any]) -> None:
         """SAQ's worker calls this for a job that it took from the queue."""
@@ -316,7 +316,23 @@ class _Worker(Worker[Any]):
 
 def _unfinished(job_id: str, request: Request, **changes: Any) -> Record:
     changes = {"state": "queued", **changes}
-    return Record(id=job_id, kind=request.kind, digest=request.digest, created_at=request.created_at, **changes)
+    return Record(
+        id=job_id,
+        kind=request.kind,
+        digest=request.digest,
+        created_at=request.created_at,
+        owner=request.owner,
+        **changes,
+    )
+
+
+def _checked(key: str) -> str:
+    """An idempotency key. Raises InputError."""
+    if _KEY.fullmatch(key) is None:
+        raise InputError(
+            "Idempotency-Key must be 1 to 255 visible ASCII characters, such as a UUID.", where="Idempotency-Key"
+        )
+    return key
 
 
 def _digest_of(kind: str, payload: bytes) -> str:

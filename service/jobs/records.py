@@ -35,6 +35,7 @@ class Request(_Kept):
         created_at: seconds since 1970.
         seed: for work that the client left to chance, so that a second run draws the same.
         payload: the name of the file that holds it.
+        owner: an HMAC of whose API key submitted it; None where no keys were asked for.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Request(_Kept):
     created_at: float
     seed: int
     payload: str
+    owner: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Record(_Kept):
     """A job as it is now; the last one is kept. Times are seconds since 1970.
 
     Attributes:
+        owner: as in the request.
         done, total: progress, in the work's own unit.
         preview: what a running job has made so far, as preview.JobPreview has it.
         status, media_type, headers, body: of the answer, where there is one; `body` is the file that holds its bytes.
@@ -73,6 +76,7 @@ class Record(_Kept):
     state: State
     digest: str
     created_at: float
+    owner: str | None = None
     started_at: float | None = None
     finished_at: float | None = None
     done: int = 0
