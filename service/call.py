@@ -6,9 +6,11 @@ job ────── jobs/envelope.py ───┘                            
 """
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from pydantic import BaseModel
@@ -29,6 +31,9 @@ class Report(Protocol):
     def __call__(self, done: int, total: int) -> None: ...
     def show(self, picture: Pixels) -> None: ...
 
+
+Content = bytes | BinaryIO | Path | AsyncIterator[bytes]
+"""An answer's bytes: in memory, in the open file that a job was given, in a file that stays, or as they come."""
 
 JSON = "application/json"
 
@@ -78,6 +83,8 @@ class Call:
         principal: whose key it is; None where no keys are asked for.
         seed: what is drawn from where the client names no seed; a job that is begun again has the same.
         stopping: set when the server stops, for answers that have no end of their own.
+        spool: the empty temporary file that a job may write its answer to, since it may be larger than memory; None for
+            a request, whose answer is bounded.
     """
 
     accept: str = "*/*"
@@ -90,6 +97,11 @@ class Call:
     principal: Principal | None = None
     seed: int = field(default_factory=models.random_seed)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    spool: BinaryIO | None = None
+
+    def out(self) -> BinaryIO:
+        """Where an answer of many parts is written."""
+        return io.BytesIO() if self.spool is None else self.spool
 
     @property
     def is_job(self) -> bool:
@@ -99,13 +111,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a handler gives back; also what an error becomes (http/answers.py).
+    """What a handler gives back; also what an error becomes (http/answers.py)."""
 
-    Attributes:
-        content: all of it, or its parts as they come.
-    """
-
-    content: bytes | AsyncIterator[bytes]
+    content: Content
     media_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     status: int = 200

@@ -51,3 +51,11 @@ class DeadlineError(GanError):
 
 class RateLimitError(OverloadError):
     """The key's requests a minute are used up."""
+
+
+class RangeError(GanError):
+    """The bytes that were asked for are none of the answer's. `size` is how many it has; None where Range is broken."""
+
+    def __init__(self, message: str, *, size: str | None) -> None:
+        super().__init__(message, where="range")
+        self.size = size

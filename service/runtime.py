@@ -72,7 +72,7 @@ class Runtime:
         self.settings = settings
         self.telemetry = Telemetry(tracer_provider)
         self.engine = Engine(settings, self.telemetry)
-        self.store = open_store(settings.store)
+        self.store = open_store(settings.store, settings.store_links)
         self.references = References(self.store, settings.references)
         self.jobs = Jobs(
             self.store,

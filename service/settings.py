@@ -218,6 +218,9 @@ class Settings(BaseModel):
 
     store: Annotated[str, BeforeValidator(os.fspath)] = "data/store"
     """Where references and jobs are kept: a folder, or the URL of a bucket, `s3://bucket/prefix`, `gs://` or `az://`."""
+    store_links: bool = True
+    """Whether a client that fetches a result of more than 8 MiB is sent to the bucket, by an address that is good for
+    five minutes; `false` passes it through, where clients cannot reach the bucket."""
     cache: Path | None = None
     """Folder for the FID weights, once fetched; unset, the user's cache folder."""
     inception_weights: Path | None = None

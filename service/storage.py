@@ -20,11 +20,12 @@ import datetime
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -35,6 +36,7 @@ from models.errors import ConflictError, InputError, NotFoundError, OverloadErro
 from models.files import atomic_path
 
 if TYPE_CHECKING:
+    from obstore import Attributes, GetResult
     from obstore.store import ClientConfig, RetryConfig
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
@@ -47,6 +49,13 @@ _LINK_S = 300.0  # a download that began in time may go on after it
 _LEFTOVER_S = 3600.0
 _LARGE = 1_000_000  # bytes; copying more would hold the event loop up
 
+_BINARY = "application/octet-stream"
+_PIECE = 1 << 20  # bytes
+_UPLOADS = 4  # parts of one upload that are under way at once, of 5 MiB each
+
+Place = Path | str | AsyncIterator[bytes]
+"""A file, an address that is good for some minutes, or, where neither is to be had, the bytes piece by piece."""
+
 Result = TypeVar("Result")
 
 
@@ -56,8 +65,8 @@ class Store(Protocol):
     Every method raises OverloadError where the store cannot be read or written: it is full, gone, or refuses us.
     """
 
-    async def put(self, section: str, name: str, data: bytes) -> None:
-        """Writes whole or not at all, over what was there."""
+    async def put(self, section: str, name: str, data: bytes | BinaryIO, media_type: str = _BINARY) -> None:
+        """Writes whole or not at all, over what was there; of an open file all of it, a piece at a time."""
 
     async def create(self, section: str, name: str, data: bytes) -> None:
         """The same for a name that is free, else raises ConflictError: of many at once, one succeeds."""
@@ -71,8 +80,8 @@ class Store(Protocol):
     async def names(self, section: str) -> dict[str, float]:
         """All names in a section, sorted, and when each was written (seconds since 1970); none if it is unused."""
 
-    async def place(self, section: str, name: str) -> Path | str | None:
-        """Where others can read it: a file, an address that is good for some minutes, or None."""
+    async def place(self, section: str, name: str) -> "Place":
+        """How others can read what is too large for memory. May raise NotFoundError."""
 
 
 def check_name(name: str, where: str = "name") -> str:
@@ -89,9 +98,11 @@ def check_name(name: str, where: str = "name") -> str:
     return name
 
 
-def open_store(where: str) -> Store:
+def open_store(where: str, links: bool = True) -> Store:
     """The store that GAN_STORE names: a folder, or the URL of a bucket.
 
+    Args:
+        links: whether those who ask for something large may be sent to the bucket.
     Raises:
         ValueError: no such kind of store, or its options in the environment (AWS_..., GOOGLE_..., AZURE_...) are wrong.
     """
@@ -110,7 +121,7 @@ def open_store(where: str) -> Store:
         bucket = from_url(where, retry_config=retries, client_options=client)
     except (BaseError, ValueError) as error:
         raise ValueError(f"GAN_STORE: {_shown(where)} cannot be opened: {_first_line(error)}") from None
-    return ObjectStore(bucket, _shown(where))
+    return ObjectStore(bucket, _shown(where), links)
 
 
 async def check_store(store: Store, where: str) -> None:
@@ -141,7 +152,7 @@ class FolderStore:
         self._root = root
         self._threads = ThreadPoolExecutor(4, "store")
 
-    async def put(self, section: str, name: str, data: bytes) -> None:
+    async def put(self, section: str, name: str, data: bytes | BinaryIO, media_type: str = _BINARY) -> None:
         await self._beside(_write, self._path(section, name), data, False)
 
     async def create(self, section: str, name: str, data: bytes) -> None:
@@ -166,7 +177,10 @@ class FolderStore:
         return await self._beside(_listed, self._path(section, "x").parent)
 
     async def place(self, section: str, name: str) -> Path:
-        return self._path(section, name)
+        path = self._path(section, name)
+        if not await self._beside(path.is_file):
+            raise _missing(section, name)
+        return path
 
     async def _beside(self, function: Callable[..., Result], *arguments: object) -> Result:
         try:
@@ -180,13 +194,18 @@ class FolderStore:
         return self._root / _key(section, name)
 
 
-def _write(path: Path, data: bytes, new: bool) -> None:
+def _write(path: Path, data: bytes | BinaryIO, new: bool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # also "exists" and "not found", which are about the folder here
         raise _unusable(error.strerror or str(error)) from error
     with atomic_path(path, new=new) as temporary:
-        temporary.write_bytes(data)
+        if isinstance(data, bytes):
+            temporary.write_bytes(data)
+        else:
+            data.seek(0)
+            with temporary.open("wb") as file:
+                shutil.copyfileobj(data, file, _PIECE)
 
 
 def _listed(folder: Path) -> dict[str, float]:
@@ -216,15 +235,20 @@ class ObjectStore:
     Args:
         store: obstore's.
         shown: what messages call it.
+        links: whether `place` may give addresses, where the store can sign them.
     """
 
-    def __init__(self, store: obstore.store.ObjectStore, shown: str = "memory") -> None:
+    def __init__(self, store: obstore.store.ObjectStore, shown: str = "memory", links: bool = True) -> None:
         self._store = store
         self._shown = shown
+        self._links = links
 
-    async def put(self, section: str, name: str, data: bytes) -> None:
+    async def put(self, section: str, name: str, data: bytes | BinaryIO, media_type: str = _BINARY) -> None:
+        if not isinstance(data, bytes):
+            data.seek(0)
         with self._errors(section, name):
-            await obstore.put_async(self._store, _key(section, name), data)
+            about: Attributes = {"Content-Type": media_type}
+            await obstore.put_async(self._store, _key(section, name), data, attributes=about, max_concurrency=_UPLOADS)
 
     async def create(self, section: str, name: str, data: bytes) -> None:
         with self._errors(section, name):
@@ -250,13 +274,19 @@ class ObjectStore:
                         found[name] = one["last_modified"].timestamp()
         return dict(sorted(found.items()))
 
-    async def place(self, section: str, name: str) -> str | None:
+    async def place(self, section: str, name: str) -> str | AsyncIterator[bytes]:
         key = _key(section, name)
-        if isinstance(self._store, MemoryStore):
-            return None
+        with contextlib.suppress(BaseError, ValueError, NotImplementedError):  # no key to sign with, or nobody to ask
+            if self._links and not isinstance(self._store, MemoryStore):
+                expires = datetime.timedelta(seconds=_LINK_S)
+                return await obstore.sign_async(self._store, "GET", key, expires)  # type: ignore[call-overload]
         with self._errors(section, name):
-            expires = datetime.timedelta(seconds=_LINK_S)
-            return await obstore.sign_async(self._store, "GET", key, expires)  # type: ignore[call-overload]
+            return self._pieces(section, name, await obstore.get_async(self._store, key))
+
+    async def _pieces(self, section: str, name: str, answer: "GetResult") -> AsyncIterator[bytes]:
+        with self._errors(section, name):
+            async for piece in answer.stream(_PIECE):
+                yield bytes(piece)
 
     @contextlib.contextmanager
     def _errors(self, section: str, name: str) -> Iterator[None]:

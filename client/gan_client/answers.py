@@ -80,7 +80,9 @@ def field_of(response: Response, name: str) -> Any:
 def result_of(response: Response) -> Any:
     """A file as a picture, JSON with files in it as pictures, other JSON as it is."""
     with reading(response):
-        told, kind = response.headers, response.headers["Content-Type"]
+        # What a bucket has is told by the service, which sends there.
+        told = next((one.headers for one in response.history if "X-Model" in one.headers), response.headers)
+        kind = told["Content-Type"]
         if kind != "application/json":
             loss = float(told["X-Cycle-L1"]) if "X-Cycle-L1" in told and kind.startswith("image/") else None
             return Picture(response.content, kind, told["X-Model"], told["X-Digest"], cycle_l1=loss)

@@ -120,6 +120,11 @@ class Client:
             sent["data"] = json.dumps(given, default=_plain)
         return self._answered(method, path, sent)
 
+    def fetch(self, path: str, start: int = 0) -> Response:
+        """GET, with the body still to come, from byte `start` on where the server can (206). Raises ServiceError."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        return self._answered("GET", path, {"headers": headers, "stream": True, "timeout": self._timeout_s})
+
     def stream(self, path: str, headers: Mapping[str, str], silence_s: float) -> Response:
         """An answer that comes in its own time, whose reader closes it; `silence_s` is the longest pause in it."""
         sent = {"headers": headers, "stream": True, "timeout": (self._timeout_s, silence_s)}

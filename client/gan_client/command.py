@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from gan_client import arguments, folders
-from gan_client.answers import Picture, ServiceError
+from gan_client.answers import ServiceError, result_of
 from gan_client.client import Client
 from gan_client.jobs import Job
 
@@ -91,7 +91,8 @@ def _score(client: Client, typed: argparse.Namespace) -> int:
     if typed.job:
         _print(job.id)
     else:
-        _deliver(_waited(job), None)
+        _wait(job)
+        _deliver(result_of(job.result()), None)
     return 0
 
 
@@ -102,7 +103,12 @@ def _jobs(client: Client, typed: argparse.Namespace) -> int:
     if typed.wait:
         if typed.out is None and job.view()["kind"] not in ("score", "reference"):
             raise ValueError("The job makes images: say with -o where they go.")
-        _deliver(_waited(job), typed.out)
+        _wait(job)
+        response = job.result()
+        if typed.out is None or response.headers.get("Content-Type") == "application/json":
+            _deliver(result_of(response), typed.out)
+        else:
+            job.download(response, typed.out)
     elif typed.follow:
         for event in job.follow():
             _print(json.dumps({"event": event.name, **event.data}))
@@ -111,7 +117,7 @@ def _jobs(client: Client, typed: argparse.Namespace) -> int:
     return 0
 
 
-def _waited(job: Job[Any]) -> Any:
+def _wait(job: Job[Any]) -> None:
     with _bar(0, "image") as bar:
 
         def show(done: int, total: int) -> None:
@@ -119,16 +125,14 @@ def _waited(job: Job[Any]) -> Any:
             bar.update(done - bar.n)
 
         try:
-            return job.wait(show)
+            job.finish(show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"Interrupted; the job goes on: gan jobs {job.id} --wait") from None
 
 
 def _deliver(result: Any, out: Path | None) -> None:
-    """Files go to `out`, JSON too where there is one."""
-    if isinstance(result, Picture) and out is not None:
-        result.save(out)
-    elif isinstance(result, list) and out is not None:
+    """Pictures go to the folder `out`, other JSON to that file where there is one."""
+    if isinstance(result, list) and out is not None:
         out.mkdir(parents=True, exist_ok=True)
         for index, picture in enumerate(result):
             name = index if picture.seed is None else picture.seed

@@ -4,23 +4,28 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
-from requests import RequestException, Response
+from requests import RequestException, Response, codes
 
-from gan_client.answers import json_of, reading, result_of
+from gan_client.answers import ServiceError, json_of, reading, result_of
 
 T = TypeVar("T")
 Progress = Callable[[int, int], object]
 _SILENCE_S = 60.0  # a stream that says nothing for as long, not even that it lives, is broken
 _PAUSE_S = 1.0  # before a broken one is taken up again
+_PIECE = 1 << 16  # bytes; of one that does not come whole, all is lost
+_TRIES = 5
 
 
 class Service(Protocol):
     """What a job asks: a client."""
 
     def request(self, method: str, path: str) -> Response: ...
+    def fetch(self, path: str, start: int = 0) -> Response: ...
     def stream(self, path: str, headers: Mapping[str, str], silence_s: float) -> Response: ...
 
 
@@ -72,11 +77,51 @@ class Job(Generic[T]):
 
     def wait(self, progress: Progress = lambda done, total: None, *, timeout_s: float = float("inf")) -> T:
         """What the call would have returned or raised. `progress(done, total)` gets 0 for a total not yet known."""
+        self.finish(progress, timeout_s=timeout_s)
+        return result_of(self.service.request("GET", f"{self._path}/result"))
+
+    def finish(self, progress: Progress = lambda done, total: None, *, timeout_s: float = float("inf")) -> None:
+        """Waits until it is over, however it ended."""
         for event in self.follow(timeout_s=timeout_s):
             told = event.data if event.name == "progress" else event.data.get("progress")
             if told is not None:
                 progress(told["done"], told["total"])
-        return result_of(self.service.request("GET", f"{self._path}/result"))
+
+    def save(self, path: str | Path, progress: Progress = lambda done, total: None) -> Path:
+        """Waits, and writes the result to a file as it comes, whole or not at all: it may be larger than memory.
+
+        A download that breaks off is gone on with where it stopped. Raises ServiceError.
+        """
+        self.finish(progress)
+        return self.download(self.result(), Path(path))
+
+    def result(self) -> Response:
+        """The result of a job that is over, its body still to come; `download` writes it to a file."""
+        return self.service.fetch(f"{self._path}/result")
+
+    def download(self, response: Response, path: Path) -> Path:
+        """Writes what `result` gave; after a break it goes on from there, as long as there is some progress."""
+        part = path.with_name(f".{uuid4().hex}.part")
+        tries = _TRIES
+        try:
+            with part.open("wb") as file:
+                while True:
+                    start = file.tell()
+                    try:
+                        for piece in response.iter_content(_PIECE):
+                            file.write(piece)
+                        break
+                    except RequestException as error:
+                        tries = _TRIES if file.tell() > start else tries - 1
+                        if not tries:
+                            raise ServiceError(f"The result of job {self.id} breaks off again and again.") from error
+                    response = self.service.fetch(f"{self._path}/result", file.tell())
+                    if response.status_code != codes.partial_content:
+                        file.truncate(0)
+                        file.seek(0)
+            return part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     def cancel(self) -> dict[str, Any]:
         """Stops the job; one that is over is removed with its result. Gives the last `view`."""

@@ -1,9 +1,8 @@
-"""From pixels to the bytes of an answer: single images, animations, archives."""
+"""From pixels to the bytes of an answer: single images, animations."""
 
 import base64
 import io
 import itertools
-import zipfile
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -113,22 +112,6 @@ def check_sheet(kind: ImageFormat, height: int, width: int) -> None:
             "ask for zip.",
             where="output",
         )
-
-
-def zip_of(named: Mapping[str, bytes]) -> bytes:
-    """A zip of files that are compressed already, with a fixed date, so that equal content is equal bytes."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in named.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    return buffer.getvalue()
-
-
-def npz_of(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """A compressed .npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 def base64_of(data: bytes) -> str:

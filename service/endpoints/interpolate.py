@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import torch
 from pydantic import BaseModel, Field
@@ -14,15 +14,17 @@ from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.origin import Origin
+from service.encoding.packing import JsonPack, ZipPack
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer
 from service.endpoints.fields import Body, Latent, ModelName, Quality, Seed, Truncation
 from service.endpoints.provenance import origin_of
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
-from service.engine.sampler import Latents
+from service.engine.sampler import Latents, Sampler
 from service.http import accept
 from service.http.operation import Operation
+from service.registry.checkpoints import Served
 from service.runtime import Runtime
 
 MAX_KEYFRAMES = 32
@@ -84,8 +86,8 @@ class InterpolateAnswer(BaseModel):
     seeds: list[int] | None = Field(description="Of the keyframes; null where latents were given.")
     frames: int
     columns: int = Field(description="Of a map; of a path, as many as there are frames.")
-    images: list[str] = Field(description="Image files, base64, in order.")
     format: ImageFormat
+    images: list[str] = Field(description="Image files, base64, in order.")
 
 
 Blend = Callable[[torch.Tensor, torch.Tensor, float | torch.Tensor], torch.Tensor]
@@ -105,10 +107,12 @@ _STRIP_SIDE = 16_383  # pixels: WebP's own limit; JPEG's is four times that
 
 @dataclass(frozen=True)
 class Frames:
-    """What was drawn: uint8 [n, h, w, c], of a map in rows of `columns`, and what each file of it says of that."""
+    """What to draw: of a map in rows of `columns`. `seeds` are the keyframes', None for latents."""
 
-    pixels: Pixels
+    served: Served[Sampler]
+    rows: Latents
     columns: int
+    seeds: list[int] | None
     origin: Origin
 
 
@@ -126,28 +130,25 @@ async def interpolate(runtime: Runtime, call: Call) -> Answer:
     columns = request.steps if request.shape == "map" else count
     if output == "strip":
         _check_strip(unit.network.image_size, columns, count)
-    pixels = await patience.images(unit, rows, call.progress, call.show)
-    runtime.served("interpolate", served.source.name, pixels)  # what lies between samples is no sample
+    elif output in _ANIMATIONS:
+        _check_animation(unit.network.image_size, count)
     headers = {"X-Frames": str(count), "X-Model": served.id, "X-Digest": served.digest}
     text = {}
     if request.seeds:
         text["seeds"] = headers["X-Seeds"] = ",".join(map(str, request.seeds))
-    frames = Frames(pixels, columns, origin_of(served, "trainedAlgorithmicMedia", text))
+    origin = origin_of(served, "trainedAlgorithmicMedia", text)
+    frames = Frames(served, rows, columns, request.seeds, origin)
     kind = request.format or accept.image_format(call.accept)
-    if output == "json":
-        files = await _files(runtime, call, frames, kind)
-        about = InterpolateAnswer(
-            model=served.id,
-            digest=served.digest,
-            seeds=request.seeds,
-            frames=count,
-            columns=columns,
-            images=[pictures.base64_of(file) for file in files],
-            format=kind,
-        )
-        return Answer.of(about, headers=headers)
-    content, media = await _packed(runtime, call, frames, output, kind)
-    return Answer(content, media, headers)
+    if output in ("zip", "json"):
+        return Answer(await _packed(runtime, call, frames, output, kind), pictures.MEDIA[output], headers)
+    pixels = await patience.images(unit, rows, call.progress, call.show)
+    _count_served(runtime, frames, pixels)
+    if output == "strip":
+        content = await runtime.beside_the_loop(call, _strip, runtime.writer, frames, pixels, kind, request.quality)
+        return Answer(content, pictures.MEDIA[kind], headers)
+    arguments = (pixels, output, request.frame_ms, request.quality, origin)
+    content = await runtime.beside_the_loop(call, runtime.writer.animation, *arguments)
+    return Answer(content, _ANIMATIONS[output], headers)
 
 
 def choose_output(wanted: str, request: InterpolateRequest) -> Output:
@@ -241,29 +242,55 @@ def _check_strip(size: int, columns: int, count: int) -> None:
     pictures.check_sheet("png", rows * size, columns * size)
 
 
-async def _files(runtime: Runtime, call: Call, frames: Frames, kind: ImageFormat) -> list[bytes]:
-    def file(picture: Pixels) -> bytes:
-        return runtime.writer.image(picture, kind, call.body.quality, frames.origin)
-
-    return await runtime.each(call, file, list(frames.pixels))
-
-
-async def _packed(runtime: Runtime, call: Call, frames: Frames, output: Output, kind: ImageFormat) -> tuple[bytes, str]:
-    """The frames as one file of bytes, and its media type."""
-    request: InterpolateRequest = call.body
-    if output in ("gif", "webp", "apng"):
-        arguments = (frames.pixels, output, request.frame_ms, request.quality, frames.origin)
-        return await runtime.beside_the_loop(call, runtime.writer.animation, *arguments), _ANIMATIONS[output]
-    if output == "zip":
-        files = await _files(runtime, call, frames, kind)
-        named = {f"{index:05d}.{kind}": file for index, file in enumerate(files)}
-        return await runtime.beside_the_loop(call, pictures.zip_of, named), pictures.MEDIA["zip"]
-    strip = await runtime.beside_the_loop(call, _strip, runtime.writer, frames, kind, request.quality)
-    return strip, pictures.MEDIA[kind]
+def _check_animation(size: int, count: int) -> None:
+    """Its encoders keep all frames until the end."""
+    if count * size**2 > models.MAX_PIXELS:
+        raise LimitError(
+            f"{count:,} frames of {size} pixels have more than the {models.MAX_PIXELS:,} of an animation; ask for zip.",
+            where="output",
+        )
 
 
-def _strip(writer: Writer, frames: Frames, kind: ImageFormat, quality: int) -> bytes:
-    return writer.image(models.grid(frames.pixels, frames.columns, padding=0), kind, quality, frames.origin)
+async def _packed(runtime: Runtime, call: Call, frames: Frames, output: Output, kind: ImageFormat) -> BinaryIO:
+    """The frames as single images in one file, written as they are drawn."""
+    out = call.out()
+    pack = ZipPack(out) if output == "zip" else JsonPack(out, _about(frames, kind), "images")
+
+    def add(numbered: tuple[int, Pixels]) -> None:
+        index, pixels = numbered
+        file = runtime.writer.image(pixels, kind, call.body.quality, frames.origin)
+        if isinstance(pack, ZipPack):
+            pack.add(f"{index:05d}.{kind}", file)
+        else:
+            pack.add(pictures.base64_of(file))
+
+    start = 0
+    async for pixels in patience.parts(frames.served.unit, frames.rows, call.progress, call.show):
+        _count_served(runtime, frames, pixels)
+        await runtime.each(call, add, list(enumerate(pixels, start)))
+        start += len(pixels)
+    await runtime.beside_the_loop(call, pack.close)
+    return out
+
+
+def _about(frames: Frames, kind: ImageFormat) -> Mapping[str, Any]:
+    """An `InterpolateAnswer` without its images."""
+    return {
+        "model": frames.served.id,
+        "digest": frames.served.digest,
+        "seeds": frames.seeds,
+        "frames": len(frames.rows.latents),
+        "columns": frames.columns,
+        "format": kind,
+    }
+
+
+def _count_served(runtime: Runtime, frames: Frames, pixels: Pixels) -> None:
+    runtime.served("interpolate", frames.served.source.name, pixels)  # what lies between samples is no sample
+
+
+def _strip(writer: Writer, frames: Frames, pixels: Pixels, kind: ImageFormat, quality: int) -> bytes:
+    return writer.image(models.grid(pixels, frames.columns, padding=0), kind, quality, frames.origin)
 
 
 INTERPOLATE = Operation(

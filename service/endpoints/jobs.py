@@ -12,10 +12,13 @@ With an `Idempotency-Key` header, submitting again (after a lost answer) finds t
 """
 
 import asyncio
+import errno
 from dataclasses import replace
+from typing import BinaryIO
 
 from pydantic import BaseModel
 
+from models.errors import OverloadError
 from service.call import Answer, Call, Report
 from service.errors import NotAcceptableError
 from service.http import accept
@@ -27,6 +30,7 @@ from service.jobs.view import JobView, view
 from service.runtime import Runtime
 
 _KEY = "Idempotency-Key"
+_RETRY_S = 60.0
 
 
 def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operation:
@@ -63,10 +67,15 @@ def _submit(operation: Operation) -> Handler:
 def runner(runtime: Runtime, job: Operation, handler: Handler) -> Runner:
     """Calls `handler` as an endpoint does, with what a job of the operation `job` was asked."""
 
-    async def run(packed: bytes, seed: int, report: Report) -> Answer:
+    async def run(packed: bytes, seed: int, report: Report, spool: BinaryIO) -> Answer:
         try:
-            call = await asyncio.to_thread(envelope.unpack_call, packed, job.body, seed, report)
+            call = await asyncio.to_thread(envelope.unpack_call, packed, job.body, seed, report, spool)
             return await handler(runtime, replace(call, show=report.show))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                return error_answer(error)
+            full = "The service has no room for temporary files. Its operator has to see to it."
+            return error_answer(OverloadError(full, retry_after_s=_RETRY_S))
         except Exception as error:
             return error_answer(error)
 
@@ -103,9 +112,13 @@ GET_RESULT = Operation(
     "Fetch a job's result",
     get_result,
     "jobs",
-    description="The answer that the request itself would have had, also where that is an error.",
+    description=(
+        "The answer that the request itself would have had, also where that is an error. Of more than 8 MiB, parts can "
+        "be asked for by Range (206); where they are kept in a bucket, the answer is 307 to an address there, which is "
+        "good for five minutes and wants no key."
+    ),
     answers={"*/*": None},
-    errors=(404, 406, 409, 413, 415, 422),
+    errors=(404, 406, 409, 413, 415, 416, 422),
 )
 DELETE_JOB = Operation(
     "DELETE",

@@ -1,9 +1,9 @@
 """POST /v1/sample: seeds or latents to images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from models.images import Pixels
 from service.call import Answer, Call
 from service.encoding import pictures
 from service.encoding.origin import SOURCE_TYPES, Origin
+from service.encoding.packing import JsonPack, NpzPack, ZipPack
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer
 from service.endpoints.fields import MAX_IMAGES, Body, Latent, ModelName, Quality, Seed, Truncation
@@ -141,9 +142,9 @@ async def sample(runtime: Runtime, call: Call) -> Answer:
         size = served.unit.network.image_size
         pictures.check_sheet(kind, *models.grid_size(count, size, size))
     plan = await make_plan(runtime, call, served, count)
-    pixels = await patience.images(served.unit, plan.rows, call.progress, call.show)
-    runtime.served("sample", served.source.name, pixels, drift=served.source.name)
-    return await _answer(runtime, call, plan, pixels, output, kind)
+    if output in ("image", "grid"):
+        return await _one_picture(runtime, call, plan, output, kind)
+    return await _packed(runtime, call, plan, output, kind)
 
 
 async def make_plan(runtime: Runtime, call: Call, served: Served[Sampler], count: int) -> Plan:
@@ -185,31 +186,46 @@ def _count(request: SampleRequest) -> int:
     return counts.pop() if counts else 1
 
 
-async def _answer(
-    runtime: Runtime, call: Call, plan: Plan, pixels: Pixels, output: Output, kind: ImageFormat
-) -> Answer:
-    """The images in the form `output`, single files of the kind `kind`."""
-    quality = call.body.quality
-
-    def file(index: int) -> bytes:
-        return runtime.writer.image(pixels[index], kind, quality, plan.origin(index))
-
+async def _one_picture(runtime: Runtime, call: Call, plan: Plan, output: Output, kind: ImageFormat) -> Answer:
+    """An image, or all of them in a grid."""
+    pixels = await patience.images(plan.served.unit, plan.rows, call.progress, call.show)
+    _count_served(runtime, plan, pixels)
+    quality, writer = call.body.quality, runtime.writer
     if output == "grid":
-        content = await runtime.beside_the_loop(call, _grid, runtime.writer, plan, pixels, kind, quality)
-        return Answer(content, pictures.MEDIA[kind], provenance(plan))
-    if output == "npz":
-        content = await runtime.beside_the_loop(call, _npz, plan, pixels)
-        return Answer(content, pictures.MEDIA["npz"], provenance(plan))
-    small, all_of_them = pixels.size <= _SMALL and runtime.writer.signer is None, range(plan.count)
-    files = [file(index) for index in all_of_them] if small else await runtime.each(call, file, all_of_them)
-    if output == "image":
-        return Answer(files[0], pictures.MEDIA[kind], provenance(plan))
-    if output == "zip":
-        content = await runtime.beside_the_loop(call, _zip, plan, files, kind)
-        return Answer(content, pictures.MEDIA["zip"], provenance(plan))
+        content = await runtime.beside_the_loop(call, _grid, writer, plan, pixels, kind, quality)
+    elif pixels.size <= _SMALL and writer.signer is None:
+        content = writer.image(pixels[0], kind, quality, plan.origin(0))
+    else:
+        content = await runtime.beside_the_loop(call, writer.image, pixels[0], kind, quality, plan.origin(0))
+    return Answer(content, pictures.MEDIA[kind], provenance(plan))
+
+
+async def _packed(runtime: Runtime, call: Call, plan: Plan, output: Output, kind: ImageFormat) -> Answer:
+    """Many images in one file, written as they are drawn."""
+    out = call.out()
+    pack = _PACKS[output](out, plan, partial(_file, runtime.writer, plan, kind, call.body.quality), kind)
+    start, small = 0, False
+    async for pixels in patience.parts(plan.served.unit, plan.rows, call.progress, call.show):
+        _count_served(runtime, plan, pixels)
+        numbered = list(enumerate(pixels, start))
+        start += len(pixels)
+        small = pixels.size <= _SMALL and not call.is_job and runtime.writer.signer is None
+        if small:
+            for one in numbered:
+                pack.add(one)
+        else:
+            await runtime.each(call, pack.add, numbered)
     if small:
-        return _json(plan, files, kind)
-    return await runtime.beside_the_loop(call, _json, plan, files, kind)
+        pack.close()
+    else:
+        await runtime.beside_the_loop(call, pack.close)
+    headers = {} if output == "json" else provenance(plan)
+    return Answer(out, pictures.MEDIA[output], headers)
+
+
+def _count_served(runtime: Runtime, plan: Plan, pixels: Pixels) -> None:
+    name = plan.served.source.name
+    runtime.served("sample", name, pixels, drift=name)
 
 
 def _grid(writer: Writer, plan: Plan, pixels: Pixels, kind: ImageFormat, quality: int) -> bytes:
@@ -217,36 +233,76 @@ def _grid(writer: Writer, plan: Plan, pixels: Pixels, kind: ImageFormat, quality
     return writer.image(models.grid(pixels), kind, quality, origin)
 
 
-def _npz(plan: Plan, pixels: Pixels) -> bytes:
-    arrays: Mapping[str, np.ndarray] = {
-        "images": pixels,
-        "latents": plan.rows.latents.numpy(),
-        "model": np.array(plan.served.id),
-        "digest": np.array(plan.served.digest),
-        "digital_source_type": np.array(SOURCE_TYPES + "trainedAlgorithmicMedia"),
-    }
-    if plan.seeds is not None:
-        arrays = {**arrays, "seeds": np.array(plan.seeds, np.int64)}
-    return pictures.npz_of(arrays)
+def _file(writer: Writer, plan: Plan, kind: ImageFormat, quality: int, index: int, pixels: Pixels) -> bytes:
+    return writer.image(pixels, kind, quality, plan.origin(index))
 
 
-def _zip(plan: Plan, files: Sequence[bytes], kind: ImageFormat) -> bytes:
-    digits = max(3, len(str(plan.count - 1)))
-    seeds = ["" if seed is None else f"_seed{seed}" for seed in _each_seed(plan)]
-    return pictures.zip_of({f"{i:0{digits}d}{seeds[i]}.{kind}": file for i, file in enumerate(files)})
+_File = Callable[[int, Pixels], bytes]
+"""An image and its number to a file of the kind asked for."""
 
 
-def _json(plan: Plan, files: Sequence[bytes], kind: ImageFormat) -> Answer:
-    images = [
-        {"seed": seed, "format": kind, "data": pictures.base64_of(file)}
-        for seed, file in zip(_each_seed(plan), files, strict=True)
-    ]
-    about = {"model": plan.served.id, "digest": plan.served.digest, "seeds": _each_seed(plan)}
-    return Answer.of({**about, "images": images})
+class _Pack(Protocol):
+    """Takes (index, uint8 [h, w, c]), in order."""
+
+    def add(self, numbered: tuple[int, Pixels]) -> None: ...
+
+    def close(self) -> None: ...
 
 
-def _each_seed(plan: Plan) -> Sequence[int | None]:
-    return plan.seeds or [None] * plan.count
+class _Zip:
+    """Files that are named by number and seed."""
+
+    def __init__(self, out: BinaryIO, plan: Plan, file: _File, kind: ImageFormat) -> None:
+        self._pack, self._plan, self._file, self._kind = ZipPack(out), plan, file, kind
+        self._digits = max(3, len(str(plan.count - 1)))
+
+    def add(self, numbered: tuple[int, Pixels]) -> None:
+        index, _ = numbered
+        seed = "" if self._plan.seeds is None else f"_seed{self._plan.seeds[index]}"
+        self._pack.add(f"{index:0{self._digits}d}{seed}.{self._kind}", self._file(*numbered))
+
+    def close(self) -> None:
+        self._pack.close()
+
+
+class _Npz:
+    """Arrays: images uint8 [n, h, w, c], latents float32 [n, latent], seeds int64 [n], and what made them."""
+
+    def __init__(self, out: BinaryIO, plan: Plan, file: _File, kind: ImageFormat) -> None:
+        self._pack, self._plan = NpzPack(out, "images", plan.count), plan
+
+    def add(self, numbered: tuple[int, Pixels]) -> None:
+        self._pack.add(numbered[1])
+
+    def close(self) -> None:
+        about = {
+            "latents": self._plan.rows.latents.numpy(),
+            "model": np.array(self._plan.served.id),
+            "digest": np.array(self._plan.served.digest),
+            "digital_source_type": np.array(SOURCE_TYPES + "trainedAlgorithmicMedia"),
+        }
+        seeds = {} if self._plan.seeds is None else {"seeds": np.array(self._plan.seeds, np.int64)}
+        self._pack.close({**about, **seeds})
+
+
+class _Json:
+    """A `SampleAnswer`."""
+
+    def __init__(self, out: BinaryIO, plan: Plan, file: _File, kind: ImageFormat) -> None:
+        self._file, self._kind = file, kind
+        self._seeds: Sequence[int | None] = plan.seeds or [None] * plan.count
+        head = {"model": plan.served.id, "digest": plan.served.digest, "seeds": self._seeds}
+        self._pack = JsonPack(out, head, "images")
+
+    def add(self, numbered: tuple[int, Pixels]) -> None:
+        seed, data = self._seeds[numbered[0]], pictures.base64_of(self._file(*numbered))
+        self._pack.add({"seed": seed, "format": self._kind, "data": data})
+
+    def close(self) -> None:
+        self._pack.close()
+
+
+_PACKS: Mapping[str, Callable[[BinaryIO, Plan, _File, ImageFormat], _Pack]] = {"zip": _Zip, "npz": _Npz, "json": _Json}
 
 
 def _listed(seeds: Sequence[int]) -> str:

@@ -1,14 +1,14 @@
 """POST /v1/translate: photos to the other domain, the same size and way up."""
 
-import functools
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, BinaryIO, Literal
 
 from pydantic import BaseModel, Field
 
 from models.errors import InputError
 from service.call import Answer, Call
 from service.encoding import pictures
+from service.encoding.packing import JsonPack, ZipPack
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
 from service.endpoints.pipeline import Order, Translated, direction_of, translate_all
@@ -92,18 +92,26 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
         headers["X-Cycle-L1"] = ",".join(f"{one.cycle_l1:.6f}" for one in done)
     if output == "image":
         return Answer(done[0].file, pictures.MEDIA[kind], headers)
-    if output == "zip":
-        named = {f"{index:03d}_{_stem(one.name)}.{kind}": one.file for index, one in enumerate(done)}
-        packed = await runtime.beside_the_loop(call, pictures.zip_of, named)
-        return Answer(packed, pictures.MEDIA["zip"], headers)
-    answer = TranslateAnswer(
-        model=served.id,
-        digest=served.digest,
-        direction=direction,
-        format=kind,
-        images=[_described(unit, one) for one in done],
-    )
-    return await runtime.beside_the_loop(call, functools.partial(Answer.of, answer, headers=headers))
+    out = call.out()
+    pack = _zip if output == "zip" else _json
+    about = {"model": served.id, "digest": served.digest, "direction": direction, "format": kind}
+    await runtime.beside_the_loop(call, pack, out, about, unit, done)
+    return Answer(out, pictures.MEDIA[output], headers)
+
+
+def _zip(out: BinaryIO, about: Mapping[str, str], unit: Translator, done: list[Translated]) -> None:
+    pack = ZipPack(out)
+    for index, one in enumerate(done):
+        pack.add(f"{index:03d}_{_stem(one.name)}.{about['format']}", one.file)
+    pack.close()
+
+
+def _json(out: BinaryIO, about: Mapping[str, str], unit: Translator, done: list[Translated]) -> None:
+    """A `TranslateAnswer`."""
+    pack = JsonPack(out, about, "images")
+    for one in done:
+        pack.add(_described(unit, one).model_dump())
+    pack.close()
 
 
 def _described(unit: Translator, one: Translated) -> TranslatedImage:

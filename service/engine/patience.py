@@ -1,7 +1,7 @@
 """Making many images for jobs and scores without getting in the way of requests."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
 import numpy as np
@@ -14,26 +14,29 @@ from service.engine.sampler import Latents, Sampler
 
 
 async def images(unit: Sampler, rows: Latents, progress: Progress | None, show: Show) -> Pixels:
-    """Latents [n, latent] -> uint8 [n, h, w, c]; at once for a request, patiently for a job (with `progress`)."""
-    return await unit.images(rows) if progress is None else await draw(unit, rows, progress, show)
+    """Latents [n, latent] -> uint8 [n, h, w, c]. Raises as `parts` does."""
+    pixels = [part async for part in parts(unit, rows, progress, show)]
+    return pixels[0] if len(pixels) == 1 else await asyncio.to_thread(np.concatenate, pixels)
 
 
-async def draw(unit: Sampler, rows: Latents, progress: Progress, show: Show) -> Pixels:
-    """Latents [n, latent] -> uint8 [n, h, w, c], one batch after the other: requests are served in between.
+async def parts(unit: Sampler, rows: Latents, progress: Progress | None, show: Show) -> AsyncIterator[Pixels]:
+    """Latents [n, latent] -> uint8 [m, h, w, c], m images at a time: all at once for a request; for a job (with
+    `progress`) one batch after the other, so that requests are served in between, and no more are in memory.
 
-    Raises InputError as `Sampler.images` does; a full queue is waited for.
+    Raises InputError as `Sampler.images` does; OverloadError for a request alone, since a job waits for room.
     """
+    if progress is None:
+        yield await unit.images(rows)
+        return
     unit.check(rows)
-    total, step = len(rows.latents), unit.batcher.max_size
-    parts: list[Pixels] = []
-    progress(0, total)
-    for start in range(0, total, step):
-        classes = None if rows.classes is None else rows.classes[start : start + step]
-        part = Latents(rows.latents[start : start + step], classes)
-        parts.append(await patiently(partial(unit.images, part, Flow(patient=True))))
-        show(parts[-1][-1])
-        progress(start + len(parts[-1]), total)
-    return np.concatenate(parts)
+    total, done = len(rows.latents), 0
+    progress(done, total)
+    for part in rows.split(unit.batcher.max_size):
+        pixels = await patiently(partial(unit.images, part, Flow(patient=True)))
+        yield pixels
+        done += len(pixels)
+        show(pixels[-1])
+        progress(done, total)
 
 
 async def patiently(make: Callable[[], Awaitable[Pixels]]) -> Pixels:

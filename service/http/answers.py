@@ -5,17 +5,22 @@ of statuses: errors are answered by it, the OpenAPI document describes them by i
 to it.
 """
 
+import io
 import logging
 import math
 import re
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
 from models.errors import (
     BrokenImageError,
@@ -36,6 +41,7 @@ from service.errors import (
     MediaTypeError,
     MethodError,
     NotAcceptableError,
+    RangeError,
     RateLimitError,
     SlowUploadError,
     UnauthorizedError,
@@ -79,6 +85,7 @@ FAULTS: Mapping[type[Exception], Fault] = {
     LimitError: Fault(413, "too_large", "Past a stated limit: bytes, pixels, files or fields."),
     MediaTypeError: Fault(415, "unsupported_media_type", "A body of a type that is not read."),
     ImageError: Fault(415, "unsupported_image", "A file that is no image, or of a kind that is not read."),
+    RangeError: Fault(416, "range_not_satisfiable", "The result has no such bytes."),
     BrokenImageError: Fault(422, "broken_image", "An image file that is truncated or corrupt."),
     RateLimitError: Fault(429, "rate_limited", "The key's requests a minute are used up."),
     CheckpointError: Fault(500, "broken_checkpoint", "A model's file cannot be used."),
@@ -135,10 +142,17 @@ def error_response(error: Exception) -> Response:
 
 
 def response(answer: Answer) -> Response:
-    """An answer over HTTP."""
-    if isinstance(answer.content, bytes):
-        return Response(answer.content, answer.status, answer.headers, answer.media_type)
-    return StreamingResponse(answer.content, answer.status, answer.headers, answer.media_type)
+    """An answer over HTTP; of a file that stays, also in parts (RFC 9110, 14.2)."""
+    about: Any = answer.status, answer.headers, answer.media_type
+    match answer.content:
+        case bytes(content):
+            return Response(content, *about)
+        case io.BytesIO() as file:
+            return Response(file.getvalue(), *about)
+        case Path() as path:
+            return _File(path, *about)
+        case pieces:
+            return StreamingResponse(pieces, *about)
 
 
 def head_of(response: Response) -> Response:
@@ -149,6 +163,31 @@ def head_of(response: Response) -> Response:
     if "content-length" not in response.headers:
         del head.headers["content-length"]
     return head
+
+
+class _File(FileResponse):
+    """Starlette's, with errors in our shape."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = False
+
+        async def send_unless_refused(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                refused = True
+                size = Headers(raw=message["headers"]).get("content-range", "").rpartition("/")[2]
+                error = RangeError(
+                    "Range asks for no bytes of this result, such as bytes=1000-1999.", size=size or None
+                )
+                await error_response(error)(scope, receive, send)
+            elif not refused:
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_unless_refused)
+        except (RuntimeError, FileNotFoundError):  # it was looked for before; nothing has been sent
+            error = NotFoundError("The job and its result were removed a moment ago.", where="id")
+            await error_response(error)(scope, receive, send)
 
 
 def _of_starlette(error: HTTPException) -> Answer:
@@ -164,6 +203,8 @@ def _headers(error: GanError) -> dict[str, str]:
         return {"Retry-After": str(_WEIGHTS_RETRY_S)}
     if isinstance(error, CodingError):
         return {"Accept-Encoding": "identity"}
+    if isinstance(error, RangeError) and error.size is not None:
+        return {"Content-Range": f"bytes */{error.size}"}
     if isinstance(error, UnauthorizedError):
         return {"WWW-Authenticate": "Bearer"}
     if isinstance(error, MethodError):

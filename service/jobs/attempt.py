@@ -8,10 +8,11 @@ a small picture of what is made beside the progress.
 import asyncio
 import contextlib
 import itertools
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from saq.job import Job
 
@@ -23,8 +24,9 @@ from service.jobs.kept import Kept
 from service.jobs.queues import Queues
 from service.jobs.records import Attempt, Record, Request, State
 
-Runner = Callable[[bytes, int, Report], Awaitable[Answer]]
-"""Does the work that a packed call asks for, with a seed for what it leaves to chance.
+Runner = Callable[[bytes, int, Report, BinaryIO], Awaitable[Answer]]
+"""Does the work that a packed call asks for, with a seed for what it leaves to chance. The empty temporary file is for
+an answer that may be too large for memory.
 
 An answer of status 400 or more is a failed job; an exception has it begun again.
 """
@@ -101,13 +103,13 @@ async def _work(job: Job, request: Request, mine: Attempt, runner: Runner, kept:
     except NotFoundError:  # another version of this service, or a person, has removed it
         await kept.end(_record(job, request, mine, "interrupted"))
         return
-    answer = await runner(payload, request.seed, report)
-    state: State = "done" if answer.status < 400 else "failed"
-    kind, headers = answer.media_type, dict(answer.headers)
-    record = _record(job, request, mine, state, status=answer.status, media_type=kind, headers=headers)
-    parts = answer.content
-    content = parts if isinstance(parts, bytes) else b"".join([part async for part in parts])
-    await _until_it_works(lambda: kept.end(record, content))
+    with tempfile.TemporaryFile() as spool:  # it has no name, so that nothing is left of it when this process dies
+        answer = await runner(payload, request.seed, report, spool)
+        state: State = "done" if answer.status < 400 else "failed"
+        kind, headers = answer.media_type, dict(answer.headers)
+        record = _record(job, request, mine, state, status=answer.status, media_type=kind, headers=headers)
+        body = answer.content if isinstance(answer.content, bytes) else spool
+        await _until_it_works(lambda: kept.end(record, body))
 
 
 async def _watch(job: Job, mine: Attempt, kept: Kept, queues: Queues, look_s: float) -> Left:

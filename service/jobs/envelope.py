@@ -8,7 +8,7 @@ These two functions are all that jobs know of calls. Equal requests give equal b
 import io
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic import BaseModel
 
@@ -23,7 +23,9 @@ def pack_call(call: Call) -> bytes:
     return b"".join((_line(head), *(content for _, _, content in files)))
 
 
-def unpack_call(packed: bytes, model: type[BaseModel] | None, seed: int, progress: Progress) -> Call:
+def unpack_call(
+    packed: bytes, model: type[BaseModel] | None, seed: int, progress: Progress, spool: BinaryIO | None = None
+) -> Call:
     """The call again. `model` is what its body is checked against."""
     head, rest = _split(packed)
     body = None if model is None else model.model_validate_json(json.dumps(head["body"]))
@@ -31,7 +33,7 @@ def unpack_call(packed: bytes, model: type[BaseModel] | None, seed: int, progres
     for field, name, size in head["files"]:
         files.setdefault(field, []).append(File(name, io.BytesIO(rest[:size])))
         rest = rest[size:]
-    return Call(body=body, files=files, progress=progress, seed=seed)
+    return Call(body=body, files=files, progress=progress, seed=seed, spool=spool)
 
 
 def _line(head: Mapping[str, Any]) -> bytes:

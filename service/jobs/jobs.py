@@ -17,6 +17,7 @@ import logging
 import re
 import secrets
 import time
+from pathlib import Path
 from typing import Any
 
 from saq.job import Job, Status
@@ -196,7 +197,7 @@ class Jobs:
         )
 
     async def result(self, job_id: str, principal: Principal | None = None) -> Answer:
-        """What the request would have been answered, success or error.
+        """What the request would have been answered, success or error; of what is large, where it is (307).
 
         Raises:
             ConflictError: not over yet, or it ended without an answer.  NotFoundError: no such job.
@@ -204,7 +205,12 @@ class Jobs:
         record = await self.get(job_id, principal)
         if record.status is None:
             raise ConflictError(f"The job is {record.state} and has no result.", where="id")
-        return Answer(await self._kept.body(record), record.media_type, record.headers, record.status)
+        body = await self._kept.body(record)
+        if isinstance(body, str):
+            there = {"Location": body, "Cache-Control": "no-store"}
+            return Answer(b"", record.media_type, {**record.headers, **there}, status=307)
+        length = {} if isinstance(body, bytes | Path) else {"Content-Length": str(record.size)}
+        return Answer(body, record.media_type, {**record.headers, **length}, record.status)
 
     async def delete(self, job_id: str, principal: Principal | None = None) -> Record:
         """Cancels a job that is not over; removes one that is. Returns its last record. Raises NotFoundError.

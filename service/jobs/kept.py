@@ -13,17 +13,19 @@ A job without a result is unfinished. Whatever a crash leaves between two of the
 import contextlib
 import dataclasses
 import logging
+import os
 import re
 import secrets
 import time
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from models.errors import ConflictError, NotFoundError, OverloadError
 from service.jobs.records import Attempt, Record, Request
-from service.storage import Store
+from service.storage import Place, Store
 
 _SECTION = "jobs"
+_SMALL = 8 * 2**20  # bytes of a result; larger ones are streamed
 _FILE = re.compile(r"([0-9a-f]{32})(?:-[0-9a-f]{16}\.(?:payload|body)|\.(?:request|json|result))")
 _log = logging.getLogger("gan")
 
@@ -72,11 +74,11 @@ class Kept:
         given = dataclasses.replace(attempt, attempts=attempt.attempts - 1, state="queued")
         await self._store.put(_SECTION, f"{job_id}.json", given.dump())
 
-    async def end(self, record: Record, body: bytes | None = None) -> Record:
+    async def end(self, record: Record, body: bytes | BinaryIO | None = None) -> Record:
         """Keeps how a job ended, unless it has ended already; returns the ending that holds."""
         if body is not None:
-            record = dataclasses.replace(record, body=_file_of(record.id, "body"))
-            await self._store.put(_SECTION, str(record.body), body)
+            record = dataclasses.replace(record, body=_file_of(record.id, "body"), size=_size_of(body))
+            await self._store.put(_SECTION, str(record.body), body, record.media_type)
         try:
             await self._store.create(_SECTION, f"{record.id}.result", record.dump())
         except ConflictError:
@@ -95,8 +97,10 @@ class Kept:
         request = await self.request(job_id)
         await self._remove((f"{job_id}.request", *([request.payload] if request else ())))
 
-    async def body(self, record: Record) -> bytes:
-        """Raises NotFoundError."""
+    async def body(self, record: Record) -> bytes | Place:
+        """In memory where it is small. Raises NotFoundError."""
+        if record.size is not None and record.size > _SMALL:
+            return await self._store.place(_SECTION, str(record.body))
         return await self._store.get(_SECTION, str(record.body))
 
     async def remove(self, record: Record) -> None:
@@ -140,6 +144,10 @@ class Kept:
         for name in names:
             with contextlib.suppress(NotFoundError, OverloadError):
                 await self._store.delete(_SECTION, name)
+
+
+def _size_of(body: bytes | BinaryIO) -> int:
+    return len(body) if isinstance(body, bytes) else body.seek(0, os.SEEK_END)
 
 
 def _file_of(job_id: str, suffix: str) -> str:

@@ -68,7 +68,8 @@ class Record(_Kept):
         owner: as in the request.
         done, total: progress, in the work's own unit.
         preview: what a running job has made so far, as preview.JobPreview has it.
-        status, media_type, headers, body: of the answer, where there is one; `body` is the file that holds its bytes.
+        status, media_type, headers, body, size: of the answer, where there is one; `body` is the file that holds its
+            bytes, `size` how many (None in what an earlier version wrote).
     """
 
     id: str
@@ -88,6 +89,7 @@ class Record(_Kept):
     media_type: str = ""
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: str | None = None
+    size: int | None = None
 
     @property
     def over(self) -> bool:

@@ -1,9 +1,12 @@
 """The Python client against the service, and what it makes of answers that are not the service's."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +20,7 @@ from PIL import Image
 from gan_client import Client, Picture, ServiceError
 from metrics.sets.featuresets import of_features
 from models import read_text
+from service.jobs import kept
 
 HORSE = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))[0]
 
@@ -310,3 +314,58 @@ def test_any_other_endpoint_can_be_asked(client):
     assert len(answer.json()["data"]) == 2
     arrays = np.load(io.BytesIO(client.request("POST", "/v1/sample", {"model": "tiny", "output": "npz"}).content))
     assert arrays["images"].shape == (1, 16, 16, 3)
+
+
+@contextlib.contextmanager
+def cut_after(url: str, most: int) -> Iterator[str]:
+    """The address of a wire to a service that breaks after so many bytes of answers on each connection."""
+    host, port = url.removeprefix("http://").split(":")
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def carry(source: socket.socket, target: socket.socket, left: int) -> None:
+        with contextlib.suppress(OSError):
+            while left > 0 and (data := source.recv(min(left, 4096))):
+                target.sendall(data)
+                left -= len(data)
+        for one in (source, target):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def connect(near: socket.socket) -> None:
+        with near, socket.create_connection((host, int(port))) as far:
+            threads = [
+                threading.Thread(target=carry, args=(near, far, 1 << 30)),
+                threading.Thread(target=carry, args=(far, near, most)),
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=connect, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def test_a_result_is_saved_as_it_comes_and_goes_on_where_it_broke_off(client, local, tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "_SMALL", 1000)
+    body = {"model": "tiny", "n": 1500, "seed": 1, "output": "zip"}
+    job = client.job(client.request("POST", "/v1/jobs/sample", body).json()["id"])
+    whole = job.wait().data
+    (tmp_path / "out").mkdir()
+    with cut_after(local.url, len(whole) // 3) as url, Client(url) as far:
+        seen = []
+        saved = far.job(job.id).save(tmp_path / "out" / "many.zip", lambda *told: seen.append(told))
+        assert saved.read_bytes() == whole
+        assert set(seen) == {(1500, 1500)}
+    with cut_after(local.url, 8000) as url, Client(url) as far, pytest.raises(ServiceError, match="again and again"):
+        far.job(job.id).save(tmp_path / "out" / "never.zip")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["many.zip"]

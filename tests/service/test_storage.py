@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,15 +149,38 @@ def test_a_list_leaves_out_what_is_no_name_and_clears_what_a_killed_writer_left(
     asyncio.run(main())
 
 
-def test_others_read_it_where_the_store_says(store: Store) -> None:
+def test_a_file_is_kept_piece_by_piece_and_read_where_the_store_says(store: Store) -> None:
+    data = bytes(range(251)) * 50_000  # several parts of an upload
+
     async def main() -> None:
-        await store.put("jobs", "a.body", b"x")
+        with tempfile.TemporaryFile() as file:
+            file.write(data)
+            for _ in range(2):  # after a failure it is sent again, from its beginning
+                await store.put("jobs", "a.body", file, "application/zip")
         place = await store.place("jobs", "a.body")
         if isinstance(place, Path):
-            assert place.read_bytes() == b"x"
-        elif place is not None:
-            part = await asyncio.to_thread(requests.get, place, headers={"Range": "bytes=0-0"}, timeout=60)
-            assert (part.status_code, part.content) == (206, b"x")
+            assert place.read_bytes() == data
+        elif isinstance(place, str):
+            part = await asyncio.to_thread(requests.get, place, headers={"Range": "bytes=7-9"}, timeout=60)
+            assert (part.status_code, part.content) == (206, data[7:10])
+            assert part.headers["Content-Type"] == "application/zip"
+        else:
+            assert b"".join([piece async for piece in place]) == data
+
+    asyncio.run(main())
+
+
+def test_where_nobody_is_to_be_sent_to_the_bucket_its_bytes_pass_through(bucket: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        store = open_store(f"{bucket}/{tmp_path.name}", links=False)
+        await store.put("jobs", "a.body", bytes(3_000_000))
+        place = await store.place("jobs", "a.body")
+        assert not isinstance(place, str | Path)
+        pieces = [piece async for piece in place]
+        assert b"".join(pieces) == bytes(3_000_000)
+        assert len(pieces) > 1
+        with pytest.raises(NotFoundError):
+            await store.place("jobs", "b.body")
 
     asyncio.run(main())
 

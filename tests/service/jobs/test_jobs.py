@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from saq.job import Status
@@ -33,7 +34,7 @@ class Work:
         if go:
             self.go.set()
 
-    async def __call__(self, payload: bytes, seed: int, progress: Progress) -> Answer:
+    async def __call__(self, payload: bytes, seed: int, progress: Progress, spool: BinaryIO) -> Answer:
         self.asked.append((payload, seed))
         progress(0, 4)
         progress(1, 4)
@@ -426,7 +427,7 @@ class FullStore(FolderStore):
 
     full = True
 
-    async def put(self, section: str, name: str, data: bytes) -> None:
+    async def put(self, section: str, name: str, data: bytes | BinaryIO, media_type: str = "") -> None:
         if self.full:
             raise OverloadError("The store is full.", retry_after_s=60.0)
         await super().put(section, name, data)
@@ -503,7 +504,7 @@ def test_files_that_cannot_be_read_are_left_alone(store: FolderStore) -> None:
 def test_a_runner_that_raises_is_begun_three_times(store: FolderStore, url: str | None) -> None:
     async def main() -> None:
         class Broken(Work):
-            async def __call__(self, payload: bytes, seed: int, progress: Progress) -> Answer:
+            async def __call__(self, payload: bytes, seed: int, progress: Progress, spool: BinaryIO) -> Answer:
                 self.asked.append((payload, seed))
                 raise RuntimeError("broken")
 
