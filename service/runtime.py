@@ -22,7 +22,6 @@ from service.encoding.budget import Budget
 from service.encoding.writer import Writer
 from service.engine.engine import Engine
 from service.jobs.jobs import Jobs
-from service.jobs.queues import Queues
 from service.logs import Outlet, set_up_logging
 from service.registry.gate import Gate
 from service.registry.registry import Registry
@@ -196,12 +195,11 @@ async def check_places(settings: Settings) -> None:
     """
     manifests.signer(settings)
     manifests.Verifier(settings.c2pa_anchors)
-    await check_store(open_store(settings.store), settings.store)
-    queues = Queues(settings.jobs)
-    try:
-        await queues.connect()
-    finally:
-        await queues.close()
+    store = open_store(settings.store)
+    await check_store(store, settings.store)
+    jobs = Jobs(store, settings.jobs, dead_s=settings.job_dead_s)
+    await jobs.connect()
+    await jobs.stop()
 
 
 def hand_over_soon() -> None:

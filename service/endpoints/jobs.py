@@ -25,7 +25,7 @@ from service.http import accept
 from service.http.answers import error_answer
 from service.http.operation import Handler, Operation
 from service.jobs import envelope
-from service.jobs.jobs import Runner
+from service.jobs.jobs import Runner, UnreadableError
 from service.jobs.view import JobView, view
 from service.runtime import Runtime
 
@@ -70,6 +70,9 @@ def runner(runtime: Runtime, job: Operation, handler: Handler) -> Runner:
     async def run(packed: bytes, seed: int, report: Report, spool: BinaryIO) -> Answer:
         try:
             call = await asyncio.to_thread(envelope.unpack_call, packed, job.body, seed, report, spool)
+        except (ValueError, TypeError, LookupError) as error:  # whoever accepted it could read it
+            raise UnreadableError(str(error)) from error
+        try:
             return await handler(runtime, replace(call, show=report.show))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):

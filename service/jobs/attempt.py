@@ -7,7 +7,9 @@ a small picture of what is made beside the progress.
 
 import asyncio
 import contextlib
+import dataclasses
 import itertools
+import logging
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
@@ -28,13 +30,22 @@ Runner = Callable[[bytes, int, Report, BinaryIO], Awaitable[Answer]]
 """Does the work that a packed call asks for, with a seed for what it leaves to chance. The empty temporary file is for
 an answer that may be too large for memory.
 
-An answer of status 400 or more is a failed job; an exception has it begun again.
+An answer of status 400 or more is a failed job; an exception has it begun again. UnreadableError leaves it to a worker
+of another version.
 """
 
 _LONGEST_PAUSE_S = 10.0
 _PREVIEW_S = 0.5  # at least, between two pictures of what is made
+_PASS_ON_S = 5.0  # before a job that this version cannot read is offered again
+_PASSED_ON_S = 3600.0  # for so long; while a service is updated, its old and new versions work side by side
+
+_log = logging.getLogger("gan")
 
 Result = TypeVar("Result")
+
+
+class UnreadableError(Exception):
+    """Another version of this service accepted this job, and asks what this one does not know."""
 
 
 class Left(Enum):
@@ -75,6 +86,15 @@ async def attempt(
             work.result()
             return Left.OVER
         return watch.result()
+    except UnreadableError as error:
+        if time.time() - request.created_at > _PASSED_ON_S:
+            nobody = dataclasses.replace(mine, attempts=0)
+            await _until_it_works(lambda: kept.end(_record(job, request, nobody, "interrupted")))
+            return Left.OVER
+        _log.warning("job %s is left to another version of this service: %s", job.key, error)
+        await _until_it_works(lambda: kept.give_back(job.key, mine))
+        job.retry_delay = _PASS_ON_S
+        raise
     except asyncio.CancelledError:  # the service stops
         with contextlib.suppress(OverloadError):
             await asyncio.shield(kept.give_back(job.key, mine))

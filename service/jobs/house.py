@@ -57,6 +57,7 @@ class House:
                 fill = self._queues.shared
                 await self._count()
                 if self._queues.shared:
+                    await self._queues.stay()
                     await self._free_places()
             except OverloadError as error:
                 _log.warning("looking after the jobs: %s", error.message)

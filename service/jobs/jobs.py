@@ -26,7 +26,7 @@ from saq.worker import Worker
 import models
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Principal
-from service.jobs.attempt import Left, Runner, attempt
+from service.jobs.attempt import Left, Runner, UnreadableError, attempt
 from service.jobs.followers import Followers
 from service.jobs.house import House
 from service.jobs.kept import Kept
@@ -36,7 +36,7 @@ from service.jobs.records import Record, Request
 from service.storage import Store
 from service.telemetry import Telemetry
 
-__all__ = ["Jobs", "Runner"]
+__all__ = ["Jobs", "Runner", "UnreadableError"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -101,8 +101,11 @@ class Jobs:
         self._queues.of(kind)
 
     async def connect(self) -> None:
-        """Makes sure that there is a queue. Raises ValueError."""
+        """Makes sure that there is a queue, and that all who share it share the store. Raises ValueError."""
         await self._queues.connect()
+        if self._queues.shared:
+            store = hashlib.sha256(b"store\n" + await self._kept.secret()).hexdigest()
+            await self._queues.join(store, watch_s=5 * self._look_s)
 
     async def start(self) -> None:
         """Begins to work and to keep house, both in the background."""
@@ -119,6 +122,7 @@ class Jobs:
             )
             self._workers.append(worker)
             self._tasks.append(asyncio.create_task(worker.start()))
+        await asyncio.sleep(0)  # so that they have begun: SAQ forgets a stop that comes before, for half a minute
 
     async def stop(self) -> None:
         """Hands unfinished jobs back; whoever works next begins them again. Whatever fails is logged: others wait."""
@@ -311,6 +315,15 @@ class _Worker(Worker[Any]):
     """SAQ's, without handlers of signals: the server has its own."""
 
     SIGNALS = []  # noqa: RUF012
+
+    async def stop(self) -> None:
+        """SAQ cancels its upkeep once, and waits; redis-py loses that now and then, and the upkeep sleeps on."""
+        upkeep = [task for task in self.tasks if task.get_name() != "process"]
+        stopping = asyncio.create_task(super().stop())
+        while not (await asyncio.wait({stopping}, timeout=0.5))[0]:
+            for task in upkeep:
+                task.cancel()
+        await stopping
 
     async def process(self) -> bool:
         try:

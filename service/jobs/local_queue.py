@@ -76,7 +76,7 @@ class LocalQueue(Queue):
 
     async def _retry(self, job: Job, error: str | None) -> None:
         self._jobs[job.key] = job
-        self._waiting.put_nowait(job)
+        asyncio.get_running_loop().call_later(job.next_retry_delay(), self._waiting.put_nowait, job)
 
     async def _finish(self, job: Job, status: Status, *, result: Any = None, error: str | None = None) -> None:
         if self._jobs.get(job.key) is job:

@@ -6,6 +6,7 @@ queue may lose everything, or be gone for a while: `ask` answers within two seco
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,6 +18,7 @@ from saq.queue import Queue
 from models.errors import OverloadError
 from service.jobs.local_queue import LocalQueue
 
+_MARK = "gan-store"
 _ANSWER_S = 1.5  # a client is told within two seconds that the queue is gone
 _RETRY_S = 5.0
 _CONNECT_S = 10.0
@@ -110,6 +112,47 @@ class Queues:
         except Exception as error:  # each driver has its own
             await self.close()
             raise ValueError(f"GAN_JOBS: {self._shown} cannot be used ({type(error).__name__}).") from None
+
+    async def join(self, store: str, watch_s: float) -> None:
+        """Makes sure that all who share the server keep their jobs in one store, which `store` tells from others.
+
+        The first to come leaves a mark, in a queue that nobody works on, and each renews it (`stay`). One that is not
+        renewed is of a service that is gone.
+
+        Args:
+            watch_s: how long to look whether another's mark is renewed.
+        Raises:
+            ValueError: it is.
+        """
+        self._mark = self._new(_MARK)
+        await self._mark.connect()
+        self._store = store
+        mark = await self._marked()
+        end = time.monotonic() + watch_s
+        while mark.meta.get("store") != store and time.monotonic() < end:
+            await asyncio.sleep(watch_s / 20)
+            before, mark = mark, await self._marked()
+            if mark.touched != before.touched:
+                await self.close()
+                raise ValueError(
+                    f"GAN_JOBS: {self._shown} is shared with others whose GAN_STORE is another. Who works on a job has "
+                    "to find it in the store: give all of them one bucket, or one folder that they all mount."
+                )
+        if mark.meta.get("store") != store:
+            await mark.update(meta={"store": store})
+
+    async def stay(self) -> None:
+        """Renews the mark that `join` left, which a server that lost its data has forgotten. Raises OverloadError."""
+        mark = await self.ask(self._marked())
+        if mark.meta.get("store") == self._store:
+            await self.ask(mark.update())
+        else:
+            _log.error("others that use the queue %s keep their jobs in another GAN_STORE", self._shown)
+
+    async def _marked(self) -> Job:
+        mine = Job(function=_MARK, key=_MARK, timeout=0, ttl=-1, meta={"store": self._store})
+        await self._mark.enqueue(mine)  # unless there is one
+        return await self._mark.job(_MARK) or mine
 
     async def close(self) -> None:
         if self._pool is not None:

@@ -19,10 +19,11 @@ class _Kept:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Raises ValueError for what another version of this service wrote."""
+        """Reads what a later version of this service added to as if it had not; raises ValueError for other changes."""
         try:
-            return cls(**json.loads(data))
-        except TypeError as error:
+            known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+            return cls(**{name: value for name, value in json.loads(data).items() if name in known})
+        except (TypeError, AttributeError) as error:
             raise ValueError(str(error)) from error
 
 

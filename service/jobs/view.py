@@ -50,6 +50,8 @@ def progress(record: Record) -> JobProgress:
 
 
 def _note(record: Record) -> str | None:
+    if record.state == "interrupted" and not record.attempts:
+        return "Another version of this service accepted this job, and none that works can read it; submit it again."
     if record.state == "interrupted":
         return f"The service was stopped short {record.attempts} times by this job and gave it up; submit it again."
     if record.state == "failed":

@@ -106,14 +106,23 @@ class References:
             file=f"{await asyncio.to_thread(_short_digest, data)}-{secrets.token_hex(8)}",
         )
         await self._store.put(_SECTION, reference.numbers, data)
-        if await self.has(name):  # and free, so that its record is damaged
-            await self._discard(f"{name}.json")
         try:
-            await self._store.create(_SECTION, f"{name}.json", json.dumps(asdict(reference)).encode())
+            await self._record(reference)
         except ConflictError:
             await self._discard(reference.numbers)
             raise _taken(name) from None
         return reference
+
+    async def _record(self, reference: Reference) -> None:
+        """Creates the record, in place of one that cannot be read. Raises ConflictError."""
+        record = json.dumps(asdict(reference)).encode()
+        with contextlib.suppress(ConflictError):
+            return await self._store.create(_SECTION, f"{reference.name}.json", record)
+        with contextlib.suppress(NotFoundError):
+            await self.get(reference.name)
+            raise _taken(reference.name)
+        await self._discard(f"{reference.name}.json")
+        return await self._store.create(_SECTION, f"{reference.name}.json", record)
 
     async def get(self, name: str) -> Reference:
         """Raises NotFoundError, with the names there are; also where the record is damaged."""

@@ -21,27 +21,29 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Server:
-    """A server that can be stopped for a while, and started again with what it knew, or without.
+    """A server that can be stopped for a while, and lose what it knew.
 
     Attributes:
         url: what a setting is set to.
         forget: removes all that it holds.
-        process: of the server itself.
+        lose: the same, as a crash does it: Redis, which has nothing on its disk here, is killed and started again.
+        process: gives the server's own.
     """
 
     url: str
     forget: Callable[[], None]
-    process: subprocess.Popen[bytes]
+    lose: Callable[[], None]
+    process: Callable[[], subprocess.Popen[bytes]]
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """It takes connections, and does not answer."""
-        for process in family(self.process.pid):
+        for process in family(self.process().pid):
             os.kill(process, signal.SIGSTOP)
         try:
             yield
         finally:
-            for process in family(self.process.pid):
+            for process in family(self.process().pid):
                 os.kill(process, signal.SIGCONT)
 
 
@@ -64,11 +66,20 @@ def redis_server(folder: Path) -> Iterator[Server]:
 
     port = free_port()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-    with _running(command) as process:
-        client = redis.Redis(port=port)
-        _wait(client.ping, process)
-        with contextlib.closing(client):
-            yield Server(f"redis://127.0.0.1:{port}/0", lambda: client.flushall() and None, process)
+    with contextlib.ExitStack() as stack, contextlib.closing(redis.Redis(port=port)) as client:
+
+        def start() -> subprocess.Popen[bytes]:
+            process = stack.enter_context(_running(command))
+            _wait(client.ping, process)
+            return process
+
+        def lose() -> None:
+            started[-1].kill()
+            started[-1].wait(60)
+            started.append(start())
+
+        started = [start()]
+        yield Server(f"redis://127.0.0.1:{port}/0", lambda: client.flushall() and None, lose, lambda: started[-1])
 
 
 @contextlib.contextmanager
@@ -95,7 +106,7 @@ def postgres_server(folder: Path) -> Iterator[Server]:
                 for (table,) in client.execute("SELECT tablename FROM pg_tables WHERE tablename = 'saq_jobs'"):
                     client.execute(f"TRUNCATE {table}")
 
-        yield Server(url, forget, process)
+        yield Server(url, forget, forget, lambda: process)
 
 
 @contextlib.contextmanager
@@ -134,8 +145,9 @@ def _running(
     try:
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGCONT)
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(60)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from saq.job import Status
 
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Progress
-from service.jobs.jobs import Jobs
+from service.jobs import attempt as attempts
+from service.jobs.jobs import Jobs, UnreadableError
 from service.jobs.kept import Kept
 from service.jobs.records import Attempt, Record
 from service.storage import FolderStore
@@ -139,7 +141,11 @@ def test_a_job_goes_through_its_states_and_keeps_its_result(store: FolderStore, 
             assert (done.state, done.done, done.seconds_left, done.attempts) == ("done", 1, None, 1)
             assert await jobs.result(record.id) == OK
             assert [payload for payload, _ in work.asked] == [b"asked"]
-        assert await files(store) == ["body", "json", "result"]  # the request is gone
+
+            async def is_tidy() -> bool:
+                return await files(store) == ["body", "json", "result"]  # the request is gone
+
+            await until(is_tidy)
         async with running(store, url, Work()) as later:
             assert await later.result(record.id) == OK
 
@@ -512,6 +518,73 @@ def test_a_runner_that_raises_is_begun_three_times(store: FolderStore, url: str 
         async with running(store, url, work) as jobs:
             assert (await over(jobs, (await jobs.submit("score", b"1")).id)).state == "interrupted"
         assert len(work.asked) == 3
+
+    asyncio.run(main())
+
+
+def test_what_one_version_cannot_read_is_left_to_another(store: FolderStore, shared_url: str) -> None:
+    async def main() -> None:
+        class Older(Work):
+            async def __call__(self, payload: bytes, seed: int, progress: Progress, spool: BinaryIO) -> Answer:
+                await super().__call__(payload, seed, progress, spool)
+                raise UnreadableError("no such field")
+
+        older, newer = Older(go=True), Work(go=True)
+        async with running(store, shared_url, older) as one, running(store, shared_url, newer, start=False) as two:
+            record = await two.submit("score", b"1")
+            await older.began.wait()
+
+            async def is_left() -> bool:
+                return (await two.get(record.id)).state == "queued"
+
+            await until(is_left)
+            await one.stop()
+            await two.start()
+            done = await over(two, record.id)
+            assert (done.state, done.attempts) == ("done", 1)
+        assert len(newer.asked) == 1
+
+    asyncio.run(main())
+
+
+def test_what_nobody_can_read_ends_at_last(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        class Older(Work):
+            async def __call__(self, payload: bytes, seed: int, progress: Progress, spool: BinaryIO) -> Answer:
+                raise UnreadableError("no such field")
+
+        monkeypatch.setattr(attempts, "_PASSED_ON_S", -1.0)
+        async with running(store, None, Older()) as jobs:
+            final = await over(jobs, (await jobs.submit("score", b"1")).id)
+            assert (final.state, final.attempts) == ("interrupted", 0)
+
+    asyncio.run(main())
+
+
+def test_what_a_later_version_added_to_a_file_is_passed_over(store: FolderStore) -> None:
+    async def main() -> None:
+        async with running(store, None, Work(go=True)) as jobs:
+            record = await jobs.submit("score", b"1")
+            await over(jobs, record.id)
+            name = f"{record.id}.result"
+            kept = json.loads(await store.get("jobs", name))
+            await store.put("jobs", name, json.dumps({**kept, "added": 1}).encode())
+            assert await jobs.result(record.id) == OK
+
+    asyncio.run(main())
+
+
+def test_who_shares_a_queue_has_to_share_the_store(tmp_path: Path, shared_url: str) -> None:
+    async def main() -> None:
+        one, other = FolderStore(tmp_path / "one"), FolderStore(tmp_path / "other")
+        async with running(one, shared_url, Work(), dead_s=3):
+            async with running(one, shared_url, Work(), dead_s=3, start=False):
+                pass
+            with pytest.raises(ValueError, match="is shared with others whose GAN_STORE is another"):
+                async with running(other, shared_url, Work(), dead_s=6):
+                    pass
+        async with running(other, shared_url, Work(), dead_s=3):  # the others are gone: it is an operator's move
+            pass
 
     asyncio.run(main())
 

@@ -1,6 +1,7 @@
 """Two replicas, each a server in a process of its own, on one store and one queue; one has a clock 45 s ahead.
 
-Their scores wait until a test lets them go, and say in which process they wait.
+Both believe that they have one process number on one host, as containers may. Their scores wait until a test lets them
+go, and say in which process they wait.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,16 +18,17 @@ from typing import Any
 import pytest
 import requests
 
-from tests.service.servers import Server, free_port, postgres_server, redis_server
+from tests.service.servers import Server, free_port, postgres_server, redis_server, s3_server
 
 ROOT = Path(__file__).parents[3]
+CIFAR = ROOT / "tests" / "fixtures" / "cifar10"
 SCORE = {"a_n": 8, "a_model": "tiny", "b_n": 8, "b_model": "tiny", "b_seed": 50}
 DEAD_S = 4.0
 REPLICA = """
-import os, sys, time
+import os, socket, sys, time
 
-real = time.time
-time.time = lambda: real() + float(sys.argv[2])
+own, real = os.getpid(), time.time
+os.getpid, socket.gethostname, time.time = lambda: 5, lambda: "vm", lambda: real() + float(sys.argv[2])
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +43,7 @@ folder = Path(sys.argv[3])
 class Gate:
     name = "gate"; dimensions = 2; precision = "float32"; batch_size = 4; logits = None
     def features(self, images):
-        (folder / "waits").with_suffix(f".{os.getpid()}").touch()
+        (folder / "waits").with_suffix(f".{own}").touch()
         while not (folder / "go").exists():
             time.sleep(0.01)
         return images[:, :2, 0, 0].numpy()
@@ -53,7 +55,7 @@ uvicorn.run(standalone(Runtime(Settings.from_environment(), Gate())), port=int(s
 class Replicas:
     """Two servers, and the gate that their scores wait at."""
 
-    def __init__(self, queue: Server, checkpoints: Path, folder: Path) -> None:
+    def __init__(self, queue: Server, checkpoints: Path, folder: Path, settings: Mapping[str, str] = {}) -> None:
         self.queue = queue
         self.folder = folder
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("GAN_")} | {
@@ -63,6 +65,8 @@ class Replicas:
             "GAN_RELOAD_S": "0",
             "GAN_JOBS": queue.url,
             "GAN_JOB_DEAD_S": str(DEAD_S),
+            "GAN_JOB_QUEUE": "300",
+            **settings,
         }
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
@@ -129,6 +133,8 @@ def until(true: Callable[[], bool], seconds: float = 120) -> None:
 def submit(url: str, kind: str, body: object, key: str | None = None) -> dict[str, Any]:
     headers = {"Idempotency-Key": key} if key else {}
     answer = requests.post(f"{url}/v1/jobs/{kind}", json=body, headers=headers, timeout=60)
+    while answer.status_code == 503:  # much is going on, or the queue is being started again
+        answer = requests.post(f"{url}/v1/jobs/{kind}", json=body, headers=headers, timeout=60)
     assert answer.status_code == 202, answer.text
     view: dict[str, Any] = answer.json()
     return view
@@ -147,17 +153,21 @@ def result(url: str, job: str) -> bytes:
     return requests.get(f"{url}/v1/jobs/{job}/result", timeout=60).content
 
 
-@pytest.fixture(scope="module", params=["redis", "postgres"])
+@pytest.fixture(scope="module", params=["redis and a folder", "postgres and a folder", "redis and a bucket"])
 def both(
     request: pytest.FixtureRequest, checkpoints: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Replicas]:
-    make = {"redis": redis_server, "postgres": postgres_server}[request.param]
-    with make(tmp_path_factory.mktemp(request.param)) as queue:
-        replicas = Replicas(queue, checkpoints, tmp_path_factory.mktemp("replicas"))
-        try:
-            yield replicas
-        finally:
-            replicas.stop()
+    name, _, store = request.param.partition(" and a ")
+    make = {"redis": redis_server, "postgres": postgres_server}[name]
+    with contextlib.ExitStack() as stack:
+        queue = stack.enter_context(make(tmp_path_factory.mktemp(name)))
+        settings = {}
+        if store == "bucket":
+            url, settings = stack.enter_context(s3_server())
+            settings = {**settings, "GAN_STORE": url}
+        replicas = Replicas(queue, checkpoints, tmp_path_factory.mktemp("replicas"), settings)
+        stack.callback(replicas.stop)
+        yield replicas
 
 
 def test_one_key_at_both_at_one_instant_is_one_job_with_one_result(both: Replicas) -> None:
@@ -262,3 +272,53 @@ def test_a_queue_that_is_gone_for_a_while_stops_nothing_else_and_takes_no_job_fr
     wait_for(urls[0], job, "done")
     assert look(urls[1], job)["attempts"] == 1
     wait_for(urls[1], submit(urls[0], "sample", {"model": "tiny"})["id"], "done")
+
+
+def test_a_queue_that_is_started_again_with_nothing_in_it_gets_all_jobs_back(both: Replicas) -> None:
+    urls = both.start()
+    jobs = [submit(urls[index % 2], "score", {**SCORE, "a_seed": index})["id"] for index in range(4)]
+    both.waiting()
+    both.queue.lose()
+    both.open_gate()
+    for job in jobs:
+        until(lambda job=job: look(urls[0], job).get("state") == "done")  # type: ignore[misc]
+    assert [look(urls[1], job)["state"] for job in jobs] == ["done"] * 4
+
+
+@pytest.mark.parametrize("both", ["redis and a folder"], indirect=True)
+def test_many_results_are_all_kept(both: Replicas) -> None:
+    """More than any cap that there was, and more than the replicas could take over from each other in a hurry."""
+    urls = both.start()
+    both.open_gate()
+    body = {"model": "tiny", "output": "json"}
+    with ThreadPoolExecutor(4) as pool:
+        jobs = list(
+            pool.map(lambda index: submit(urls[index % 2], "sample", {**body, "seed": index})["id"], range(270))
+        )
+    for job in jobs:
+        wait_for(urls[0], job, "done")
+    for index, job in enumerate(jobs):
+        assert requests.get(f"{urls[index % 2]}/v1/jobs/{job}/result", timeout=60).json()["seeds"] == [index]
+
+
+def test_of_two_that_keep_one_reference_at_one_instant_one_succeeds(both: Replicas) -> None:
+    urls = both.start()
+    both.open_gate()
+    images = [("images", (path.name, path.read_bytes())) for path in sorted(CIFAR.glob("train/*/*.png"))[:4]]
+
+    def keep(url: str, name: str) -> int:
+        answer = requests.post(f"{url}/v1/references", data={"name": name}, files=images, timeout=60)
+        return answer.status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        for index in range(6):
+            name = f"raced-{index}"
+            assert sorted(pool.map(lambda url, name=name: keep(url, name), urls)) == [201, 409]  # type: ignore[misc]
+            digests = {
+                one["digest"]
+                for url in urls
+                for one in requests.get(f"{url}/v1/references", timeout=60).json()["references"]
+                if one["name"] == name
+            }
+            assert len(digests) == 1
+            assert requests.delete(f"{urls[index % 2]}/v1/references/{name}", timeout=60).status_code == 200
