@@ -225,7 +225,7 @@ def test_the_same_key_finds_the_same_job(store: FolderStore, url: str | None) ->
         async with running(store, url, Work()) as restarted:
             assert (await restarted.submit("score", b"1", "key")).id == one.id
         elsewhere = Jobs(FolderStore(store._root / "other"), None)
-        assert await elsewhere._id_of("", "key") != one.id  # not to be guessed from the key
+        assert await elsewhere._owners.job_id("", "key") != one.id  # not to be guessed from the key
 
     asyncio.run(main())
 
