@@ -40,11 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             answer = options.run(options)
             if here.first:
                 console.answer(strict_json.dumps(answer, indent=2))
-    except GanError as error:
-        _StandardError().write(f"error: {error}\n")
-        return 2
-    except OSError as error:  # an output that cannot be written, a disk that is full
-        _StandardError().write(f"error: {error.filename or 'file'}: {error.strerror or error}.\n")
+    except (GanError, OSError) as error:  # the latter: an output that cannot be written, a disk that is full
+        _StandardError().write(f"error: {console.sentence(error)}\n")
         return 2
     except KeyboardInterrupt:
         _StandardError().write("Interrupted. Sets that were extracted whole are in the cache, unless --no-cache.\n")
@@ -200,8 +197,9 @@ def _source(text: str, options: argparse.Namespace) -> object:
 
 @contextmanager
 def _progress_bar() -> Iterator[Progress]:
-    """Images and images/s on standard error, from the first process only."""
-    with tqdm(unit=" images", bar_format=_BAR, disable=not world().first, file=_StandardError()) as bar:
+    """Images and images/s on standard error, from the first process only. `delay` keeps an empty bar from standing
+    before what is said of a wrong set."""
+    with tqdm(unit=" images", bar_format=_BAR, disable=not world().first, file=_StandardError(), delay=0.001) as bar:
 
         def tell(done: int, total: int) -> None:
             bar.total = total or None

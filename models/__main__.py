@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         described = _describe(arguments.out if arguments.command == "import" else arguments.file)
         console.answer(strict_json.dumps(described, indent=2))
     except (GanError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {console.sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; what was to be written is as it was", file=sys.stderr)

@@ -32,6 +32,13 @@ def answer(text: str) -> None:
             silence(sys.stderr)
 
 
+def sentence(error: Exception) -> str:
+    """What an error says to people: of the system's, the file and the reason, without their number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'file'}: {error.strerror}."
+    return str(error)
+
+
 def silence(stream: TextIO) -> None:
     """Sends what is still to be written, and what the interpreter flushes at its end, to nowhere."""
     with contextlib.suppress(OSError, ValueError):

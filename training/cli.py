@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(f"{outcome.checkpoint}: {outcome.images} images", sys.stdout)
         return 0 if outcome.finished else 130
     except (GanError, OSError) as error:  # the latter names its file: no access, no space
-        say(f"error: {error}")
+        say(f"error: {console.sentence(error)}")
         return 2
     except KeyboardInterrupt:  # a second Ctrl-C: at once, without a snapshot
         say("interrupted; the last snapshot is as it was")

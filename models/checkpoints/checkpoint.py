@@ -129,7 +129,7 @@ def _read(path: Path) -> tuple[Model, dict[str, torch.Tensor]]:
     what their digest stands for, and a file cut short under a map would end the process (SIGBUS).
     """
     if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path.name} is not a regular file.")
+        raise CheckpointError(f"{path.name or path} is not a regular file.")
     data = path.read_bytes()
     try:
         tensors = deserialize(data)

@@ -103,7 +103,7 @@ def read_foreign(source: str | Path, told: Told) -> tuple[Architecture, State]:
 
 def _read_tensors(source: Path) -> State:
     if source.exists() and not source.is_file():
-        raise CheckpointError(f"{source.name} is not a regular file.")
+        raise CheckpointError(f"{source.name or source} is not a regular file.")
     with source.open("rb") as file:
         start = file.read(64)
     if not start.startswith(_TORCH):

@@ -170,6 +170,11 @@ def test_two_statistics_files_need_no_weights(tmp_path: Path, monkeypatch: pytes
     assert command.main(["score", *files, "--metrics", "is"]) == 2, "the classifier is the network's"
 
 
+def test_what_is_wrong_is_all_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["score", str(tmp_path / "nope"), str(tmp_path / "no.npz"), "--no-cache"]) == 2
+    assert capsys.readouterr().err.startswith("error: There is no file or folder")
+
+
 @pytest.mark.parametrize(("images", "total", "shown"), [(3, 6, "3/6"), (3, 0, "3/?")])
 def test_progress_is_in_images_a_second_however_slow(
     images: int, total: int, shown: str, monkeypatch: pytest.MonkeyPatch

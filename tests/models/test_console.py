@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from models.__main__ import main
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT = ROOT / "models" / "pretrained" / "mnist-dcgan.safetensors"
 INFO = [sys.executable, "-m", "models", "info", str(CHECKPOINT)]
@@ -43,3 +45,18 @@ def test_a_name_that_is_not_utf8_is_strict_json(tmp_path):
     os.symlink(CHECKPOINT, named)
     told = subprocess.run([*INFO[:-1], named], cwd=ROOT, capture_output=True, check=True)
     assert json.loads(told.stdout)["file"] == "caf\N{REPLACEMENT CHARACTER}.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["info", "nope"], "error: nope: No such file or directory.\n"),
+        (["import", "nope", "out.safetensors"], "error: nope: No such file or directory.\n"),
+        (["info", "."], "error: . is not a regular file.\n"),
+        (["import", "/", "out.safetensors"], "error: / is not a regular file.\n"),
+    ],
+)
+def test_a_wrong_path_is_named_and_no_number_of_the_system(tmp_path, monkeypatch, capsys, command, said):
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 2
+    assert capsys.readouterr().err == said
