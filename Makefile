@@ -32,7 +32,7 @@ setup: $(VENV)/.dev ## Install everything, also for training and tests
 lint: $(VENV)/.dev $(if $(NPM),$(BIOME)) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy models metrics training service client
+	$(BIN)/mypy models metrics training service bulk client
 	PYTHONPATH=client $(BIN)/lint-imports
 	$(if $(NPM),$(BIOME) ci,@echo "Not checked: the page's HTML, CSS and JavaScript, because npm is not installed here." >&2)
 
@@ -81,7 +81,7 @@ $(VENV)/.service: requirements.txt constraints.txt | $(BIN)/python
 	$(PIP) -r requirements.txt
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-dev.txt
+$(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-bulk.txt requirements-dev.txt
 	@echo "Installing the tools for training and tests (once, some minutes)..."
 	$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -9,7 +9,7 @@ from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Images, Loader, Samples, load_image, open_images
 from metrics.network.openvino_backend import compile_network as compile_openvino
-from metrics.network.weights import cache_folder, cached_weights
+from metrics.network.weights import cache_folder, cached_weights, weights_file
 from metrics.network.wheels import Wheel
 from metrics.scores.frechet import frechet_distance
 from metrics.scores.inception_score import inception_score
@@ -57,5 +57,6 @@ __all__ = [
     "score",
     "statistics",
     "stream_features",
+    "weights_file",
     "world",
 ]

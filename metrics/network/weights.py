@@ -102,6 +102,11 @@ def load(path: str | Path | None = None) -> Weights:
     return Weights(_checked(foreign_weights.read(cached), cached), cached)
 
 
+def weights_file() -> Path:
+    """The file that `load` takes by default, fetched where it is not there; raises WeightsUnavailable as `load`."""
+    return load().source
+
+
 def _from_user(path: Path) -> Weights:
     if not path.is_file():
         raise WeightsUnavailable(

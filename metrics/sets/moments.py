@@ -4,9 +4,10 @@
 hold, and the whole interface between the network and `frechet`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -203,6 +204,22 @@ class Accumulator:
             self._take(other._reduced, other._mean, other._scatter.copy())
         if self._scatter is not None or self.n > self.dimensions:
             self._reduce()
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """All that it holds, as plain arrays: `of_state` goes on from them to the same last digit."""
+        rows = np.concatenate(self._rows) if self._rows else np.empty((0, self.dimensions))
+        counts = {"n": np.array(self.n), "reduced": np.array(self._reduced)}
+        scatter = {} if self._scatter is None else {"scatter": self._scatter}
+        return counts | scatter | {"mean": self._mean, "rows": rows}
+
+    @staticmethod
+    def of_state(held: Mapping[str, npt.NDArray[Any]]) -> "Accumulator":
+        """The accumulator that `state` was asked of."""
+        found = Accumulator(len(held["mean"]))
+        found.n, found._reduced, found._mean = int(held["n"]), int(held["reduced"]), held["mean"]
+        found._scatter = held.get("scatter")
+        found._rows, found._waiting = [held["rows"]], len(held["rows"])
+        return found
 
     def statistics(
         self, protocol: str | None = None, extractor: str | None = None, precision: str = "float32"

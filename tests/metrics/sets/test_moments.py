@@ -85,3 +85,17 @@ def test_merging_leaves_the_other_as_it_was() -> None:
         a.add(features(600, d=4) + 1)
         a.statistics()
         assert np.array_equal(b.statistics().sigma, before)
+
+
+@pytest.mark.parametrize("at", [0, 3, 500, 1111])
+def test_a_state_goes_on_to_the_same_last_digit(at: int) -> None:
+    rows = np.random.default_rng(0).normal(5, 2, (1500, 8)).astype(np.float32)
+    straight, halved = Accumulator(8), Accumulator(8)
+    for start in range(0, 1500, 4):
+        if start == at - at % 4:
+            halved = Accumulator.of_state(halved.state())
+        straight.add(rows[start : start + 4])
+        halved.add(rows[start : start + 4])
+    one, other = straight.statistics(), halved.statistics()
+    assert np.array_equal(one.mu, other.mu)
+    assert np.array_equal(one.sigma, other.sigma)
