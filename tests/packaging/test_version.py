@@ -36,5 +36,9 @@ def test_the_changelog_begins_with_it() -> None:
 
 
 def test_the_manifests_deploy_it() -> None:
-    kustomization = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "kustomization.yaml").read_text())
-    assert [(image["name"], image["newTag"]) for image in kustomization["images"]] == [("gan-service", __version__)]
+    for folder, name in (("pod", "gan-service"), ("bulk", "gan-bulk")):
+        kustomization = yaml.safe_load((ROOT / "deploy" / "kubernetes" / folder / "kustomization.yaml").read_text())
+        assert [(image["name"], image["newTag"]) for image in kustomization["images"]] == [(name, __version__)]
+    compose = yaml.safe_load((ROOT / "deploy" / "compose" / "compose.yaml").read_text())
+    assert compose["services"]["web"]["image"] == f"gan-service:{__version__}"
+    assert f"gan-bulk:{__version__}" in (ROOT / "deploy" / "bulk.Dockerfile").read_text()
