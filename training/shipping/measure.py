@@ -104,8 +104,8 @@ def _measured_sampler(
 def _measured_autoencoder(
     plan: AutoencoderPlan, checkpoint: Path, progress: Progress, extractor: metrics.Extractor | None
 ) -> dict[str, Any]:
-    """What a sampler is measured by; FID of the unseen images drawn again; the probe of the encoder."""
-    model, unseen = load(checkpoint, Autoencoder), plan.sampler.unseen
+    """What a sampler is measured by; FID of unseen images drawn again, against themselves; the encoder's probe."""
+    model, unseen = load(checkpoint, Autoencoder), evenly(plan.sampler.unseen, plan.sampler.images)
     found = _measured_sampler(plan.sampler, checkpoint, progress, extractor)
     progress("reconstructions of the unseen images")
     again = metrics.features(reconstructions(model, unseen), extractor=extractor)

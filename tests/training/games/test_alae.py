@@ -2,6 +2,7 @@
 
 import copy
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -159,12 +160,28 @@ def test_every_network_plays_with_every_trick(autoencoder, stepped, tricks, netw
 def test_scores_are_of_samples_of_reconstructions_and_of_codes(autoencoder, small):
     run = autoencoder(watch={"fid_kimg": 0.016, "fid_images": 10})
     model = models.load(train(run, extractor=small).checkpoint, models.Autoencoder)
+    assert len(list(Path(run.output.out).glob("reference*.npz"))) == 1  # both are compared with the same images
     scores = model.metadata.metrics
     assert set(scores) == {"fid", "fid_reconstructions", "reciprocity"}
     codes = model.parts["mapping"](models.draw(models.sample_seeds(2**41, 1024), 8))
     missed = (codes - model.encode(model.decode(codes))).square().mean()
     assert scores["reciprocity"]["value"] == pytest.approx(float(missed), rel=1e-3)
     assert scores["reciprocity"]["share"] == pytest.approx(float(missed / codes.var(dim=0).mean()), rel=1e-3)
+
+
+def test_a_run_begins_where_another_ended(autoencoder, tmp_path):
+    """With a checkpoint's mapping, generator and encoder; with a folder's discriminator too."""
+    first = autoencoder(output={"out": str(tmp_path / "first"), "name": "first"})
+    ended = torch.load(Path(train(first).checkpoint).parent / "state.pt", weights_only=True)
+    averages = models.load(tmp_path / "first" / "first.safetensors").parts
+    for start, discriminator in (("first/first.safetensors", False), ("first", True)):
+        run = autoencoder(network={"start": str(tmp_path / start)})
+        networks = build(run, stage(run.machine, run.pace))[0].players.networks
+        for name, part in averages.items():
+            assert all(torch.equal(networks[name].state_dict()[key], one) for key, one in part.state_dict().items())
+        old = ended["networks"]["discriminator"]
+        new = networks["discriminator"].state_dict()
+        assert all(torch.equal(new[key], one) for key, one in old.items()) is discriminator
 
 
 def test_sizes_are_the_networks_own(autoencoder):
