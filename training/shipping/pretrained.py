@@ -15,7 +15,7 @@ import torch
 
 import metrics
 import models
-from models import InputError, load, save, with_metadata
+from models import InputError, load, save, with_directions, with_metadata
 from training.engine.console import say
 from training.engine.packages import require_packages
 from training.games.alae_options import ALAERun
@@ -98,13 +98,13 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
 
 
 def ship(checkpoint: Path, destination: Path) -> None:
-    """Writes a run's checkpoint in half precision, as the service loads it by default.
+    """Writes a run's checkpoint in half precision, as the service loads it by default, a generator's with directions.
 
     Raises:
         InputError: the file would be larger than 8 MB.
     """
     model = load(checkpoint)
-    save(destination, model.parts, model.metadata, half=True)
+    save(destination, with_directions(model.parts, model.metadata), model.metadata, half=True)
     if destination.stat().st_size > MAX_BYTES:
         destination.unlink()
         raise InputError(f"{destination.name} would be larger than {MAX_BYTES:,} bytes: make the network narrower.")

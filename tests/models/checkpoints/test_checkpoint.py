@@ -268,5 +268,7 @@ def test_shipped_checkpoints_load_as_they_always_did(name: str) -> None:
     assert model.config == type(model.config)(**model.metadata.architecture)
     stored = load_file(PRETRAINED / f"{name}.safetensors")
     loaded = {f"{part}.{key}": value for part in model.parts for key, value in model.parts[part].state_dict().items()}
+    if isinstance(model, models.Generator):
+        loaded |= {f"directions.{name}": vector for name, vector in model.latent_directions.items()}
     assert loaded.keys() == stored.keys()
     assert all(torch.equal(loaded[key], value.to(loaded[key].dtype)) for key, value in stored.items())

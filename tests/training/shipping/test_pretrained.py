@@ -72,6 +72,7 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
     sampler, translator = models.load(shipped / "sampler.safetensors"), models.load(shipped / "translator.safetensors")
     assert isinstance(sampler, models.Generator)
     assert isinstance(translator, models.Translator)
+    assert "sefa-1" in sampler.latent_directions
     assert set(sampler.metadata.metrics) == {"fid", "kid", "precision", "recall"}
     fid = sampler.metadata.metrics["fid"]
     assert (fid["images"], fid["reference"], fid["reference_images"]) == (24, "cifar10 train", 30)
