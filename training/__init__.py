@@ -5,10 +5,11 @@
 or, from Python, `training.train(training.DCGANRun(...))`.
 """
 
+from training.games.alae_options import ALAERun
 from training.games.cyclegan_options import CycleGANRun
 from training.games.dcgan_options import DCGANRun
 from training.run.alarms import Diverged
 from training.run.loop import train
 from training.run.trainer import Outcome
 
-__all__ = ["CycleGANRun", "DCGANRun", "Diverged", "Outcome", "train"]
+__all__ = ["ALAERun", "CycleGANRun", "DCGANRun", "Diverged", "Outcome", "train"]

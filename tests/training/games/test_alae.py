@@ -10,10 +10,10 @@ from torch.nn.functional import softplus
 
 import models
 from models import InputError
-from training import train
+from training import ALAERun, train
 from training.engine.stage import Moment
 from training.games.alae import ALAE
-from training.games.alae_options import NETWORKS, ALAERun
+from training.games.alae_options import NETWORKS
 from training.options.flags import from_dict, merged
 from training.run.build import build, stage
 
