@@ -5,9 +5,10 @@ result["fid"]["value"], result["fid"]["interval"], result["fid"]["verdict"]
 """
 
 from metrics.distributed import ProcessLost, World, joined, world
+from metrics.extraction.arrays import Stored, stored_images
 from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress, extractor, stream_features
 from metrics.extraction.protocols import PROTOCOLS
-from metrics.extraction.sources import Images, Loader, Samples, load_image, open_images
+from metrics.extraction.sources import Images, Loader, Samples, load_image, open_images, open_stored
 from metrics.network.openvino_backend import compile_network as compile_openvino
 from metrics.network.weights import cache_folder, cached_weights, weights_file
 from metrics.network.wheels import Wheel
@@ -37,6 +38,7 @@ __all__ = [
     "Progress",
     "Samples",
     "Statistics",
+    "Stored",
     "Wheel",
     "World",
     "authenticity",
@@ -53,9 +55,11 @@ __all__ = [
     "kid",
     "load_image",
     "open_images",
+    "open_stored",
     "prdc",
     "score",
     "statistics",
+    "stored_images",
     "stream_features",
     "weights_file",
     "world",

@@ -64,7 +64,7 @@ class _StandardError:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m metrics", description="Scores of generated images.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    sets = "a folder, a .zip or .tar archive, an .npz of statistics, or a generator's .safetensors"
+    sets = "a folder, a .zip or .tar archive, an .npz of images or statistics, or a generator's .safetensors"
 
     score = commands.add_parser("score", help="compare two sets of images")
     score.add_argument("a", help=f"generated images: {sets}")
@@ -178,8 +178,8 @@ def _fetch(_options: argparse.Namespace) -> dict[str, Any]:
 def _extractor(
     options: argparse.Namespace, sources: Sequence[str | None], *, classifier: bool = False
 ) -> InceptionExtractor | None:
-    """None where every source is an `.npz`, which needs no network, and no weights to be fetched."""
-    if not classifier and all(source is None or Path(source).suffix == ".npz" for source in sources):
+    """None where every source is an `.npz` of statistics, which needs no network, and no weights to be fetched."""
+    if not classifier and all(source is None or scoring.holds_numbers(Path(source)) for source in sources):
         return None
     return extractor(
         options.weights,

@@ -10,6 +10,7 @@ import numpy as np
 
 from metrics.distributed import world
 from metrics.extraction import one_pass
+from metrics.extraction.arrays import stored_images
 from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress
 from metrics.extraction.extractor import extractor as make_extractor
 from metrics.extraction.protocols import protocol_named
@@ -20,7 +21,7 @@ from metrics.scores.resampling import Counts, resample_counts
 from metrics.scores.table import METRICS, TABLE, Comparison, Metric, Side
 from metrics.sets.featuresets import FeatureSet, check_kept
 from metrics.sets.moments import Features, Origin, Statistics
-from models import InputError, check_seed
+from models import InputError, check_seed, legible
 
 REPLICATES = 200
 _SIDES = {"neither": (), "generated": ("a",), "both": ("a", "b")}  # whose features a row needs
@@ -56,7 +57,7 @@ def features(
         return source
     if isinstance(source, Statistics):
         return FeatureSet("statistics", source)
-    if isinstance(source, str | Path) and Path(source).suffix == ".npz":
+    if isinstance(source, str | Path) and holds_numbers(Path(source)):
         return FeatureSet.load(source)
     rules, images = protocol_named(protocol), open_images(source)
     network = extractor or _inception()
@@ -214,10 +215,15 @@ def _check_sets(
         extractor.logits(np.empty((0, extractor.dimensions), np.float32))  # whether it has a classifier
 
 
+def holds_numbers(path: Path) -> bool:
+    """Whether a file is an `.npz` of statistics or features, and not of images."""
+    return path.suffix == ".npz" and stored_images(path, legible(path.name)) is None
+
+
 def _opened(source: object) -> Images | FeatureSet:
     """Opens both sets before any work: a wrong second path should not cost the first one's extraction."""
     made_before = isinstance(source, Statistics | FeatureSet) or (
-        isinstance(source, str | Path) and Path(source).suffix == ".npz"
+        isinstance(source, str | Path) and holds_numbers(Path(source))
     )
     return features(source) if made_before else open_images(source)
 

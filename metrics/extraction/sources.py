@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 import models
+from metrics.extraction.arrays import Stored, stored_images
 from models import ImageError, InputError, filesets, legible
 from models.images import Pixels
 
@@ -65,9 +66,10 @@ def open_images(source: object) -> Images:
     """Any accepted source of images as a stream.
 
     Args:
-        source: `Images` as they are, a folder (searched through its subfolders), a `.zip` or `.tar*` archive, a list
-            of image files, a uint8 array [n, h, w] or [n, h, w, 1, 3 or 4], `Samples`, or an iterable of images:
-            uint8 arrays [h, w], [h, w, c] or batches [n, h, w, c], encoded bytes, paths, Pillow images.
+        source: `Images` as they are, a folder (searched through its subfolders), a `.zip` or `.tar*` archive, an
+            `.npz` of images, a list of image files, a uint8 array [n, h, w] or [n, h, w, 1, 3 or 4], `Samples`, or an
+            iterable of images: uint8 arrays [h, w], [h, w, c] or batches [n, h, w, c], encoded bytes, paths, Pillow
+            images.
     Raises:
         NotFoundError: no such path.  InputError: no image in it, or not a source.
         ImageError and LimitError come later, from the loaders, and name the image at fault.
@@ -88,7 +90,7 @@ def open_images(source: object) -> Images:
         return Images(
             f"{len(source)} images", len(source) if single else None,
             partial(_from_iterable, source),
-            (lambda: _digest(_content(file, str(file)) for file in files)) if len(files) == len(source) else None,
+            (lambda: digest_of(_content(file, str(file)) for file in files)) if len(files) == len(source) else None,
         )  # fmt: skip
     if isinstance(source, Iterable) and not isinstance(source, bytes | dict):
         return Images("a stream of images", None, partial(_from_iterable, source))
@@ -98,6 +100,8 @@ def open_images(source: object) -> Images:
 
 
 def _open_path(path: Path) -> Images:
+    if path.suffix == ".npz" and (stored := stored_images(path, legible(path.name))) is not None:
+        return open_stored(stored)
     files = filesets.open_files(path)
     names = files.images
     if not names:
@@ -105,8 +109,17 @@ def _open_path(path: Path) -> Images:
     return Images(
         files.name, len(names),
         lambda: (partial(_load_member, files, name) for name in names),
-        lambda: _digest(files.read(name) for name in names),
+        lambda: digest_of(files.read(name) for name in names),
         files.skipped,
+    )  # fmt: skip
+
+
+def open_stored(stored: Stored) -> Images:
+    """The images of an `.npz`, one at a time."""
+    return Images(
+        f"{stored.name}, array of {stored.shape[0]} images", stored.shape[0],
+        lambda: (partial(load_array, row, f"image {i}") for i, row in enumerate(stored.rows())),
+        lambda: digest_of(repr(row.shape).encode() + row.tobytes() for row in stored.rows()),
     )  # fmt: skip
 
 
@@ -114,7 +127,7 @@ def _kinds() -> str:
     return ", ".join(sorted(suffix[1:] for suffix in filesets.SUFFIXES))
 
 
-def _digest(contents: Iterable[bytes]) -> str:
+def digest_of(contents: Iterable[bytes]) -> str:
     """SHA-256 over the sorted SHA-256 of each file: names, order and packing do not matter, content does."""
     return hashlib.sha256(b"".join(sorted(hashlib.sha256(data).digest() for data in contents))).hexdigest()
 
@@ -161,12 +174,13 @@ def _open_array(array: np.ndarray) -> Images:
         raise InputError("The array holds no image.")
     return Images(
         f"array of {len(array)} images", len(array),
-        lambda: (partial(_load_array, picture, f"image {i}") for i, picture in enumerate(array)),
-        lambda: _digest(repr(picture.shape).encode() + picture.tobytes() for picture in array),
+        lambda: (partial(load_array, picture, f"image {i}") for i, picture in enumerate(array)),
+        lambda: digest_of(repr(picture.shape).encode() + picture.tobytes() for picture in array),
     )  # fmt: skip
 
 
-def _load_array(picture: np.ndarray, name: str) -> Pixels:
+def load_array(picture: np.ndarray, name: str) -> Pixels:
+    """uint8 [h, w] or [h, w, 1, 3 or 4] as RGB uint8 [h, w, 3]. Raises InputError for any other."""
     if picture.ndim == 2:
         picture = picture[..., None]
     if picture.ndim != 3 or picture.dtype != np.uint8 or picture.shape[2] not in (1, 3, 4) or 0 in picture.shape:
@@ -182,12 +196,12 @@ def _from_iterable(items: Iterable[object]) -> Iterator[Loader]:
     for item in items:
         name = f"image {index}"
         if isinstance(item, np.ndarray) and item.ndim == 4:
-            yield from (partial(_load_array, picture, f"image {index + i}") for i, picture in enumerate(item))
+            yield from (partial(load_array, picture, f"image {index + i}") for i, picture in enumerate(item))
             index += len(item)
             continue
         index += 1
         if isinstance(item, np.ndarray):
-            yield partial(_load_array, item, name)
+            yield partial(load_array, item, name)
         elif isinstance(item, bytes):
             yield partial(load_image, item, name)
         elif isinstance(item, str | Path):

@@ -209,7 +209,10 @@ SCORE = Operation(
     body=ScoreRequest,
     files=(
         FileField(
-            "a", "Images, or one zip or tar of them, or one .npz of statistics.", required=False, most=sets.MOST_FILES
+            "a",
+            "Images, or one zip or tar of them, or one .npz of images or statistics.",
+            required=False,
+            most=sets.MOST_FILES,
         ),
         FileField("b", "The same.", required=False, most=sets.MOST_FILES),
     ),

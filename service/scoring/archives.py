@@ -88,7 +88,7 @@ def _zip(data: bytes, limits: Limits, where: str) -> filesets.FileSet:
     archive = zipfile.ZipFile(io.BytesIO(data))
     infos = archive.infolist()
     # Reading a member ends at the size that it claims, whatever it unpacks to.
-    _check_size(sum(info.file_size for info in infos), len(data), limits, where)
+    check_size(sum(info.file_size for info in infos), len(data), limits, where)
     members = {}
     for info in infos:
         _check_name(info.filename, where)
@@ -110,7 +110,7 @@ def _zip(data: bytes, limits: Limits, where: str) -> filesets.FileSet:
 
 def _tar(data: bytes, packing: str, limits: Limits, where: str) -> filesets.FileSet:
     if packing == "tar":
-        _check_size(len(data), len(data), limits, where)
+        check_size(len(data), len(data), limits, where)
         plain: IO[bytes] = io.BytesIO(data)
         part: Callable[[int, int], bytes] = lambda start, size: data[start : start + size]  # noqa: E731
     else:
@@ -145,7 +145,7 @@ def _unpacked(data: bytes, packing: str, limits: Limits, where: str) -> filesets
         with _UNPACKERS[packing](io.BytesIO(data)) as packed:
             while piece := packed.read(2**20):
                 total += len(piece)
-                _check_size(total, len(data), limits, where)
+                check_size(total, len(data), limits, where)
                 whole.file.write(piece)
         whole.file.flush()
     except OSError as error:
@@ -203,7 +203,8 @@ def _check_entries(count: int, limits: Limits, where: str) -> None:
         raise LimitError(f"{where} has too many members; at most {limits.files:,} images are accepted.", where=where)
 
 
-def _check_size(expanded: int, packed: int, limits: Limits, where: str) -> None:
+def check_size(expanded: int, packed: int, limits: Limits, where: str) -> None:
+    """Raises LimitError for `packed` bytes that become `expanded`."""
     if expanded > limits.expanded_bytes:
         raise LimitError(
             f"{where} unpacks to more than {limits.expanded_bytes / 2**20:,.0f} MiB, the most accepted.", where=where

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 import models
-from metrics import FeatureSet, Images, Loader, load_image
+from metrics import FeatureSet, Images, Loader, Stored, load_image, open_stored, stored_images
 from models import filesets, legible
 from models.errors import InputError, LimitError
 from models.images import Pixels
@@ -58,7 +58,9 @@ _NPZ_BYTES = 160 * 2**20  # two float64 arrays of 2048 x 2048, and room for a re
 
 
 async def uploaded(files: Sequence[File], field: str, settings: Settings) -> Images | FeatureSet:
-    """The files of one form field: images, or one zip or tar of images, or one .npz of statistics.
+    """The files of one form field: images, or one zip or tar of images, or one .npz of images or statistics.
+
+    Which files are images is the rule of `models.filesets`: the others are left out, and counted.
 
     Raises:
         InputError: no image among them, or an archive that archives.py refuses.  LimitError: too many or too large.
@@ -77,8 +79,14 @@ def _open(files: Sequence[File], field: str, settings: Settings) -> Images | Fea
     for (name, _), packing in zip(named, packings, strict=True):
         if packing is not None:
             raise InputError(f"{name} is an archive: send it alone, or images alone.", where=field)
-    loaders = [partial(load_image, data, name, settings.image_pixels) for name, data in named]
-    return Images(f"{len(named)} files", len(named), lambda: iter(loaders))
+    images = [(name, data) for name, data in named if _is_image(name, data)] or named  # which says what each is
+    skipped = filesets.endings({name for name, _ in named} - {name for name, _ in images})
+    loaders = [partial(load_image, data, name, settings.image_pixels) for name, data in images]
+    return Images(f"{len(images)} files", len(images), lambda: iter(loaders), skipped=skipped)
+
+
+def _is_image(name: str, data: bytes) -> bool:
+    return filesets.has_image_ending(name) or filesets.begins_like_an_image(data[: filesets.HEAD])
 
 
 def _packed(name: str, data: bytes, packing: str, field: str, settings: Settings) -> Images | FeatureSet:
@@ -87,6 +95,8 @@ def _packed(name: str, data: bytes, packing: str, field: str, settings: Settings
         archives.check_zip_entries(data, limits, field)
         if _is_npz(data):
             return _statistics(data, name, field)
+        if (stored := stored_images(data, name)) is not None:
+            return _stored(data, stored, limits, field, settings)
     found = archives.open_archive(data, limits, field)
     images = found.images
     if not images:
@@ -98,6 +108,20 @@ def _packed(name: str, data: bytes, packing: str, field: str, settings: Settings
         lambda: (partial(_load, found, member, settings.image_pixels) for member in images),
         skipped=found.skipped,
     )
+
+
+def _stored(data: bytes, stored: Stored, limits: archives.Limits, field: str, settings: Settings) -> Images:
+    """An array of images, unpacked one by one. Raises LimitError."""
+    count, height, width, _ = stored.shape
+    if count > limits.files:
+        raise LimitError(f"{field} has {count:,} images; at most {limits.files:,} are accepted.", where=field)
+    if height * width > settings.image_pixels:
+        raise LimitError(
+            f"An image of {field} has {width} x {height} pixels; at most {settings.image_pixels:,} are accepted.",
+            where=field,
+        )
+    archives.check_size(stored.size, len(data), limits, field)
+    return open_stored(stored)
 
 
 def _load(files: filesets.FileSet, name: str, max_pixels: int) -> Pixels:

@@ -107,14 +107,45 @@ def test_an_archive_scores_as_its_files_do(scoring: Any, expected: dict[str, Any
 
 
 def test_what_was_left_out_of_an_archive_is_said_with_the_reason(scoring: Any) -> None:
-    odd = {"x.avif": b"x", "y.avif": b"x", "labels.csv": b"x", "readme": b"x", ".cache/z.png": PNG}
+    odd = {"x.svg": b"x", "y.svg": b"x", "labels.csv": b"x", "readme": b"x", ".cache/z.png": PNG}
     named = {path.name.replace(".png", suffix): path.read_bytes()
              for path, suffix in zip(FAKE[:4], (".jfif", ".jpe", ".pbm", ""), strict=True)}  # fmt: skip
     answer = score(scoring.url, [("a", ("a.zip", zip_of(named | odd))), *parts("b", REAL)]).json()
     assert answer["a"]["n"] == 4
-    assert answer["a"]["skipped"]["endings"] == {".avif": 2, "": 1, ".csv": 1}
+    assert answer["a"]["skipped"]["endings"] == {".svg": 2, "": 1, ".csv": 1}
     assert "4 files were left out" in answer["a"]["skipped"]["why"]
     assert answer["b"]["skipped"] is None
+
+
+def test_what_was_left_out_of_loose_files_is_said_too(scoring: Any) -> None:
+    suffixes = (".jfif", ".jpe", ".pbm", "")
+    named = [(path.name.replace(".png", one), path.read_bytes()) for path, one in zip(FAKE[:4], suffixes, strict=True)]
+    others = [("labels.csv", b"x"), ("readme", b"x")]
+    answer = score(scoring.url, [("a", one) for one in (*named, *others)] + parts("b", REAL)).json()
+    assert answer["a"]["n"] == 4
+    assert answer["a"]["skipped"]["endings"] == {".csv": 1, "": 1}
+
+
+def test_an_npz_of_images_scores_as_its_images_do(scoring: Any) -> None:
+    drawn = {"model": "tiny", "n": 6, "seed": 3, "output": "npz"}
+    ours = requests.post(f"{scoring.url}/v1/sample", json=drawn, timeout=300).content
+    buffer = io.BytesIO()
+    np.savez(buffer, np.load(io.BytesIO(ours))["images"])  # as `arr_0`
+    expected = score(scoring.url, parts("b", REAL), a_model="tiny", a_n="6", a_seed="3").json()["fid"]
+    for data in (ours, buffer.getvalue()):
+        answer = score(scoring.url, [("a", ("set.npz", data)), *parts("b", REAL)]).json()
+        assert (answer["a"]["n"], answer["a"]["source"]) == (6, "files")
+        assert answer["fid"]["value"] == pytest.approx(expected["value"], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("shape", "status"), [((41, 2, 2, 3), 413), ((2, 1100, 1100, 3), 413), ((2, 2, 2, 2), 400), ((1, 2, 2, 3), 400)]
+)
+def test_an_npz_of_images_has_the_limits_of_an_archive(scoring: Any, shape: tuple[int, ...], status: int) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, np.zeros(shape, np.uint8))
+    answer = score(scoring.url, [("a", ("set.npz", buffer.getvalue())), *parts("b", REAL)])
+    assert (answer.status_code, bool(answer.json()["error"]["message"])) == (status, True)
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
