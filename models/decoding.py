@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import (
+    AvifImagePlugin,
     BmpImagePlugin,
     ExifTags,
     GifImagePlugin,
@@ -29,6 +30,14 @@ from PIL import (
 from models.errors import BrokenImageError, GanError, ImageError, LimitError
 from models.images import plain
 
+try:
+    import pillow_heif
+except ImportError:
+    _HEIF: tuple[str, ...] = ()
+else:  # an optional package: HEIC is HEVC, which has patents on it
+    pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False, depth_images=False, aux_images=False)
+    _HEIF = ("HEIF",)
+
 _PLUGINS = (  # each registers itself in Image.OPEN when it is imported
     PngImagePlugin,
     JpegImagePlugin,
@@ -37,8 +46,9 @@ _PLUGINS = (  # each registers itself in Image.OPEN when it is imported
     BmpImagePlugin,
     TiffImagePlugin,
     PpmImagePlugin,
+    AvifImagePlugin,
 )
-ACCEPTED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+ACCEPTED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", *_HEIF)
 MAX_PIXELS = 50_000_000
 MAX_SCANS = 100
 """Passes over a progressive JPEG: encoders write some ten. libtiff has the same bound for the JPEGs inside of TIFFs."""
@@ -53,6 +63,7 @@ MAX_TEXT = 16 << 20
 
 # Pillow's 1 MiB is less than the profile of a scanner or the history of Photoshop; it has this one knob for them.
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_TEXT
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # of one picture, read or written; whoever calls has threads of their own
 
 
 def decode(
@@ -100,7 +111,13 @@ def opened(
         raise ImageError(f"{name} is empty (0 bytes): send a whole image file.", where=name)
     # `Image.open` would do the same, but takes a plugin's SyntaxError for "not mine", and its own limit of pixels is a
     # global, half of it a warning.
-    plugin = next((Image.OPEN[kind] for kind in formats if _is_of(kind, data[:16])), None)
+    plugin = next((Image.OPEN[kind] for kind in formats if _is_of(kind, data[:_HEAD])), None)
+    if plugin is None and coded_as(data[:_HEAD]) == "HEIF" and not _HEIF:
+        raise ImageError(
+            f"{name} is HEIC, which is read only where pillow-heif is installed (pip install pillow-heif): "
+            "save it as JPEG, PNG or AVIF.",
+            where=name,
+        )
     if plugin is None:
         raise ImageError(f"{name} is not an image of an accepted kind ({', '.join(formats)}).", where=name)
     try:
@@ -133,7 +150,28 @@ class _Timed(io.BytesIO):
         return super().read(size)
 
 
+_HEAD = 64  # bytes in which every image says its kind
+_BRANDS = {
+    "AVIF": frozenset((b"avif", b"avis")),
+    "HEIF": frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")),
+}
+
+
+def coded_as(head: bytes) -> str | None:
+    """AVIF or HEIF, of a file in the box format that both have (ISO 14496-12, 4.3): by how its pictures are coded.
+
+    The brand that comes first may be one that they share (mif1), so all of them count.
+    """
+    if head[4:8] != b"ftyp":
+        return None
+    box = head[: int.from_bytes(head[:4], "big")]
+    brands = {box[8:12], *(box[start : start + 4] for start in range(16, len(box), 4))}
+    return next((kind for kind, known in _BRANDS.items() if brands & known), None)
+
+
 def _is_of(kind: str, head: bytes) -> bool:
+    if kind in _BRANDS:
+        return coded_as(head) == kind
     accept = Image.OPEN[kind][1]
     return accept is not None and accept(head) is True
 

@@ -7,11 +7,11 @@ Image = str | Path | bytes
 Images = Image | Sequence[Image]  # a path may be of a folder; of a set, also of an archive or an .npz of statistics
 Part = tuple[str, tuple[str, bytes]]  # as `requests` takes them: field, (file name, content)
 
-# What the service takes out of an archive, too.
+# What the service takes out of an archive, too; HEIC where it has the package for it.
 SUFFIXES = frozenset(
     {
-        ".apng", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm",
-        ".tif", ".tiff", ".webp",
+        ".apng", ".avif", ".avifs", ".bmp", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jfif", ".jpe",
+        ".jpeg", ".jpg", ".pbm", ".pfm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
     }
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ An unknown one is an error to a type checker, and to the service when it arrives
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-Format = Literal["png", "jpeg", "webp"]
+Format = Literal["png", "jpeg", "webp", "avif"]
 Metric = Literal["fid", "kid", "prdc", "authenticity", "is", "fid_infinity"]
 Protocol = Literal["pytorch-fid", "clean-fid"]
 Label = int | str

@@ -16,11 +16,11 @@ from typing import Protocol
 
 from PIL import Image
 
-from models.decoding import ACCEPTED
+from models.decoding import ACCEPTED, coded_as
 from models.errors import InputError
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in ACCEPTED)
-_HEAD = 16  # bytes, in which every image says its kind
+_HEAD = 64  # bytes, in which every image says its kind
 _SIGNATURES = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\0{4}|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|P[1-6]\s", re.DOTALL
 )
@@ -85,8 +85,8 @@ def has_image_ending(name: str) -> bool:
 
 
 def begins_like_an_image(head: bytes) -> bool:
-    """Whether the first 16 bytes are those of an image of an accepted kind."""
-    return _SIGNATURES.match(head) is not None
+    """Whether the first 64 bytes are those of an image of an accepted kind."""
+    return _SIGNATURES.match(head) is not None or coded_as(head) in ACCEPTED
 
 
 def is_hidden(name: str) -> bool:

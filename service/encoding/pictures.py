@@ -16,7 +16,7 @@ from models.images import Pixels
 from service.encoding import png
 from service.encoding.origin import Origin, into_gif
 
-ImageFormat = Literal["png", "jpeg", "webp"]
+ImageFormat = Literal["png", "jpeg", "webp", "avif"]
 Animation = Literal["gif", "webp", "apng"]
 
 
@@ -66,6 +66,7 @@ MEDIA: Mapping[str, str] = {
     "png": "image/png",
     "jpeg": "image/jpeg",
     "webp": "image/webp",
+    "avif": "image/avif",
     "zip": "application/zip",
     "npz": "application/x-npz",
     "json": "application/json",

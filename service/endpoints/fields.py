@@ -22,7 +22,7 @@ MAX_IMAGES = 256
 Seed = Annotated[int, Field(ge=0, le=SEED_LIMIT - 1)]
 Latent = Annotated[list[FiniteFloat], Field(fail_fast=True, min_length=1, max_length=4096)]
 ModelName = Annotated[str, Field(min_length=1, max_length=200, description="A name, alias or NAME@VERSION.")]
-Quality = Annotated[int, Field(ge=1, le=100, description="Of JPEG and WebP.")]
+Quality = Annotated[int, Field(ge=1, le=100, description="Of JPEG, WebP and AVIF.")]
 Truncation = Annotated[
     float, Field(ge=0.1, le=10.0, description="Latent components beyond it are drawn again: less varied, more typical.")
 ]

@@ -96,6 +96,7 @@ _MAP: Mapping[str, Output] = {
     "image/png": "strip",
     "image/jpeg": "strip",
     "image/webp": "strip",
+    "image/avif": "strip",
     "application/json": "json",
     "application/zip": "zip",
 }
@@ -302,7 +303,7 @@ INTERPOLATE = Operation(
     "generate",
     body=InterpolateRequest,
     answers={
-        **dict.fromkeys(("image/png", "image/jpeg", "image/webp", "image/gif", "image/apng")),
+        **dict.fromkeys(("image/png", "image/jpeg", "image/webp", "image/avif", "image/gif", "image/apng")),
         "application/zip": None,
         "application/json": InterpolateAnswer,
     },

@@ -74,7 +74,7 @@ class ImageRequest(BaseModel):
     )
     output_format: ImageFormat | None = Field(None, description="Default png.")
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = Field(
-        None, description="The quality of JPEG and WebP; default 90. PNG is lossless, and takes 100 only."
+        None, description="The quality of JPEG, WebP and AVIF; default 90. PNG is lossless, and takes 100 only."
     )
     background: Background | None = None
 
@@ -164,7 +164,9 @@ def coding_of(request: ImageRequest) -> tuple[ImageFormat, int]:
     """(format, quality). Raises InputError for a PNG that is to be compressed with a loss."""
     kind, quality = request.output_format or "png", request.output_compression
     if kind == "png" and quality not in (None, 100):
-        raise InputError("PNG is lossless: output_compression goes with jpeg and webp.", where="output_compression")
+        raise InputError(
+            "PNG is lossless: output_compression goes with jpeg, webp and avif.", where="output_compression"
+        )
     return kind, _QUALITY if quality is None else max(1, quality)
 
 

@@ -176,7 +176,9 @@ class _Pipeline:
         if photo.alpha is None or self._order.kind != "jpeg":
             return photo
         if photo.alpha.min() < 255:
-            raise InputError(f"{photo.name} is transparent, and JPEG is not: ask for png or webp.", where="format")
+            raise InputError(
+                f"{photo.name} is transparent, and JPEG is not: ask for png, webp or avif.", where="format"
+            )
         return dataclasses.replace(photo, alpha=None)
 
 

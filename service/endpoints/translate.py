@@ -143,7 +143,13 @@ TRANSLATE = Operation(
         "images go in overlapping tiles. Of an animation, the first frame is taken. Alpha is kept, colours become sRGB."
     ),
     body=TranslateRequest,
-    files=(FileField("images", "Photos: PNG, JPEG, WebP, GIF, BMP, TIFF or PPM.", most=MOST_FILES),),
+    files=(
+        FileField(
+            "images",
+            "Photos: PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, PPM or, where pillow-heif is installed, HEIC.",
+            most=MOST_FILES,
+        ),
+    ),
     answers={
         **{media: None for name, media in pictures.MEDIA.items() if name not in ("json", "npz")},
         "application/json": TranslateAnswer,

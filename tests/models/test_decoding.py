@@ -35,10 +35,39 @@ def horse() -> Image.Image:
     return Image.open(sorted(HORSE.iterdir())[0]).convert("RGB")
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "HEIF"])
 def test_every_accepted_kind_decodes(horse: Image.Image, kind: str) -> None:
     image = models.to_rgb(models.decode(as_bytes(horse, kind)))
     assert (image.mode, image.size) == ("RGB", horse.size)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("first", [b"mif1", b"msf1", None])
+def test_a_brand_that_both_share_may_come_first(horse: Image.Image, kind: str, first: bytes | None) -> None:
+    data = as_bytes(horse.crop((0, 0, 64, 32)), kind)
+    if first is not None:
+        size = int.from_bytes(data[:4], "big")
+        assert data[8:12] in {data[start : start + 4] for start in range(16, size, 4)}
+        data = data[:8] + first + data[12:]
+    with models.opened(data) as image:
+        assert (image.format, image.size) == (kind, (64, 32))
+
+
+def test_heic_without_its_package_is_refused_with_what_would_help(
+    horse: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "_HEIF", ())
+    others = tuple(kind for kind in models.ACCEPTED if kind != "HEIF")
+    with pytest.raises(ImageError, match=r"photo.heic is HEIC, .*pip install pillow-heif"):
+        models.decode(as_bytes(horse, "HEIF"), name="photo.heic", formats=others)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+@pytest.mark.parametrize("brands", [b"mif1", b"isommp42", b"", b"mif1" * 200])
+def test_other_files_in_the_same_boxes_are_none_of_them(kind: str, brands: bytes) -> None:
+    box = b"ftyp" + brands[:4].ljust(4) + bytes(4) + brands
+    with pytest.raises(ImageError, match="not an image of an accepted kind"):
+        models.decode((len(box) + 4).to_bytes(4, "big") + box, formats=(kind,))
 
 
 def test_exif_rotation_is_applied_on_request_only(horse: Image.Image) -> None:
@@ -50,7 +79,7 @@ def test_exif_rotation_is_applied_on_request_only(horse: Image.Image) -> None:
 
 
 def test_truncated_files_are_broken_images(horse: Image.Image) -> None:
-    for kind in ("PNG", "JPEG", "WEBP"):
+    for kind in ("PNG", "JPEG", "WEBP", "AVIF", "HEIF"):
         data = as_bytes(horse, kind)
         with pytest.raises(ImageError, match="photo"):
             models.decode(data[: len(data) // 2], name="photo")

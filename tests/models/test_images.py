@@ -52,7 +52,7 @@ def test_transparent_palette_gives_its_alpha() -> None:
     assert models.split_alpha(Image.new("RGB", (1, 1)))[1] is None
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_encoded_images_decode_to_themselves(kind: models.images.Format, channels: int) -> None:
     pixels = np.tile(np.linspace(0, 255, 32, dtype=np.uint8)[None, :, None], (32, 1, channels))
@@ -91,7 +91,7 @@ def test_grid_places_every_image() -> None:
 
 
 def test_what_a_format_has_no_room_for_is_said() -> None:
-    for kind, side in (("webp", 16_383), ("jpeg", 65_500)):
+    for kind, side in (("webp", 16_383), ("jpeg", 65_500), ("avif", 32_768)):
         assert models.decode(models.encode(np.zeros((1, side, 3), np.uint8), kind)).width == side  # type: ignore[arg-type]
         with pytest.raises(LimitError, match=f"{side + 1} pixels, and .* holds {side:,} a side: ask for png"):
             models.encode(np.zeros((side + 1, 1, 3), np.uint8), kind)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def assertion(manifest: dict[str, Any], label: str) -> Any:
     return next(one["data"] for one in manifest["assertions"] if one["label"] == label)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_a_sample_is_created_by_a_model(writer: Writer, made: Certificate, kind: Any) -> None:
     data = writer.image(PIXELS[0], kind, 90, SAMPLE)
     manifest = manifest_of(data, f"image/{kind}")
@@ -57,7 +57,7 @@ def test_a_sample_is_created_by_a_model(writer: Writer, made: Certificate, kind:
     assert (verdict.actions, verdict.source_types) == (("c2pa.created",), ("trainedAlgorithmicMedia",))
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_a_translation_is_an_edit_of_a_photo(writer: Writer, made: Certificate, kind: Any) -> None:
     data = writer.image(PIXELS[0], kind, 90, TRANSLATION)
     manifest = manifest_of(data, f"image/{kind}")

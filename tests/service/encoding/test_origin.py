@@ -26,7 +26,7 @@ def packet_of(data: bytes) -> bytes:
     return image.info["xmp"]
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_every_format_has_the_same_packet(kind: Any) -> None:
     assert packet_of(pictures.encode(PIXELS[0], kind, origin=ORIGIN)) == ORIGIN.packet()
 
@@ -42,7 +42,7 @@ def test_animations_too(kind: Any) -> None:
         image.load()
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_a_picture_of_unknown_origin_claims_none(kind: Any) -> None:
     assert b"xmp" not in pictures.encode(PIXELS[0], kind).lower()
 

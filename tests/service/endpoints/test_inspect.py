@@ -20,7 +20,7 @@ def inspect(url: str, data: bytes, name: str = "image.png") -> requests.Response
     return requests.post(f"{url}/v1/inspect", files={"image": (name, data)}, timeout=300)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 @pytest.mark.parametrize(
     "body",
     [
@@ -48,14 +48,14 @@ def test_the_longest_latent_has_room_in_every_format(serve: Any, tmp_path: Path)
     models.save(tmp_path / "long.safetensors", config.parts(), models.metadata_of(config))
     url = serve(models=(tmp_path,)).url
     latent = np.random.default_rng(0).standard_normal(4096).astype(np.float32).tolist()
-    for kind in ("png", "jpeg", "webp"):
+    for kind in ("png", "jpeg", "webp", "avif"):
         image = requests.post(f"{url}/v1/sample", json={"latents": [latent], "format": kind}, timeout=300).content
         body = inspect(url, image).json()["sample"]
         assert body["latents"] == [latent]
         assert requests.post(f"{url}/v1/sample", json=body, timeout=300).content == image
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_a_grid_tells_its_seeds(local: Any, kind: str) -> None:
     body = {"model": "tiny", "seed": [3, 1, 2], "output": "grid", "format": kind}
     answer = inspect(local.url, requests.post(f"{local.url}/v1/sample", json=body, timeout=300).content).json()
@@ -70,7 +70,7 @@ def test_an_animation_tells_its_keyframes(local: Any, output: str) -> None:
     assert (answer["digital_source_type"], answer["sample"]) == ("trainedAlgorithmicMedia", None)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_a_translation_is_a_composite(local: Any, picture: Callable[..., bytes], kind: str) -> None:
     """Of what the photo says of itself, place and camera among it, nothing is taken along."""
     photo = picture(20, 30, kind="JPEG", exif=b"Exif\0\0secret", xmp=b"<secret/>")
@@ -82,7 +82,7 @@ def test_a_translation_is_a_composite(local: Any, picture: Callable[..., bytes],
     assert (answer["served"], answer["sample"], b"secret" in image) == (True, None, False)
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif"])
 def test_every_file_of_an_archive_is_marked(local: Any, kind: str) -> None:
     body = {"model": "tiny", "seed": 7, "n": 2, "output": "zip", "format": kind}
     archive = zipfile.ZipFile(io.BytesIO(requests.post(f"{local.url}/v1/sample", json=body, timeout=300).content))
