@@ -2,6 +2,7 @@
 // Everything raised is an ApiError with the service's own sentence.
 
 import { blobFromBase64 } from "./dom.js";
+import { SEED_LIMIT } from "./link.js";
 
 const POLL_MS = 500;
 
@@ -30,6 +31,13 @@ export const setKey = (value) => {
   }
 };
 
+/** JSON with whole numbers of any size: a BigInt is written as its digits. */
+const toJson = (body) =>
+  JSON.stringify(body, (_, value) => (typeof value === "bigint" ? `\0${value}` : value)).replace(
+    /"\\u0000(\d+)"/g,
+    "$1",
+  );
+
 /** fetch, with the key, and with errors as sentences. Addresses are relative: the page may live under a prefix. */
 const call = async (path, { method = "GET", json, form, accept = "application/json", signal, headers = {} } = {}) => {
   const sent = { Accept: accept, ...headers };
@@ -37,7 +45,7 @@ const call = async (path, { method = "GET", json, form, accept = "application/js
   if (json) sent["Content-Type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, headers: sent, body: json ? JSON.stringify(json) : form, signal });
+    response = await fetch(path, { method, headers: sent, body: json ? toJson(json) : form, signal });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The service cannot be reached. Check that it is running, then try again.");
@@ -94,11 +102,11 @@ const sampleBody = (wish, output) => {
 /** {images: Blob[], seeds, classes, labels, digest} */
 export const drawSamples = async (wish, signal) => {
   const response = await call("v1/sample", { method: "POST", json: sampleBody(wish, "json"), signal });
-  const { images, seeds, digest } = await response.json();
+  const { images, digest } = await response.json();
   const classes = classesOf(wish);
   return {
     images: images.map(({ data, format }) => blobFromBase64(data, `image/${format}`)),
-    seeds,
+    seeds: images.map((_, index) => (wish.seed + BigInt(index)) % SEED_LIMIT), // the answer's lose digits as numbers
     digest,
     classes,
     labels: classes?.map((index) => wish.model.classes[index]),

@@ -59,7 +59,7 @@ export const blobFromBase64 = (text, type) => {
 };
 
 /** Six digits: short enough to say aloud, and enough to be new each time. */
-export const randomSeed = () => 100_000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 900_000);
+export const randomSeed = () => BigInt(100_000 + (crypto.getRandomValues(new Uint32Array(1))[0] % 900_000));
 
 /** Calls `work(signal)`; a newer call aborts the older one, so that the last wish wins, and `abort()` the last one. */
 export const latest = (work) => {

@@ -3,7 +3,7 @@
 
 import { animate, latentMap } from "./api.js";
 import { byId, closeForm, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
-import { classOf, modelOf } from "./link.js";
+import { classOf, modelOf, seedOf } from "./link.js";
 
 const COARSE = 5; // frames a side that show at once
 const FINE = 15; // frames a side that replace them (225 images)
@@ -17,6 +17,7 @@ const cell = document.createElement("canvas");
 let models = [];
 let corners = [];
 let truncation = null; // of the sample that the exploration began at
+let written = null; // the hash that this view wrote itself
 let sheet = null; // {bitmap, side, size}: side x side frames of size x size pixels
 let at = { x: 0.5, y: 0.5 };
 let target = { x: 0.5, y: 0.5 };
@@ -28,7 +29,9 @@ const model = () => models.find((one) => one.name === field("model").value);
 const classesOf = () => {
   const { classes } = model();
   if (!classes) return null;
-  return field("class").value === "" ? corners.map((seed) => seed % classes.length) : [Number(field("class").value)];
+  return field("class").value === ""
+    ? corners.map((seed) => Number(seed % BigInt(classes.length)))
+    : [Number(field("class").value)];
 };
 
 const wish = () => ({ model: model(), seeds: [...corners], classes: classesOf(), truncation });
@@ -71,24 +74,40 @@ export const start = (all) => {
 
 export const show = (query) => {
   if (models.length === 0) return;
-  const wanted = query.get("seed");
-  if (wanted === null && corners.length > 0) return;
+  const isLink = ["model", "seed", "corners"].some((name) => query.has(name)) && location.hash !== written;
+  if (!isLink && corners.length > 0) return;
+  written = null; // until this one is drawn: Forward may come first, back to the last
   corners = PLACES.map(randomSeed);
+  truncation = query.has("truncation") ? Number(query.get("truncation")) : null;
   try {
     if (query.has("model")) field("model").value = modelOf(models, query.get("model")).name;
     onModel();
-    if (query.has("class")) field("class").value = classOf(model(), query.get("class"));
+    field("class").value = query.has("class") ? classOf(model(), query.get("class")) : "";
+    if (query.has("corners")) corners = cornersOf(query.get("corners"));
+    if (query.has("seed")) {
+      corners[0] = seedOf(query.get("seed"));
+      target = { x: 0, y: 0 };
+    }
   } catch (error) {
+    fetchMaps.abort();
     showFault(field("fault"), error);
     return;
   }
-  if (wanted !== null) {
-    corners[0] = Number(wanted);
-    truncation = query.has("truncation") ? Number(query.get("truncation")) : null;
-    target = { x: 0, y: 0 };
-    history.replaceState(null, "", "#explore");
-  }
-  refresh();
+  refresh(false);
+};
+
+const cornersOf = (text) => {
+  const seeds = text.split(",").map(seedOf);
+  if (seeds.length === PLACES.length) return seeds;
+  throw new Error(`This link has ${seeds.length} corners, and a map has four.`);
+};
+
+/** "#explore?model=dcgan&corners=1,2,3,4": what draws the same map again. */
+const hashOf = ({ model, seeds, truncation }) => {
+  const query = new URLSearchParams({ model: model.name });
+  if (field("class").value !== "") query.set("class", field("class").value);
+  if (truncation !== null) query.set("truncation", truncation);
+  return `#explore?${query}&corners=${seeds}`;
 };
 
 const onModel = () => {
@@ -231,8 +250,7 @@ const showCorners = () => {
   );
 };
 
-const fetchMaps = latest(async (signal) => {
-  const asked = wish();
+const fetchMaps = latest(async (signal, asked) => {
   for (const side of [COARSE, FINE]) {
     const blob = await latentMap(asked, side, signal);
     const bitmap = await createImageBitmap(blob);
@@ -242,15 +260,21 @@ const fetchMaps = latest(async (signal) => {
   }
 });
 
-const refresh = async () => {
+/** `isNew`: Back leads to the map before; a link's map takes the link's own place. */
+const refresh = async (isNew = true) => {
   const focused = [...field("corners").children].indexOf(document.activeElement);
   showCorners();
   if (focused >= 0) field("corners").children[focused].focus();
   try {
     showFault(field("fault"), null);
-    await fetchMaps();
+    const asked = wish();
+    const hash = hashOf(asked);
+    await fetchMaps(asked);
+    written = hash;
+    if (location.hash !== written && location.hash.startsWith("#explore"))
+      history[isNew ? "pushState" : "replaceState"](null, "", written);
   } catch (error) {
-    showFault(field("fault"), error, refresh);
+    showFault(field("fault"), error, () => refresh(isNew));
   }
 };
 

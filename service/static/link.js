@@ -1,5 +1,13 @@
 // What a link asks for, held against what is served now: another model would draw other pictures from the same seed.
 
+export const SEED_LIMIT = 2n ** 63n; // past 2^53, whole numbers are BigInt's
+
+/** The seed that these digits are. Throws a sentence. */
+export const seedOf = (text) => {
+  if (/^\d{1,19}$/.test(text) && BigInt(text) < SEED_LIMIT) return BigInt(text);
+  throw new Error(`${text} in this link is no seed: seeds are whole numbers from 0 to 2^63 - 1.`);
+};
+
 /** The model of that name or alias. Throws a sentence where there is none. */
 export const modelOf = (models, name) => {
   const found = models.find(({ names }) => names.includes(name));

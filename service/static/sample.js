@@ -3,7 +3,7 @@
 import { drawSamples, sampleZip } from "./api.js";
 import { byId, closeForm, el, latest, randomSeed, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
 import { openLightbox } from "./lightbox.js";
-import { classOf, modelOf } from "./link.js";
+import { classOf, modelOf, seedOf } from "./link.js";
 
 const FULL = 3; // the truncation slider's end stands for "off"
 const TILE = 108; // the width that tiles come near to, in CSS pixels
@@ -53,27 +53,29 @@ export const start = (all) => {
 
 export const show = (query) => {
   if (models.length === 0) return;
-  if (query.has("seed") && location.hash !== written) follow(query);
-  else if (!field("sheet").firstChild) draw();
+  if ((query.has("seed") || query.has("model")) && location.hash !== written) follow(query);
+  else if (!field("sheet").firstChild) draw(false);
 };
 
 /** Draws what a link says, or says why not. */
 const follow = (query) => {
-  field("seed").value = query.get("seed");
+  written = null; // until this one is drawn: Forward may come first, back to the last
+  field("seed").value = query.get("seed") ?? randomSeed();
   field("n").value = query.get("n") ?? 1;
   field("truncation").value = query.get("truncation") ?? FULL;
   onRanges();
   try {
     if (query.has("model")) field("model").value = modelOf(models, query.get("model")).name;
     onModel();
-    if (query.has("class")) field("class").value = classOf(model(), query.get("class"));
+    field("class").value = query.has("class") ? classOf(model(), query.get("class")) : "";
+    seedOf(field("seed").value);
   } catch (error) {
     drawLatest.abort();
     clear();
     showFault(field("fault"), error);
     return;
   }
-  draw();
+  draw(false);
 };
 
 const clear = () => {
@@ -102,7 +104,7 @@ const wishes = () => {
   return {
     model: model(),
     n: Number(field("n").value),
-    seed: Number(field("seed").value),
+    seed: BigInt(field("seed").value),
     classIndex: field("class").value === "" ? null : Number(field("class").value),
     truncation: truncation >= FULL ? null : truncation,
   };
@@ -164,22 +166,25 @@ const tile = (item, open) => {
   );
 };
 
-const draw = async () => {
+/** `isNew`: Back leads to what was drawn before; a link's drawing takes the link's own place. */
+const draw = async (isNew = true) => {
   if (!field("form").reportValidity()) return;
   const wish = wishes();
   try {
     showFault(field("fault"), null);
     await drawLatest(wish);
     written = hashOf(wish);
-    if (location.hash.startsWith("#sample") || !location.hash) history.replaceState(null, "", written);
+    if (location.hash !== written && (location.hash.startsWith("#sample") || !location.hash))
+      history[isNew ? "pushState" : "replaceState"](null, "", written);
   } catch (error) {
     if (error.name === "AbortError") return;
     clear();
-    showFault(field("fault"), error, draw);
+    showFault(field("fault"), error, () => draw(isNew));
   }
 };
 
 const saveAll = async () => {
+  if (!field("form").reportValidity()) return;
   const wish = wishes();
   try {
     saveBlob(await sampleZip(wish), `${wish.model.name}-seed-${wish.seed}.zip`);
