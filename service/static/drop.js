@@ -1,8 +1,12 @@
 // Files by drop or paste: whole folders too, which browsers hand over entry by entry.
 
-const IMAGE = /\.(png|jpe?g|webp|gif|bmp|tiff?)$/i;
+const IMAGE = /\.(a?png|jpe?g|jpe|jfif|webp|avifs?|gif|bmp|tiff?|p[bgnpf]m)$/i;
+const NO_ENDING = /^[^.]+$/;
 
 export const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
+
+/** Of sets, whose files may be named by a number alone; the service looks into them, and counts what is no image. */
+export const mayBeImage = (file) => isImage(file) || NO_ENDING.test(file.name);
 
 const readEntry = (entry) =>
   new Promise((resolve, reject) =>

@@ -87,6 +87,10 @@ const headline = (title, { value, interval, verdict, reliable }, hint) =>
 
 const countOf = (side) => (side ? `${side.n?.toLocaleString("en") ?? "an unknown number of"} images` : "none");
 
+/** The service's sentences about files that were no images. */
+const leftOut = ({ a, b }) =>
+  [a, b].filter((side) => side?.skipped).map(({ skipped }) => el("p", { class: "soft small" }, skipped.why));
+
 const render = () => {
   const room = field("result").clientWidth;
   const width = room < 720 ? room : Math.round((room - 32) * 0.68); // .result has two columns where there is room
@@ -121,7 +125,7 @@ const render = () => {
   const head = el(
     "div",
     { class: "stage-head" },
-    el("div", {}, el("h2", {}, name), el("p", { class: "soft small" }, how)),
+    el("div", {}, el("h2", {}, name), el("p", { class: "soft small" }, how), ...leftOut(result)),
     el("button", { class: "button slim", type: "button", onclick: save }, "Save JSON"),
   );
   field("result").replaceChildren(head, ...blocks);

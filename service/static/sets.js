@@ -1,7 +1,7 @@
 // One side of a score: files that were dropped, a named reference, or a served model's own samples.
 
 import { el } from "./dom.js";
-import { acceptDrop, isImage, named } from "./drop.js";
+import { acceptDrop, mayBeImage, named } from "./drop.js";
 
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz|tbz2?|tar\.bz2|npz)$/i;
 
@@ -10,7 +10,8 @@ const megabytes = (files) => `${(files.reduce((sum, file) => sum + file.size, 0)
 /** What a set is called, and what else there is to say of it; `others` are files that cannot be scored. */
 const describe = (files, others = []) => {
   const out = others.length > 0 ? ` Left out, because they are not read here: ${named(others)}.` : "";
-  if (files.length === 0) return ["Drop images or an archive", `A folder, a .zip or .tar, or .npz statistics.${out}`];
+  if (files.length === 0)
+    return ["Drop images or an archive", `A folder, a .zip or .tar, or an .npz of images or statistics.${out}`];
   const what = files.length === 1 ? files[0].name : `${files.length.toLocaleString("en")} files`;
   return [what, `${megabytes(files)}. Drop again to replace.${out}`];
 };
@@ -29,7 +30,7 @@ export const buildSet = ({ id, title, models, references, kind }) => {
   const hint = el("span", { class: "soft small" });
   const drop = el("label", { class: "drop", for: input.id }, input, words, hint);
   const take = (dropped) => {
-    const fits = (file) => isImage(file) || ARCHIVE.test(file.name);
+    const fits = (file) => mayBeImage(file) || ARCHIVE.test(file.name);
     files = dropped.filter(fits);
     [words.textContent, hint.textContent] = describe(
       files,

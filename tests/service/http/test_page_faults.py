@@ -207,6 +207,9 @@ def test_files_that_cannot_be_scored_are_named(page):
     drop(page, "#set-a .drop", ["a.png", "notes.txt", "b.png", "IMG_1.HEIC"])
     page.says("#set-a .drop strong", "2 files")
     page.says("#set-a .drop span", "Left out, because they are not read here: notes.txt and IMG_1.HEIC.")
+    drop(page, "#set-a .drop", ["a.jfif", "b.JPE", "c.pbm", "d.avif", "00017", "labels.csv"])
+    page.says("#set-a .drop strong", "5 files")
+    page.says("#set-a .drop span", "Left out, because they are not read here: labels.csv.")
     drop(page, "#set-a .drop", ["horses.tar.bz2"])
     page.says("#set-a .drop strong", "horses.tar.bz2")
 
