@@ -2,9 +2,10 @@
 
 import { translateImage } from "./api.js";
 import { showCompare } from "./compare.js";
-import { byId, closeForm, el, latest, setOptions, showFault, voidNotice } from "./dom.js";
+import { byId, closeForm, el, latest, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
 import { acceptDrop, acceptPaste, isImage, named } from "./drop.js";
 import { fit } from "./photo.js";
+import { zipOf } from "./zip.js";
 
 const LONG = 1_048_576; // pixels from which on a slow machine may not be done within a request's deadline
 
@@ -47,6 +48,7 @@ export const start = (all) => {
     });
   }
   field("again").addEventListener("click", reset);
+  field("save-all").addEventListener("click", saveAll);
   field("form").addEventListener("submit", (event) => event.preventDefault());
   acceptDrop(byId("view-translate"), take);
   acceptPaste(() => !byId("view-translate").hidden, take);
@@ -92,7 +94,9 @@ const take = (files) => {
 const sentenceOf = (files) => {
   if (files.length === 0) return null;
   const verb = files.length === 1 ? "is not an image" : "are not images";
-  return { message: `${named(files)} ${verb} that can be read here. PNG, JPEG, WebP, GIF, BMP and TIFF can.` };
+  return {
+    message: `${named(files)} ${verb} that can be read here. PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF and PPM can.`,
+  };
 };
 
 const translateAll = latest(async (signal) => {
@@ -122,7 +126,7 @@ const translateAll = latest(async (signal) => {
       signal.throwIfAborted();
       Object.assign(work, {
         after: URL.createObjectURL(answer.blob),
-        type: answer.blob.type,
+        blob: answer.blob,
         loss: answer.loss,
         took: performance.now() - from,
       });
@@ -147,6 +151,17 @@ const names = (work) => (work.direction === "a_to_b" ? model().domains : [...mod
 
 const sidesOf = ({ width, height }) => `${width} × ${height}`;
 
+const nameOf = (work) => `${work.file.name.replace(/\.[^.]+$/, "")}-${names(work)[1]}.${work.blob.type.split("/")[1]}`;
+
+/** One zip of what is translated, numbered, since photos of two folders may have one name. */
+const saveAll = async () => {
+  const done = works.filter(({ after }) => after);
+  const digits = String(done.length).length;
+  const numbered = (work, index) => `${String(index + 1).padStart(digits, "0")}-${nameOf(work)}`;
+  const files = done.map((work, index) => ({ name: numbered(work, index), blob: work.blob }));
+  saveBlob(await zipOf(files), `${names(done[0])[1]}.zip`);
+};
+
 const noteOf = (work) => {
   if (work.error) return "";
   const smaller = work.whole ? `, made smaller from ${sidesOf(work.whole)}, which is more than is taken here` : "";
@@ -169,8 +184,9 @@ const render = () => {
   save.hidden = !work.after;
   if (work.after) {
     save.href = work.after;
-    save.download = `${work.file.name.replace(/\.[^.]+$/, "")}-${afterName}.${work.type.split("/")[1]}`;
+    save.download = nameOf(work);
   }
+  field("save-all").hidden = works.filter(({ after }) => after).length < 2;
   field("reel").hidden = works.length < 2;
   const focused = [...field("reel").children].indexOf(document.activeElement);
   const choose = (index) => {

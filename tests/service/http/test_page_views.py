@@ -1,6 +1,7 @@
 """The page's views in headless Chromium: explore, translate, score."""
 
 import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,34 @@ def test_a_file_that_is_no_image_is_not_sent(page, tmp_path):
     ready(page)
     drop(page, notes)
     page.says("#translate-fault", "notes.txt is not an image")
+
+
+def test_several_photos_come_as_one_zip(page, local, tmp_path):
+    photos = [tmp_path / folder / "hörse.jpg" for folder in ("one", "two")]  # of one name, from two folders
+    for photo, source in zip(photos, PHOTOS, strict=False):
+        photo.parent.mkdir()
+        photo.write_bytes(source.read_bytes())
+    downloads = tmp_path / "downloads"
+    behaviour = {"behavior": "allow", "downloadPath": str(downloads)}
+    page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
+    page.open("translate")
+    ready(page)
+    drop(page, photos[0])
+    page.until(f"{AFTER} !== null && {AFTER}.complete")
+    page.gone("#translate-save-all")
+    drop(page, *photos)
+    page.until("document.querySelector('#translate-save-all').checkVisibility()")
+    page.one("#translate-save-all").click()
+    file = downloads / "zebra.zip"
+    WebDriverWait(page.driver, 300).until(lambda _: file.exists())
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["1-hörse-zebra.png", "2-hörse-zebra.png"]
+        unpacked = [archive.read(name) for name in archive.namelist()]
+    for data, photo in zip(unpacked, photos, strict=True):
+        files = {"images": photo.read_bytes()}
+        answer = requests.post(f"{local.url}/v1/translate", files=files, data={"format": "png"}, timeout=300)
+        assert data == answer.content
 
 
 # Score -------------------------------------------------------------------------------------
