@@ -89,7 +89,6 @@ def test_schemathesis_finds_nothing(local: Any, scoring: Any, operation: Any, mo
 
     @settings(
         max_examples=int(os.environ.get("SCHEMATHESIS_EXAMPLES", "12")),
-        deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.generate],

@@ -14,6 +14,7 @@ from saq.job import Status
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Progress
 from service.jobs import attempt as attempts
+from service.jobs import queues
 from service.jobs.jobs import Jobs, UnreadableError
 from service.jobs.kept import Kept
 from service.jobs.records import Attempt, Record
@@ -22,6 +23,7 @@ from tests.service.servers import Server, postgres_server, redis_server
 
 OK = Answer(b"done", "text/plain", {"X-Seeds": "1"})
 QUEUES = ("this process", "redis", "postgres")
+ANSWER_S = queues._ANSWER_S
 
 
 class Work:
@@ -79,6 +81,12 @@ def shared_url(request: pytest.FixtureRequest, servers: Callable[[str], Server])
     server = servers(request.param)
     server.forget()
     return server.url
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take its time to answer; the test of a server that gives none sets this back."""
+    monkeypatch.setattr(queues, "_ANSWER_S", 60.0)
 
 
 @pytest.fixture
@@ -371,8 +379,10 @@ def test_a_job_that_is_over_takes_no_place_in_the_queue(store: FolderStore, shar
 
 
 def test_a_queue_that_does_not_answer_is_said_within_two_seconds_and_loses_nothing(
-    store: FolderStore, shared_url: str, servers: Callable[[str], Server]
+    store: FolderStore, shared_url: str, servers: Callable[[str], Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(queues, "_ANSWER_S", ANSWER_S)
+
     async def main() -> None:
         server, work = servers(shared_url.partition(":")[0]), Work()
         async with running(store, shared_url, work, dead_s=30) as jobs:
