@@ -52,10 +52,12 @@ ACCEPTED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", *_HEIF)
 MAX_PIXELS = 50_000_000
 MAX_SCANS = 100
 """Passes over a progressive JPEG: encoders write some ten. libtiff has the same bound for the JPEGs inside of TIFFs."""
-MAX_SECONDS = 5.0
-"""Of the reading thread's processor time, for one file. Pillow reads what stands around the pixels in Python, piece by
-piece, and any format can have millions of them: frames, chunks, comments, padding. 50 million pixels take one second.
+MAX_SECONDS = 1.0
+"""Of the reading thread's processor time, for a file, and as much again for every _SECOND_OF_PIXELS. Pillow reads what
+stands around the pixels in Python, piece by piece, and any format can have millions of them: frames, chunks, comments,
+padding. The pixels themselves take a fifth of what they are given.
 """
+_SECOND_OF_PIXELS = 12_500_000
 MAX_COMMENTS = 1000
 """Comments in a PNM of plain text: Pillow copies all that follows for each of them."""
 MAX_TEXT = 16 << 20
@@ -121,8 +123,10 @@ def opened(
     if plugin is None:
         raise ImageError(f"{name} is not an image of an accepted kind ({', '.join(formats)}).", where=name)
     try:
-        with plugin[0](_Timed(data, name), name) as file:
+        timed = _Timed(data, name)
+        with plugin[0](timed, name) as file:
             _check(file, data, name, max_pixels)
+            timed.give(MAX_SECONDS * file.width * file.height / _SECOND_OF_PIXELS)
             yield file
     except GanError as error:
         error.where = error.where or name
@@ -137,12 +141,16 @@ def opened(
 
 
 class _Timed(io.BytesIO):
-    """The bytes of a file, read for MAX_SECONDS at most: every loop of Pillow's over its pieces reads them here."""
+    """The bytes of a file, read for so long and no longer: every loop of Pillow's over its pieces reads them here."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
         self._name = name
         self._end = time.thread_time() + MAX_SECONDS
+
+    def give(self, seconds: float) -> None:
+        """So much more time."""
+        self._end += seconds
 
     def read(self, size: int | None = -1) -> bytes:
         if time.thread_time() > self._end:

@@ -19,6 +19,7 @@ from service import memory
 from service.call import Call
 from service.encoding import manifests
 from service.encoding.budget import Budget
+from service.encoding.shares import SharedThreads
 from service.encoding.writer import Writer
 from service.engine.engine import Engine
 from service.jobs.jobs import Jobs
@@ -93,7 +94,7 @@ class Runtime:
         self.decoded = Budget(settings.decoded_pixels)
         self.writer = Writer(manifests.signer(settings))
         self.verifier = manifests.Verifier(settings.c2pa_anchors)
-        self._pool = ThreadPoolExecutor(settings.encode_threads, "encode")
+        self._pool = SharedThreads(settings.encode_threads, "encode")
         self._jobs_pool = ThreadPoolExecutor(1, "encode-jobs", keep_to_the_background)
         self._tasks: set[asyncio.Task[None]] = set()
         self._logs: Outlet | None = None
@@ -150,8 +151,8 @@ class Runtime:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        for pool in (self._pool, self._jobs_pool):
-            await asyncio.to_thread(pool.shutdown, cancel_futures=True)
+        await asyncio.to_thread(self._pool.close)
+        await asyncio.to_thread(self._jobs_pool.shutdown, cancel_futures=True)
         await asyncio.to_thread(self.engine.close)
         await asyncio.to_thread(self.telemetry.close)
         if self._logs is not None:
@@ -159,8 +160,9 @@ class Runtime:
 
     async def beside_the_loop(self, call: Call, function: Callable[..., Result], *arguments: object) -> Result:
         """Runs work on pixels or files on a thread: a request's, or the jobs' own, which nobody waits for."""
-        pool = self._jobs_pool if call.is_job else self._pool
-        return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+        if call.is_job:
+            return await asyncio.get_running_loop().run_in_executor(self._jobs_pool, function, *arguments)
+        return await self._pool.run(call.caller, function, *arguments)
 
     async def each(self, call: Call, function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
         """`function` of each item, on such a thread, in turns with others of a slice of time each.

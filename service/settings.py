@@ -112,8 +112,8 @@ class Settings(BaseModel):
     """Threads inside a generator's forward pass. Half the cores, because HTTP and the encoders need some too."""
     translate_threads: int = Field(default_factory=_all_cores, ge=1, le=1024)
     """The same for translators, whose forward passes are long enough to have all cores."""
-    encode_threads: int = Field(default=2, ge=1, le=1024)
-    """Threads that decode and encode pictures beside the event loop."""
+    encode_threads: int = Field(default=3, ge=1, le=1024)
+    """Threads that decode and encode pictures beside the event loop. One caller has all but one of them at a time."""
     precision: Annotated[Precision, BeforeValidator(_measured)] = "float32"
     """`float32`, or `bfloat16`: a few levels of 255 off, faster on GPUs, with AMX and on AMD's avx512_bf16, slower on
     other CPUs. `auto` times both at the start and takes the faster one, which `/v1/models` tells."""
