@@ -287,7 +287,7 @@ def test_an_unreachable_service_is_one_sentence(words, photos, monkeypatch, caps
     ("words", "sentence"),
     [
         (["jobs", "1", "-o", "out"], "-o is where the result of --wait goes."),
-        (["translate", "empty", "out"], "There is no photo in empty (looked for apng, bmp, "),
+        (["translate", "empty", "out"], "There is no photo in empty (looked for apng, avif, "),
         (["score", "empty", "photos"], "empty holds no image."),
         (["jobs", "1", "--api-key", "schlüssel"], "An API key consists of visible ASCII characters."),
     ],

@@ -64,7 +64,7 @@ def test_outputs_within_the_folder_of_photos_are_no_photos(photos):
         (["trip"], "trip", "holds the photos"),
         (["a.gif", "a.png"], ".", "would both become"),
         (["trip/e.png"], "trip", r"e\.png is one of the photos"),
-        (["folder.png"], "out", r"no photo in .*folder\.png \(looked for apng, bmp, gif, jfif"),
+        (["folder.png"], "out", r"no photo in .*folder\.png \(looked for apng, avif, avifs, bmp, gif"),
     ],
 )
 def test_what_would_lose_a_photo_is_refused(photos, given, out, sentence):

@@ -170,7 +170,8 @@ def test_many_of_mixed_sizes_as_zip_and_json(local: Any, picture: Picture) -> No
 @pytest.mark.parametrize(
     ("accept", "count", "media"),
     [
-        ("image/avif, image/webp, */*;q=0.8", 1, "image/webp"),
+        ("image/avif, image/webp, */*;q=0.8", 1, "image/avif"),
+        ("image/jxl, image/webp, */*;q=0.8", 1, "image/webp"),
         ("image/avif, image/webp, */*;q=0.8", 2, "application/zip"),  # no image holds two, so the next type
         ("application/x-npz, application/json;q=0.5", 1, "application/json"),
         ("image/png", 2, None),
