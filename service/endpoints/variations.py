@@ -13,12 +13,11 @@ class VariationRequest(ImageRequest):
 
 
 async def vary(runtime: Runtime, call: Call) -> Answer:
-    """Refuses: a variation starts from the code of a picture, which only a model with an encoder finds."""
+    """Refuses, after what is wrong with the model itself: a variation starts from the code of a picture."""
     request: VariationRequest = call.body
     served = runtime.registry.sampler(request.model)
     raise InputError(
-        f"{served.id} draws pictures and cannot find one's code, so it has no variations: "
-        "POST /v1/interpolate goes on from a seed.",
+        f"{served.id} makes no variations of a picture: POST /v1/interpolate goes between seeds and latents.",
         where="model",
     )
 
