@@ -19,6 +19,7 @@ from scipy.linalg import eigh
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 
+from models.errors import CheckpointError
 from models.faces import Autoencoder, Generator
 from models.latents import draw
 
@@ -41,9 +42,9 @@ def sefa(network: Generator) -> dict[str, Tensor]:
     size = network.size_of(network.home)
     # Whatever module holds the weights, rows of the identity less a row of zeros are the columns of A.
     probes = torch.cat([torch.zeros(1, size), torch.eye(size)])
-    answers = _seen(network, probes, layer=0)
+    answers = _seen(network, probes, layer=0).double()
     weights = answers[1:] - answers[:1]
-    products = (weights @ weights.T).double().numpy()
+    products = (weights @ weights.T).numpy()
     count = min(COUNT, size)
     _, vectors = eigh(products, subset_by_index=[size - count, size - 1])
     found = np.ascontiguousarray(vectors.T[::-1])
@@ -87,7 +88,10 @@ def _codes(network: Autoencoder) -> Tensor:
 
 @torch.inference_mode()
 def _seen(network: Generator, points: Tensor, layer: int) -> Tensor:
-    """What the first layer gives (layer 0), or what the second one gets (1), for points of home: [n, features]."""
+    """What the first layer gives (layer 0), or what the second one gets (1), for points of home: [n, features].
+
+    Raises CheckpointError where that is not finite.
+    """
     classes = torch.zeros(len(network.classes), device=_device(network))
     if len(classes):
         classes[0] = 1
@@ -122,7 +126,10 @@ def _stopped(network: Generator, points: Tensor, classes: Tensor | None, layer: 
     finally:
         for hook in hooks:
             hook.remove()
-    return seen[-1].flatten(1).cpu()
+    answers = seen[-1].flatten(1).cpu()
+    if not bool(torch.isfinite(answers).all()):
+        raise CheckpointError("The first layer's output is not finite: its weights are broken.")
+    return answers
 
 
 def _is_layer(module: nn.Module) -> bool:

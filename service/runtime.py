@@ -17,6 +17,7 @@ import metrics
 from models.images import Pixels
 from service import memory
 from service.call import Call
+from service.directions.kept import Directions
 from service.encoding import manifests
 from service.encoding.budget import Budget
 from service.encoding.shares import SharedThreads
@@ -74,6 +75,7 @@ class Runtime:
         self.engine = Engine(settings, self.telemetry)
         self.store = open_store(settings.store, settings.store_links)
         self.references = References(self.store, settings.references)
+        self.directions = Directions(self.store, settings.directions)
         self.jobs = Jobs(
             self.store,
             settings.jobs,

@@ -153,6 +153,8 @@ class Settings(BaseModel):
     """Requests that may wait while another set is scored; past it 503."""
     references: int = Field(default=50, ge=0)
     """Named references kept; each takes 34 MB, and 8 KB more for each image. Past it 413."""
+    directions: int = Field(default=200, ge=0)
+    """Named directions kept, up to 100 KB each. Past it 413."""
     job_queue: int = Field(default=32, ge=1)
     """Jobs that may wait or run; past it 503."""
     job_images: int = Field(default=50_000, ge=1)

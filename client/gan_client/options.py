@@ -3,7 +3,7 @@
 An unknown one is an error to a type checker, and to the service when it arrives.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 Format = Literal["png", "jpeg", "webp", "avif"]
@@ -11,12 +11,25 @@ Metric = Literal["fid", "kid", "prdc", "authenticity", "is", "fid_infinity"]
 Protocol = Literal["pytorch-fid", "clean-fid"]
 Label = int | str
 Rows = Sequence[Sequence[float]]
+Space = Literal["z", "w"]
+
+
+class Term(TypedDict, total=False):
+    """One of seed, latent and mean_of, times a weight."""
+
+    seed: int
+    latent: Sequence[float]
+    mean_of: Sequence[int | Sequence[float]]
+    weight: float
 
 
 class Sampling(TypedDict, total=False):
     model: str
     seed: int | Sequence[int]
     latents: Rows
+    combine: Sequence[Term]
+    space: Space
+    directions: Mapping[str, float]
     classes: Label | Sequence[Label]
     truncation: float
     format: Format

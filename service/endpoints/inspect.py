@@ -139,10 +139,11 @@ def _again(model: str, answer: InspectAnswer) -> dict[str, object] | None:
     body: dict[str, object] = {"model": model}
     if "gan.latent" in text:
         body["latents"] = _latents(text["gan.latent"])
+        body["space"] = text["gan.space"] if text.get("gan.space") in get_args(models.Space) else "z"
     else:
         body["seed"] = answer.seed
-    if "gan.truncation" in text:
-        body["truncation"] = _fraction(text["gan.truncation"])
+        if "gan.truncation" in text:
+            body["truncation"] = _fraction(text["gan.truncation"])
     if "gan.class" in text:
         body["class"] = _whole(text["gan.class"], models.SEED_LIMIT)
     if answer.format in get_args(ImageFormat) and answer.format != "png":

@@ -1,7 +1,8 @@
-"""POST /v1/sample: seeds or latents to images."""
+"""POST /v1/sample: seeds, latents or sums of them to images."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, BinaryIO, Literal, Protocol
 
@@ -19,6 +20,7 @@ from service.encoding.packing import JsonPack, NpzPack, ZipPack
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer
 from service.endpoints.fields import MAX_IMAGES, Body, Latent, ModelName, Quality, Seed, Truncation
+from service.endpoints.points import Space, Steps, Terms, at_home, combined, step
 from service.endpoints.provenance import origin_of
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
@@ -37,7 +39,7 @@ Output = Literal["image", "grid", "zip", "npz", "json"]
 
 
 class SampleRequest(Body):
-    """New images: by seed, by a list of seeds, or from latents of one's own."""
+    """New images: by seed, by a list of seeds, from latents of one's own, or one of a sum of any of these."""
 
     model: ModelName | None = None
     n: Annotated[int, Field(ge=1, le=MAX_IMAGES)] | None = Field(
@@ -47,6 +49,9 @@ class SampleRequest(Body):
         None, description="Image i uses seed + i; or one seed for each image. Without it, one is drawn and told."
     )
     latents: LatentRows | None = Field(None, description="One latent vector for each image, in place of seeds.")
+    combine: Terms | None = Field(None, description="One image of a weighted sum of seeds and latents, as it is.")
+    space: Space = "z"
+    directions: Steps | None = None
     classes: ClassLabel | ClassLabels | None = Field(
         None,
         alias="class",
@@ -104,12 +109,13 @@ _HEADER = 2000  # characters of a list of seeds; proxies take 4 kB for all heade
 
 @dataclass(frozen=True)
 class Plan:
-    """What to draw: `seeds` is None for latents that the client gave."""
+    """What to draw: `seeds` is None for given latents and for sums; `steps` are the directions that are in `rows`."""
 
     served: Served[Sampler]
     rows: Latents
     seeds: list[int] | None
     truncation: float | None
+    steps: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -118,10 +124,13 @@ class Plan:
     def origin(self, index: int) -> Origin:
         """What an image carries, so that it can be made again."""
         text = {}
-        if self.seeds is None:
-            text["latent"] = pictures.base64_of(self.rows.latents[index].numpy().tobytes())
-        else:
+        if self.seeds is not None:
             text["seed"] = str(self.seeds[index])
+        if self.seeds is None or self.steps:  # a direction may be gone when the image is to be made again
+            text["latent"] = pictures.base64_of(self.rows.latents[index].numpy().tobytes())
+            text["space"] = self.rows.space
+        if self.steps:
+            text["directions"] = json.dumps(self.steps)
         if self.truncation is not None:
             text["truncation"] = repr(self.truncation)
         if self.rows.classes is not None:
@@ -150,23 +159,38 @@ async def sample(runtime: Runtime, call: Call) -> Answer:
 async def make_plan(runtime: Runtime, call: Call, served: Served[Sampler], count: int) -> Plan:
     """Turns a request into latents and classes; raises InputError where its parts contradict each other."""
     request: SampleRequest = call.body
-    network = served.unit.network
-    if request.latents is not None and (request.seed is not None or request.truncation is not None):
-        raise InputError("Give latents, or seed and truncation, not both.", where="latents")
+    network, space = served.unit.network, request.space
+    _check_one_source(request)
+    served.unit.check_space(space)
     seeds = None
     if request.latents is not None:
-        if any(len(row) != network.latent_size for row in request.latents):
-            raise InputError(f"Each latent of {served.id} has {network.latent_size} numbers.", where="latents")
-        latents = torch.tensor(request.latents, dtype=torch.float32)
+        size = network.size_of(space)
+        if any(len(row) != size for row in request.latents):
+            raise InputError(f"Each latent of {served.id} has {size} numbers.", where="latents")
+        points = torch.tensor(request.latents, dtype=torch.float32)
+    elif request.combine is not None:
+        points = await combined(runtime, call, served, request.combine, space)
     else:
-        seeds = _seeds(call.seed if request.seed is None else request.seed, count)
+        seeds, space = _seeds(call.seed if request.seed is None else request.seed, count), "z"
         draw = partial(models.draw, latent_size=network.latent_size, truncation=request.truncation)
         few = [seeds[start : start + _FEW] for start in range(0, count, _FEW)]
         # With a small truncation the latents of a job take seconds to draw.
-        latents = draw(seeds) if count == 1 else torch.cat(await runtime.each(call, draw, few))
+        points = draw(seeds) if count == 1 else torch.cat(await runtime.each(call, draw, few))
+    if request.directions:
+        change = await step(runtime, served, request.directions)
+        points, space = await at_home(call, served.unit, points, space) + change, network.home
     labels = request.classes if request.classes is not None or seeds is None else default_classes(network, seeds)
     classes = class_weights(network, labels, count)
-    return Plan(served, Latents(latents, classes), seeds, request.truncation)
+    return Plan(served, Latents(points, classes, space), seeds, request.truncation, request.directions or {})
+
+
+def _check_one_source(request: SampleRequest) -> None:
+    """Raises InputError where more than one thing says what is drawn from."""
+    if request.latents is not None and (request.seed is not None or request.truncation is not None):
+        raise InputError("Give latents, or seed and truncation, not both.", where="latents")
+    others = (request.seed, request.latents, request.truncation)
+    if request.combine is not None and any(one is not None for one in others):
+        raise InputError("Give combine, or seed, truncation or latents, not both.", where="combine")
 
 
 def _seeds(seed: int | list[int], count: int) -> list[int]:
@@ -179,6 +203,10 @@ def _count(request: SampleRequest) -> int:
         for name, value in (("seed", request.seed), ("latents", request.latents), ("class", request.classes))
         if isinstance(value, list)
     }
+    if request.combine is not None:
+        if request.n not in (None, 1) or lists.get("class", 1) != 1:
+            raise InputError("combine makes one image: leave n out.", where="n")
+        return 1
     counts = {*lists.values(), *([request.n] if request.n is not None else [])}
     if len(counts) > 1:
         given = ", ".join(f"{name} has {length}" for name, length in lists.items())
@@ -229,7 +257,10 @@ def _count_served(runtime: Runtime, plan: Plan, pixels: Pixels) -> None:
 
 
 def _grid(writer: Writer, plan: Plan, pixels: Pixels, kind: ImageFormat, quality: int) -> bytes:
-    origin = origin_of(plan.served, "trainedAlgorithmicMedia", {"seeds": _listed(plan.seeds or [])})
+    text = {"seeds": _listed(plan.seeds or [])}
+    if plan.steps:
+        text["directions"] = json.dumps(plan.steps)
+    origin = origin_of(plan.served, "trainedAlgorithmicMedia", text)
     return writer.image(models.grid(pixels), kind, quality, origin)
 
 
@@ -340,5 +371,8 @@ SAMPLE = Operation(
         "X-Digest": "SHA-256 of the checkpoint.",
     },
     errors=(404, 406, 413),
-    examples={"four": {"n": 4, "seed": 7, "output": "grid"}},
+    examples={
+        "four": {"n": 4, "seed": 7, "output": "grid"},
+        "direction": {"seed": 7, "directions": {"sefa-1": 1.5}},
+    },
 )

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import singledispatchmethod
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +20,7 @@ import models
 from models.errors import CheckpointError
 from service.engine.batcher import Batcher
 from service.engine.prepare import in_fixed_batches, prepare, same_in_any_batch
-from service.engine.sampler import Sampler, SamplerRun
+from service.engine.sampler import Forwards, Sampler, SamplerRun
 from service.engine.translator import BLOCK, Forward, Translator, TranslatorRun
 from service.settings import Settings
 from service.telemetry import BatchReport, ForwardTime, Telemetry
@@ -66,6 +67,8 @@ class Engine:
     @_served.register
     async def _serve_generator(self, network: models.Generator, name: str) -> Sampler:
         loop = asyncio.get_running_loop()
+        if not network.latent_directions:  # beside the thread that serves; `prepare` changes the layers
+            network = replace(network, latent_directions=await asyncio.to_thread(models.sefa, network))
         return await loop.run_in_executor(self._samplers, self._sampler, name, network)
 
     @_served.register
@@ -78,25 +81,45 @@ class Engine:
         torch.set_num_threads(self._settings.threads)
         network = prepare(network, self._settings.precision)
         count = min(_CHECK_IMAGES, self._settings.max_batch)
-        rows = models.draw(list(range(count)), network.latent_size).to(self._device)
+        latents = models.draw(list(range(count)), network.latent_size).to(self._device)
+        if isinstance(network, models.Autoencoder):
+            points = {"z": latents, "w": network.parts["mapping"](latents)}
+            images = network.draw(points["w"], "w", self._weights(network, count))
+            mapping, encoder = network.parts["mapping"], network.parts["encoder"]
+            forwards = Forwards(
+                {space: self._drawing(network, space, points[space]) for space in network.spaces},
+                _steady(mapping, latents),
+                _steady(encoder, images),
+            )
+        else:
+            points = {"z": latents}
+            forwards = Forwards({"z": self._drawing(network, "z", latents)})
+        started = time.perf_counter()
+        rows = self._beside(network, latents)
+        forwards.draw["z"](rows).sum().item()  # which waits for a device that works ahead
+        seconds = (time.perf_counter() - started) / len(rows)
+        run = SamplerRun(forwards, self._device, self._settings.threads)
+        return Sampler(network, self._batcher(name, run, self._samplers, seconds))
+
+    def _drawing(self, network: models.Generator, space: models.Space, points: torch.Tensor) -> Forward:
+        """What draws points of a space that have their class weights beside them."""
         classes = len(network.classes)
 
-        def forward(latents: torch.Tensor) -> torch.Tensor:
-            """Latents with the class weights beside them, so that padding and splitting treat both alike."""
+        def draw(rows: torch.Tensor) -> torch.Tensor:
             if not classes:
-                return network.forward(latents)
-            return network.forward(latents[:, :-classes], latents[:, -classes:].contiguous())
+                return network.draw(rows, space)
+            return network.draw(rows[:, :-classes], space, rows[:, -classes:].contiguous())
 
-        if classes:
-            weights = torch.eye(classes, device=self._device)[torch.arange(count) % classes]
-            rows = torch.cat([rows, weights], dim=1)
-        _check_finite(forward(rows))
-        steady = forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward)
-        started = time.perf_counter()
-        steady(rows).sum().item()  # which waits for a device that works ahead
-        seconds = (time.perf_counter() - started) / len(rows)
-        run = SamplerRun(steady, self._device, self._settings.threads)
-        return Sampler(network, self._batcher(name, run, self._samplers, seconds))
+        return _steady(draw, self._beside(network, points))
+
+    def _beside(self, network: models.Generator, points: torch.Tensor) -> torch.Tensor:
+        weights = self._weights(network, len(points))
+        return points if weights is None else torch.cat([points, weights], dim=1)
+
+    def _weights(self, network: models.Generator, count: int) -> torch.Tensor | None:
+        """The classes in turn."""
+        classes = len(network.classes)
+        return torch.eye(classes, device=self._device)[torch.arange(count) % classes] if classes else None
 
     @torch.inference_mode()
     def _translator(self, name: str, network: models.Translator) -> Translator:
@@ -130,6 +153,12 @@ class Engine:
         size, queue = settings.max_batch, settings.max_queue
         within = settings.deadline_s
         return Batcher(run, executor, max_size=size, max_queue=queue, within_s=within, seconds=seconds, observe=observe)
+
+
+def _steady(forward: Forward, rows: torch.Tensor) -> Forward:
+    """The same floats for a row in any batch. Raises CheckpointError where they are not finite."""
+    _check_finite(forward(rows))
+    return forward if same_in_any_batch(forward, rows) else in_fixed_batches(forward)
 
 
 def _check_finite(images: torch.Tensor) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from models.images import Pixels
 from service.call import Progress, Show
 from service.engine.batcher import Flow
 from service.engine.sampler import Latents, Sampler
+
+Result = TypeVar("Result")
 
 
 async def images(unit: Sampler, rows: Latents, progress: Progress | None, show: Show) -> Pixels:
@@ -39,7 +42,7 @@ async def parts(unit: Sampler, rows: Latents, progress: Progress | None, show: S
         progress(done, total)
 
 
-async def patiently(make: Callable[[], Awaitable[Pixels]]) -> Pixels:
+async def patiently(make: Callable[[], Awaitable[Result]]) -> Result:
     """What `make` gives; where the queue is full, again when there should be room."""
     while True:
         try:

@@ -98,10 +98,12 @@ def _fraction(digits: str) -> float:
 _DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer, parse_float=_fraction)
 
 
-def _whole(value: object) -> object:
-    """1.0 as 1, also in a list; lists in a list are latents, whose numbers are fractions anyway."""
-    if isinstance(value, list):
-        return [_integral(one) if type(one) is float else one for one in value]
+def _whole(value: object, deep: int = 3) -> object:
+    """1.0 as 1, also in a list or object; lists in a list are latents, whose numbers are fractions anyway."""
+    if isinstance(value, list) and deep:
+        return [one if isinstance(one, list) else _whole(one, deep - 1) for one in value]
+    if isinstance(value, dict) and deep:
+        return {name: _whole(one, deep - 1) for name, one in value.items()}
     return _integral(value) if type(value) is float else value
 
 

@@ -37,8 +37,16 @@ def leaves(hint: Any) -> set[Any]:
     """Types and literal values in a hint, whatever lists, bounds and unions are around them."""
     if get_origin(hint) is Literal:
         return set(get_args(hint))
+    if isinstance(hint, type) and issubclass(hint, BaseModel | dict) and get_type_hints(hint):
+        return {
+            (name, leaf) for name, one in get_type_hints(hint).items() for leaf in leaves(one) if name in _own(hint)
+        }
     inner = [one for one in get_args(hint) if isinstance(one, type) or get_origin(one) is not None]
     return set().union(*map(leaves, inner)) if inner else {hint} - {NoneType}
+
+
+def _own(hint: type) -> set[str]:
+    return set(hint.model_fields if issubclass(hint, BaseModel) else get_type_hints(hint))
 
 
 def test_an_unknown_option_is_an_error_of_the_service(local):

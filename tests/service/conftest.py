@@ -30,6 +30,7 @@ from service.http.protocol import http_protocol
 from service.routes import standalone
 from service.runtime import Runtime
 from service.settings import Settings
+from tests.service.autoencoders import known_mirror, save_mirror  # noqa: F401  a fixture
 from tests.service.browser import driver, page  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parents[2]
@@ -236,6 +237,15 @@ def local(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """One service with the default settings, shared by the session."""
     store = tmp_path_factory.mktemp("store")
     with local_server(Settings(models=(checkpoints,), store=store, **PATIENT)) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def encoding(known_mirror: None, checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:  # noqa: F811
+    """One service that has an autoencoder too, `mirror`, shared by a module."""
+    folder = tmp_path_factory.mktemp("encoding")
+    save_mirror(folder / "mirror.safetensors")
+    with local_server(Settings(models=(checkpoints, folder), store=folder / "store", **PATIENT)) as one:
         yield one
 
 

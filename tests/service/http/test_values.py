@@ -35,7 +35,16 @@ def test_no_bytes_are_no_fields() -> None:
     assert from_json(b"\xef\xbb\xbf{}") == {}
 
 
-@pytest.mark.parametrize(("text", "value"), [("1.0", 1), ("1e3", 1000), ("-0.0", 0), ("[2.0, 1.5]", [2, 1.5])])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1.0", 1),
+        ("1e3", 1000),
+        ("-0.0", 0),
+        ("[2.0, 1.5]", [2, 1.5]),
+        ('[{"seed": 2.0, "mean_of": [3.0, [4.0]]}]', [{"seed": 2, "mean_of": [3, [4.0]]}]),
+    ],
+)
 def test_a_number_without_a_fraction_is_an_integer(text: str, value: object) -> None:
     read = from_json(f'{{"x": {text}}}'.encode())["x"]
     assert json.dumps(read) == json.dumps(value)  # which tells 1 from 1.0

@@ -1,0 +1,1 @@
+"""Directions in latent space that users make: fitted to two sets of points, and kept by name."""
