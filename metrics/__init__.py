@@ -10,6 +10,7 @@ from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Images, Loader, Samples, load_image, open_images, open_stored
 from metrics.network.openvino_backend import compile_network as compile_openvino
+from metrics.network.perceptual import PerceptualDistance, perceptual_distance
 from metrics.network.weights import cache_folder, cached_weights, weights_file
 from metrics.network.wheels import Wheel
 from metrics.scores.frechet import frechet_distance
@@ -34,6 +35,7 @@ __all__ = [
     "Images",
     "InceptionExtractor",
     "Loader",
+    "PerceptualDistance",
     "ProcessLost",
     "Progress",
     "Samples",
@@ -56,6 +58,7 @@ __all__ = [
     "load_image",
     "open_images",
     "open_stored",
+    "perceptual_distance",
     "prdc",
     "score",
     "statistics",

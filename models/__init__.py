@@ -45,6 +45,7 @@ from models.files import atomic_path, sha256_of
 from models.images import (
     Pixels,
     as_pixels,
+    centre_square,
     check_sides,
     crop,
     encode,
@@ -110,6 +111,7 @@ __all__ = [
     "architectures",
     "as_pixels",
     "atomic_path",
+    "centre_square",
     "check_seed",
     "check_sides",
     "console",

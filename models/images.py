@@ -86,6 +86,21 @@ def split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return image.convert("RGB"), image.getchannel("A") if image.mode.endswith("A") else None
 
 
+def centre_square(image: Image.Image, size: int, channels: int) -> Pixels:
+    """A photo as generators are trained on it, uint8 [size, size, channels].
+
+    The largest square about its centre is scaled by Lanczos' filter; it becomes grey where `channels` is 1.
+    """
+    image = to_rgb(image)
+    image = image.convert("L") if channels == 1 else image
+    if image.size != (size, size):
+        width, height = image.size
+        side = min(image.size)
+        left, top = (width - side) / 2, (height - side) / 2
+        image = image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+    return np.asarray(image).reshape(size, size, channels)
+
+
 def as_pixels(image: Image.Image) -> Pixels:
     """One RGB image as uint8 [h, w, 3]."""
     return np.asarray(to_rgb(image))

@@ -30,7 +30,13 @@ from service.registry.registry import Registry
 from service.scoring.baselines import ModelReferences
 from service.scoring.drift import Drift
 from service.scoring.references import References
-from service.scoring.worker import keep_to_the_background, local_extractor, scorer
+from service.scoring.worker import (
+    Worker,
+    keep_to_the_background,
+    local_extractor,
+    local_perceptual_distance,
+    scorer,
+)
 from service.settings import Settings
 from service.storage import check_store, open_store
 from service.telemetry import Telemetry
@@ -55,6 +61,8 @@ class Runtime:
         telemetry: metrics and spans.
         extractor: makes the Inception, once; called on the thread that needs it.
         scorer: the thread that scores.
+        inverter: the thread that looks for the latents of photos.
+        perceptual: makes the perceptual distance, once; None where its weights are not at hand.
         decoded: the pixels that decoded photos may have at once.
         writer: makes files of pictures.
         verifier: reads what others signed.
@@ -89,6 +97,8 @@ class Runtime:
         )
         self.scorer = scorer(settings)
         self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
+        self.inverter = Worker("invert", keep_to_the_background)
+        self.perceptual = functools.cache(lambda: local_perceptual_distance(settings))
         self._model_references = ModelReferences(self.references, settings.model_references)
         self.drift = self._new_drift() if settings.drift != "off" else None
         self.gate = self._new_gate(settings.gate_fid_margin) if settings.gate_fid_margin is not None else None
@@ -144,7 +154,8 @@ class Runtime:
     async def stop(self) -> None:
         """Stops watching, finishes what is being run; jobs go back to the store."""
         await self.jobs.stop()
-        await asyncio.to_thread(self.scorer.close)
+        for worker in (self.scorer, self.inverter):
+            await asyncio.to_thread(worker.close)
         if self.drift is not None:
             await self.drift.close()
         if self.gate is not None:

@@ -30,8 +30,26 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--job", action="store_true", help="do not wait: print the id of a job (gan jobs ID)")
     sample.add_argument("--seed", type=int, help="of the first image; the others count on from it (by default drawn)")
     sample.add_argument("--class", dest="classes", type=_label, help="number or name, of a model that has classes")
+    sample.add_argument(
+        "--direction", dest="directions", type=_step, action="append", metavar="NAME=AMOUNT", help="what to change"
+    )
     sample.add_argument("--truncation", type=float, help="0.1 to 10: less varied, more typical")
     _image_options(sample)
+
+    encode = command("encode", "Find the latents of photos, and print them as JSON.")
+    encode.add_argument(
+        "photos", nargs="+", type=_existing, metavar="PHOTOS", help="files and folders, 32 photos in all"
+    )
+    encode.add_argument("--model", help="name, alias or NAME@VERSION; by default the first with an encoder")
+    encode.add_argument("--search", action="store_true", help="by optimisation, of a model without an encoder")
+    encode.add_argument("-o", "--out", type=Path, help="the JSON goes there")
+
+    direction = command("direction", "Keep the direction from one set of photos to another.")
+    direction.add_argument("name", metavar="NAME")
+    direction.add_argument("a", type=_existing, metavar="A", help="a photo or a folder of photos without it")
+    direction.add_argument("b", type=_existing, metavar="B", help="a photo or a folder of photos with it")
+    direction.add_argument("--model", help="name, alias or NAME@VERSION; by default the first with an encoder")
+    direction.add_argument("--method", choices=("means", "linear"), help="from mean to mean, or across a plane (means)")
 
     translate = command("translate", "Translate photos. Called again, it goes on where it stopped.")
     translate.add_argument("photos", nargs="+", type=_existing, metavar="PHOTOS", help="files and folders")
@@ -90,6 +108,14 @@ def _count(text: str) -> int:
 
 def _label(text: str) -> int | str:
     return int(text) if text.isdecimal() else text
+
+
+def _step(text: str) -> tuple[str, float]:
+    name, _, amount = text.partition("=")
+    try:
+        return name, float(amount)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no step; one is NAME=AMOUNT, such as sefa-1=2") from None
 
 
 def _existing(text: str) -> Path:

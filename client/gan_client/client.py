@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 from requests import PreparedRequest, RequestException, Response, Session
 
-from gan_client.answers import Picture, ServiceError, error_of, field_of, result_of
+from gan_client.answers import Picture, ServiceError, error_of, field_of, json_of, result_of
 from gan_client.calls import Call, Fields, Request, call
 from gan_client.images import Image, Images, parts
 from gan_client.jobs import Job
-from gan_client.options import Interpolation, Protocol, Sampling, Scoring, Translation
+from gan_client.options import Directing, Encoding, Interpolation, Protocol, Sampling, Scoring, Translation
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -51,9 +51,24 @@ class Client:
         return Request("sample", {"n": n, "class": label, "output": "json", **options})
 
     @call
-    def interpolate(self, seeds: Sequence[int] | None = None, **options: Unpack[Interpolation]) -> Request[Picture]:
-        """What lies between keyframes, as one file; of a map, the four keyframes are its corners."""
-        return Request("interpolate", {"seeds": seeds, **options})
+    def interpolate(
+        self, seeds: Sequence[int] | None = None, images: Images | None = None, **options: Unpack[Interpolation]
+    ) -> Request[Picture]:
+        """What lies between keyframes, as one file; of a map, the four keyframes are its corners.
+
+        Photos, which need a model with an encoder, are keyframes before the seeds.
+        """
+        return Request("interpolate", {"seeds": seeds, **options}, {"images": images})
+
+    @call
+    def encode(self, images: Images, **options: Unpack[Encoding]) -> Request[dict[str, Any]]:
+        """The latents of photos, and how near what they draw is; for a model without an encoder, `submit` it."""
+        return Request("encode", {**_with_class(options), "output": "json"}, {"images": images})
+
+    @call
+    def reconstruct(self, image: Image, **options: Unpack[Encoding]) -> Request[Picture]:
+        """What the model draws from the place of one photo."""
+        return Request("encode", {**_with_class(options), "output": "image"}, {"images": image})
 
     @call
     def translate(self, image: Image, **options: Unpack[Translation]) -> Request[Picture]:
@@ -93,6 +108,20 @@ class Client:
     def delete_reference(self, name: str) -> None:
         self.request("DELETE", f"/v1/references/{quote(name, safe='')}")
 
+    def add_direction(
+        self, name: str, a: Images | None = None, b: Images | None = None, **options: Unpack[Directing]
+    ) -> dict[str, Any]:
+        """Keeps the direction that leads from one set to another; each is of photos, of seeds or of latents."""
+        body: Fields = {"name": name, **options}
+        return json_of(self.request("POST", "/v1/directions", body, a=a, b=b))
+
+    def directions(self) -> list[dict[str, Any]]:
+        """All that are kept, by name; what a model has of its own stands on its card."""
+        return field_of(self.request("GET", "/v1/directions"), "directions")
+
+    def delete_direction(self, name: str) -> None:
+        self.request("DELETE", f"/v1/directions/{quote(name, safe='')}")
+
     def submit(self, method: Call[P, T], /, *args: P.args, **options: P.kwargs) -> Job[T]:
         """A call as a job: `client.submit(client.sample, 5000, seed=1).wait(print)`."""
         return self._job(method.request(*args, **options))
@@ -114,7 +143,7 @@ class Client:
         # One key for a request and what repeats it: a job whose answer was lost is not begun twice.
         sent: dict[str, Any] = {"headers": {"Idempotency-Key": uuid.uuid4().hex}, "timeout": self._timeout_s}
         if sets:
-            sent["files"] = [*((name, (None, str(value))) for name, value in given.items()), *sets]
+            sent["files"] = [*((name, (None, _text(value))) for name, value in given.items()), *sets]
         elif body is not None:
             sent["headers"]["Content-Type"] = "application/json"
             sent["data"] = json.dumps(given, default=_plain)
@@ -163,6 +192,16 @@ def _cause(error: BaseException) -> str:
     while error.__context__ is not None:
         error = error.__context__
     return getattr(error, "strerror", None) or str(error)
+
+
+def _with_class(options: Encoding) -> dict[str, Any]:
+    """`classes` under the name that the service has for it."""
+    return {"class" if name == "classes" else name: value for name, value in options.items()}
+
+
+def _text(value: Any) -> str:
+    """What a form takes: lists as JSON, other values as they are printed."""
+    return str(value) if isinstance(value, str | int | float) else json.dumps(value, default=_plain)
 
 
 def _plain(value: Any) -> object:

@@ -1,4 +1,4 @@
-"""The command line: `gan sample|translate|score|jobs`; `gan COMMAND --help` says what each takes.
+"""The command line: `gan sample|encode|direction|translate|score|jobs`; `gan COMMAND --help` says what each takes.
 
 JSON goes to standard output, progress and sentences to standard error. Exit status: 0; 1 where something could not be
 done, which is then named; 2 for a command that makes no sense; 130 after Ctrl-C.
@@ -47,6 +47,8 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _sample(client: Client, typed: argparse.Namespace) -> int:
     options = _given(typed, "model", "classes", "truncation", "format", "quality")
+    if typed.directions:
+        options["directions"] = dict(typed.directions)
     if typed.job:
         _print(client.submit(client.sample, typed.n, seed=typed.seed, **options).id)
         return 0
@@ -61,6 +63,23 @@ def _sample(client: Client, typed: argparse.Namespace) -> int:
                 seed = picture.seed if seed is None else seed  # the service drew it: the next ones count on from it
                 picture.save(typed.out / f"{picture.seed}.{typed.format}")
                 bar.update()
+    return 0
+
+
+def _encode(client: Client, typed: argparse.Namespace) -> int:
+    options = _given(typed, "model")
+    if typed.search:
+        job = client.submit(client.encode, typed.photos, **options)
+        _wait(job)
+        _deliver(result_of(job.result()), typed.out)
+    else:
+        _deliver(client.encode(typed.photos, **options), typed.out)
+    return 0
+
+
+def _direction(client: Client, typed: argparse.Namespace) -> int:
+    made = client.add_direction(typed.name, typed.a, typed.b, **_given(typed, "model", "method"))
+    _print(json.dumps({name: value for name, value in made.items() if name != "vector"}, indent=2))
     return 0
 
 
@@ -101,7 +120,7 @@ def _jobs(client: Client, typed: argparse.Namespace) -> int:
     if typed.out is not None and not typed.wait:
         raise ValueError("-o is where the result of --wait goes.")
     if typed.wait:
-        if typed.out is None and job.view()["kind"] not in ("score", "reference"):
+        if typed.out is None and job.view()["kind"] not in ("score", "reference", "encode"):
             raise ValueError("The job makes images: say with -o where they go.")
         _wait(job)
         response = job.result()
@@ -154,7 +173,14 @@ def _given(typed: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: getattr(typed, name) for name in names if getattr(typed, name) is not None}
 
 
-_COMMANDS = {"sample": _sample, "translate": _translate, "score": _score, "jobs": _jobs}
+_COMMANDS = {
+    "sample": _sample,
+    "encode": _encode,
+    "direction": _direction,
+    "translate": _translate,
+    "score": _score,
+    "jobs": _jobs,
+}
 
 
 # What is shown ----------------------------------------------------------------------------

@@ -39,6 +39,7 @@ class Sampling(TypedDict, total=False):
 class Interpolation(TypedDict, total=False):
     model: str
     latents: Rows
+    space: Space
     classes: Sequence[Label]
     truncation: float
     shape: Literal["path", "map"]
@@ -49,6 +50,25 @@ class Interpolation(TypedDict, total=False):
     format: Format
     frame_ms: int
     quality: int
+
+
+class Encoding(TypedDict, total=False):
+    model: str
+    starts: int
+    steps: int
+    classes: Label
+    format: Format
+    quality: int
+
+
+class Directing(TypedDict, total=False):
+    model: str
+    method: Literal["means", "linear"]
+    a_seeds: Sequence[int]
+    b_seeds: Sequence[int]
+    a_latents: Rows
+    b_latents: Rows
+    space: Space
 
 
 class Translation(TypedDict, total=False):

@@ -164,14 +164,17 @@ class Inception(nn.Module):
         self.Mixed_7b = _Block7(1280, max_pool=False)
         self.Mixed_7c = _Block7(2048, max_pool=True)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def first_layers(self, images: Tensor) -> list[Tensor]:
+        """The activations before each halving of the side but the first: 64, 192 and 288 channels."""
         x = images.to(self.Conv2d_1a_3x3.weight.dtype, memory_format=torch.channels_last)
-        x = _run(x, self.Conv2d_1a_3x3, self.Conv2d_2a_3x3, self.Conv2d_2b_3x3)  # [n, 64, 147, 147]
-        x = F.max_pool2d(x, 3, stride=2)
-        x = _run(x, self.Conv2d_3b_1x1, self.Conv2d_4a_3x3)  # [n, 192, 71, 71]
-        x = F.max_pool2d(x, 3, stride=2)
-        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))  # [n, 288, 35, 35]
-        x = self.Mixed_6a(x)  # [n, 768, 17, 17]
+        first = _run(x, self.Conv2d_1a_3x3, self.Conv2d_2a_3x3, self.Conv2d_2b_3x3)  # [n, 64, 147, 147]
+        x = F.max_pool2d(first, 3, stride=2)
+        second = _run(x, self.Conv2d_3b_1x1, self.Conv2d_4a_3x3)  # [n, 192, 71, 71]
+        x = F.max_pool2d(second, 3, stride=2)
+        return [first, second, self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))]  # the last is [n, 288, 35, 35]
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.Mixed_6a(self.first_layers(images)[-1])  # [n, 768, 17, 17]
         x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(x))))
         x = self.Mixed_7a(x)  # [n, 1280, 8, 8]
         x = self.Mixed_7c(self.Mixed_7b(x))  # [n, 2048, 8, 8]

@@ -4,9 +4,11 @@ Bounds are ge/le and lengths only. JSON is checked strictly: "3" is refused for 
 can only be text, so there "3" is read as 3.
 """
 
+import json
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic_core import PydanticCustomError
 
 from models import SEED_LIMIT
 
@@ -26,6 +28,18 @@ Quality = Annotated[int, Field(ge=1, le=100, description="Of JPEG, WebP and AVIF
 Truncation = Annotated[
     float, Field(ge=0.1, le=10.0, description="Latent components beyond it are drawn again: less varied, more typical.")
 ]
+
+
+def listed(value: object) -> object:
+    """A form has no lists: there, a list is what is written between commas, or JSON that begins with a bracket."""
+    if not isinstance(value, str):
+        return value
+    if not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",")]
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise PydanticCustomError("listed", "Write a list as 1,2,3 or as JSON, such as [[0.5, 1.2]]") from None
 
 
 class Skipped(BaseModel):

@@ -1,12 +1,11 @@
 """POST /v1/interpolate: keyframes to frames."""
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, BinaryIO, Literal
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 import models
 from models.errors import InputError, LimitError
@@ -17,17 +16,21 @@ from service.encoding.origin import Origin
 from service.encoding.packing import JsonPack, ZipPack
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer
-from service.endpoints.fields import Body, Latent, ModelName, Quality, Seed, Truncation
+from service.endpoints.fields import Body, Latent, ModelName, Quality, Seed, Truncation, listed
+from service.endpoints.points import Blend, Space, at_home, path, square
 from service.endpoints.provenance import origin_of
+from service.endpoints.squares import codes
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
 from service.engine.sampler import Latents, Sampler
 from service.http import accept
+from service.http.body import FileField
 from service.http.operation import Operation
 from service.registry.checkpoints import Served
 from service.runtime import Runtime
 
 MAX_KEYFRAMES = 32
+KEYFRAMES = Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)
 
 MAX_FRAMES = 256
 
@@ -40,24 +43,28 @@ class InterpolateRequest(Body):
     """A walk through latent space, or a map of it.
 
     Keyframes are seeds or latents, classes, or both; where one of the two is a single value, it holds for all. With
-    classes alone, one seed is drawn for all of them, and told.
+    classes alone, one seed is drawn for all of them, and told. Photos, for a model with an encoder, come in a form, and
+    are keyframes before the seeds or latents.
     """
 
     model: ModelName | None = None
-    seeds: Annotated[list[Seed], Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
+    seeds: Annotated[list[Seed], KEYFRAMES, BeforeValidator(listed)] | None = Field(
         None, description="One seed for each keyframe, or one for all of them."
     )
-    latents: Annotated[list[Latent], Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
+    latents: Annotated[list[Latent], KEYFRAMES, BeforeValidator(listed)] | None = Field(
         None, description="Latent vectors, in place of seeds."
     )
-    classes: Annotated[list[ClassLabel], Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)] | None = Field(
+    space: Space = "z"
+    classes: Annotated[list[ClassLabel], KEYFRAMES, BeforeValidator(listed)] | None = Field(
         None, description="One class for each keyframe, or one for all. By default seed modulo the number of classes."
     )
     truncation: Truncation | None = None
     shape: Literal["path", "map"] = Field(
         "path", description="map: four keyframes are the corners (top left, top right, bottom left, bottom right)."
     )
-    method: Literal["slerp", "lerp"] = Field("slerp", description="How latents are interpolated; classes always lerp.")
+    method: Literal["slerp", "lerp"] | None = Field(
+        None, description="How latents are interpolated: by default slerp, in the space w lerp; classes always lerp."
+    )
     steps: Annotated[int, Field(ge=1, le=MAX_FRAMES)] = Field(
         8, description="Frames from one keyframe to the next; of a map, images along each side."
     )
@@ -90,8 +97,6 @@ class InterpolateAnswer(BaseModel):
     images: list[str] = Field(description="Image files, base64, in order.")
 
 
-Blend = Callable[[torch.Tensor, torch.Tensor, float | torch.Tensor], torch.Tensor]
-
 _MAP: Mapping[str, Output] = {
     "image/png": "strip",
     "image/jpeg": "strip",
@@ -120,13 +125,16 @@ class Frames:
 async def interpolate(runtime: Runtime, call: Call) -> Answer:
     """Draws the frames, all of them in shared batches, and packs them."""
     request: InterpolateRequest = call.body
-    served = runtime.registry.sampler(request.model)
+    photos = call.files["images"]
+    served = runtime.registry.encoder(request.model) if photos else runtime.registry.sampler(request.model)
     unit = served.unit
     output = choose_output(call.accept, request)
+    unit.check_space(request.space)
     if request.seeds is None and request.latents is None and request.classes:
         request = request.model_copy(update={"seeds": [call.seed]})
     most = MAX_JOB_FRAMES if call.is_job else MAX_FRAMES
-    rows = await runtime.beside_the_loop(call, plan_frames, unit.network, request, most)
+    in_w = await _in_w(runtime, call, served, request) if photos or request.space == "w" else None
+    rows = await runtime.beside_the_loop(call, plan_frames, unit.network, request, most, in_w)
     count = len(rows.latents)
     columns = request.steps if request.shape == "map" else count
     if output == "strip":
@@ -163,13 +171,32 @@ def choose_output(wanted: str, request: InterpolateRequest) -> Output:
     return output
 
 
-def plan_frames(network: models.Generator, request: InterpolateRequest, most: int) -> Latents:
-    """Latents (and class weights) of every frame, in order.
+async def _in_w(runtime: Runtime, call: Call, served: Served[Sampler], request: InterpolateRequest) -> torch.Tensor:
+    """Keyframes in the space w, float32 [k, code]: photos, then seeds or latents."""
+    photos = call.files["images"]
+    if len(photos) + len(request.seeds or request.latents or ()) > MAX_KEYFRAMES:
+        raise LimitError(f"At most {MAX_KEYFRAMES} keyframes are taken, photos among them.", where="images")
+    network = served.unit.network
+    places = [await codes(runtime, call, served, photos)] if photos else []
+    if request.seeds is not None or request.latents is not None:
+        space = "z" if request.seeds is not None else request.space
+        others = await runtime.beside_the_loop(call, _given, network, request)
+        places.append(await at_home(call, served.unit, others, space))
+    return torch.cat(places) if places else torch.empty(0, network.size_of("w"))
+
+
+def plan_frames(
+    network: models.Generator, request: InterpolateRequest, most: int, in_w: torch.Tensor | None = None
+) -> Latents:
+    """Latents (and class weights) of every frame, in order; `in_w` are keyframes in that space, where they are there.
 
     Raises InputError for keyframes that contradict each other or are too few, LimitError for more than `most` frames.
     """
-    latents, classes = _keyframes(network, request)
-    method: Blend = models.slerp if request.method == "slerp" else models.lerp
+    latents, classes = _keyframes(network, request, in_w)
+    space: models.Space = "z" if in_w is None else "w"
+    method: Blend = (
+        models.slerp if (request.method or ("slerp" if space == "z" else "lerp")) == "slerp" else models.lerp
+    )
     pairs = ((latents, method), (classes, models.lerp))
     if request.shape == "map":
         if request.loop:
@@ -177,13 +204,13 @@ def plan_frames(network: models.Generator, request: InterpolateRequest, most: in
         if len(latents) != 4:
             raise InputError(f"A map has four corners, not {len(latents)} keyframes.", where="seeds")
         _check_count(request.steps**2, most)
-        mixed = [_map(one, request.steps, blend) for one, blend in pairs]
+        mixed = [square(one, request.steps, blend) for one, blend in pairs]
     else:
         if len(latents) < 2:
             raise InputError("A path has two keyframes or more, as seeds, latents or classes.", where="seeds")
         _check_count(len(latents) * request.steps if request.loop else (len(latents) - 1) * request.steps + 1, most)
-        mixed = [_path(one, request.steps, request.loop, blend) for one, blend in pairs]
-    return Latents(mixed[0], mixed[1] if network.classes else None)
+        mixed = [path(one, request.steps, request.loop, blend) for one, blend in pairs]
+    return Latents(mixed[0], mixed[1] if network.classes else None, space)
 
 
 def _check_count(count: int, most: int) -> None:
@@ -194,18 +221,25 @@ def _check_count(count: int, most: int) -> None:
         )
 
 
-def _keyframes(network: models.Generator, request: InterpolateRequest) -> tuple[torch.Tensor, torch.Tensor]:
-    """(latents [k, latent], class weights [k, classes or 0])."""
+def _given(network: models.Generator, request: InterpolateRequest) -> torch.Tensor:
+    """The seeds' latents, or those that are given, [k, size]."""
     if (request.seeds is None) == (request.latents is None):
         raise InputError("Give the keyframes as seeds or as latents, one of the two, or as classes.", where="seeds")
-    if request.latents is not None:
-        if request.truncation is not None:
-            raise InputError("Truncation goes with seeds, not with latents.", where="truncation")
-        if any(len(row) != network.latent_size for row in request.latents):
-            raise InputError(f"Each latent of this model has {network.latent_size} numbers.", where="latents")
-        latents = torch.tensor(request.latents, dtype=torch.float32)
-    else:
-        latents = models.draw(request.seeds or [], network.latent_size, truncation=request.truncation)
+    if request.seeds is not None:
+        return models.draw(request.seeds, network.latent_size, truncation=request.truncation)
+    if request.truncation is not None:
+        raise InputError("Truncation goes with seeds, not with latents.", where="truncation")
+    size = network.size_of(request.space)
+    if any(len(row) != size for row in request.latents or []):
+        raise InputError(f"Each latent of this model has {size} numbers.", where="latents")
+    return torch.tensor(request.latents, dtype=torch.float32)
+
+
+def _keyframes(
+    network: models.Generator, request: InterpolateRequest, in_w: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(latents [k, size], class weights [k, classes or 0])."""
+    latents = _given(network, request) if in_w is None else in_w
     labels = request.classes or default_classes(network, request.seeds or [])
     if not labels and network.classes:
         raise InputError(f"This model needs classes: {', '.join(network.classes)}.", where="classes")
@@ -216,21 +250,6 @@ def _keyframes(network: models.Generator, request: InterpolateRequest) -> tuple[
         if len(one) not in (1, count):
             raise InputError(f"{name} has {len(one)} entries, where 1 or {count} fit.", where=name)
     return latents.expand(count, -1), weights.expand(count, -1)
-
-
-def _path(keys: torch.Tensor, steps: int, loop: bool, blend: Blend) -> torch.Tensor:
-    """[k, x] -> [frames, x]: `steps` frames from each keyframe on, and without a loop the last keyframe."""
-    ends = torch.cat([keys, keys[:1]]) if loop else keys
-    t = (torch.arange(steps) / steps)[:, None]
-    parts = [blend(start[None], end[None], t) for start, end in itertools.pairwise(ends)]
-    return torch.cat([*parts, *([] if loop else [keys[-1:]])]).float()
-
-
-def _map(corners: torch.Tensor, side: int, blend: Blend) -> torch.Tensor:
-    """[4, x] -> [side * side, x], row by row."""
-    t = torch.linspace(0, 1, side)[:, None] if side > 1 else torch.zeros(1, 1)
-    top, bottom = blend(corners[0:1], corners[1:2], t), blend(corners[2:3], corners[3:4], t)
-    return torch.cat([blend(top, bottom, float(row)) for row in t]).float()
 
 
 def _check_strip(size: int, columns: int, count: int) -> None:
@@ -302,6 +321,7 @@ INTERPOLATE = Operation(
     interpolate,
     "generate",
     body=InterpolateRequest,
+    files=(FileField("images", "Photos, for a model with an encoder.", required=False, most=MAX_KEYFRAMES),),
     answers={
         **dict.fromkeys(("image/png", "image/jpeg", "image/webp", "image/avif", "image/gif", "image/apng")),
         "application/zip": None,
@@ -313,7 +333,7 @@ INTERPOLATE = Operation(
         "X-Digest": "SHA-256 of the checkpoint.",
         "X-Frames": "How many.",
     },
-    errors=(404, 406),
+    errors=(404, 406, 422),
     examples={
         "strip": {"seeds": [1, 2], "steps": 6},
         "animation": {"seeds": [1, 2, 3], "steps": 8, "loop": True, "output": "gif"},

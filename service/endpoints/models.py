@@ -1,13 +1,16 @@
 """GET /v1/models, and one of them as OpenAI's clients ask for it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+import models
 from models import Precision, legible
 from service.call import Answer, Call
+from service.directions.kept import KeptDirection
 from service.http.operation import Operation
 from service.registry.checkpoints import AnyServed
 from service.registry.registry import Registry
@@ -29,6 +32,13 @@ class GateView(BaseModel):
     reference: str | None
 
 
+class LatentDirection(BaseModel):
+    """What /v1/sample can move this version's images along."""
+
+    name: str
+    kept: bool = Field(description="Made by a user, at /v1/directions; else it came with the model.")
+
+
 class ModelCard(BaseModel):
     """One version of one model."""
 
@@ -45,7 +55,10 @@ class ModelCard(BaseModel):
     latent_size: int | None
     classes: list[str]
     domains: list[str]
-    directions: list[str]
+    directions: list[str] = Field(description="Of a translator: a_to_b, b_to_a.")
+    spaces: list[models.Space] = Field(description="Of a generator: those whose latents it takes.")
+    encoder: bool = Field(description="It finds the latents of photos within a request; others take a job.")
+    latent_directions: list[LatentDirection]
     metrics: dict[str, Any]
     training: dict[str, Any]
     gate: GateView | None = Field(description="Null where the gate is off, or had nothing to compare it with.")
@@ -89,8 +102,8 @@ class _File:
     written: int
 
 
-def card(registry: Registry, one: AnyServed, text: str | None) -> ModelCard:
-    """What is known of a version; `text` is its card."""
+def card(registry: Registry, one: AnyServed, text: str | None, kept: Sequence[KeptDirection] = ()) -> ModelCard:
+    """What is known of a version; `text` is its card, `kept` its directions in the store."""
     network, metadata = one.unit.network, one.metadata
     return ModelCard(
         id=one.id,
@@ -107,11 +120,21 @@ def card(registry: Registry, one: AnyServed, text: str | None) -> ModelCard:
         classes=list(network.classes),
         domains=list(network.domains),
         directions=list(network.directions),
+        spaces=list(network.spaces) if isinstance(network, models.Generator) else [],
+        encoder=isinstance(network, models.Autoencoder),
+        latent_directions=[
+            *(LatentDirection(name=name, kept=False) for name in _own_directions(network)),
+            *(LatentDirection(name=each.name, kept=True) for each in kept),
+        ],
         metrics=metadata.metrics,
         training=metadata.training,
         gate=_gate(registry.verdict(one)),
         card=text,
     )
+
+
+def _own_directions(network: models.Model) -> list[str]:
+    return list(network.latent_directions) if isinstance(network, models.Generator) else []
 
 
 def _file_of(one: AnyServed) -> _File:
@@ -136,6 +159,7 @@ async def list_models(runtime: Runtime, _: Call) -> Answer:
     registry = runtime.registry
     served = registry.served()
     files = await asyncio.to_thread(lambda: [_file_of(one) for one in served])
+    kept = await runtime.directions.by_digest()
     known = list(zip(served, files, strict=True))
     return Answer.of(
         Catalogue(
@@ -143,7 +167,7 @@ async def list_models(runtime: Runtime, _: Call) -> Answer:
             ready=runtime.ready,
             precision=runtime.settings.precision,
             translate_pixels=runtime.settings.translate_pixels,
-            models=[card(registry, one, file.card) for one, file in known],
+            models=[card(registry, one, file.card, kept.get(one.digest, ())) for one, file in known],
             refused=[
                 RefusedFile(file=legible(one.path.name), reason=legible(one.reason), gate=_gate(one.verdict))
                 for one in registry.refusals

@@ -1,6 +1,7 @@
-"""Points that images are drawn from: arithmetic of seeds and latents, and steps along named directions."""
+"""Points that images are drawn from: sums of seeds and latents, steps along named directions, walks between them."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -16,6 +17,8 @@ from service.engine.batcher import Flow
 from service.engine.sampler import Sampler
 from service.registry.checkpoints import Served
 from service.runtime import Runtime
+
+Blend = Callable[[torch.Tensor, torch.Tensor, float | torch.Tensor], torch.Tensor]
 
 _MOST_POINTS = 1024  # of one sum, those of means included
 
@@ -124,3 +127,18 @@ async def _vector(runtime: Runtime, served: Served[Sampler], name: str) -> torch
             where="directions",
         )
     return kept.tensor()
+
+
+def path(keys: torch.Tensor, steps: int, loop: bool, blend: Blend) -> torch.Tensor:
+    """[k, x] -> [frames, x]: `steps` frames from each keyframe on, and without a loop the last keyframe."""
+    ends = torch.cat([keys, keys[:1]]) if loop else keys
+    t = (torch.arange(steps) / steps)[:, None]
+    parts = [blend(start[None], end[None], t) for start, end in itertools.pairwise(ends)]
+    return torch.cat([*parts, *([] if loop else [keys[-1:]])]).float()
+
+
+def square(corners: torch.Tensor, side: int, blend: Blend) -> torch.Tensor:
+    """[4, x] -> [side * side, x], row by row."""
+    t = torch.linspace(0, 1, side)[:, None] if side > 1 else torch.zeros(1, 1)
+    top, bottom = blend(corners[0:1], corners[1:2], t), blend(corners[2:3], corners[3:4], t)
+    return torch.cat([blend(top, bottom, float(row)) for row in t]).float()

@@ -1,6 +1,8 @@
 """All operations, in the order of the documentation: routes, jobs and the OpenAPI document are made of this table."""
 
+from service.endpoints.directions import CREATE_DIRECTION, DELETE_DIRECTION, GET_DIRECTION, LIST_DIRECTIONS
 from service.endpoints.edits import EDITS
+from service.endpoints.encode import ENCODE, EncodeJob
 from service.endpoints.events import EVENTS
 from service.endpoints.generations import GENERATIONS
 from service.endpoints.inspect import INSPECT
@@ -23,6 +25,7 @@ from service.http.operation import Operation
 JOBS: tuple[tuple[Operation, Operation], ...] = (
     (SAMPLE, job_of(SAMPLE, SampleJob)),
     (INTERPOLATE, job_of(INTERPOLATE, InterpolateJob)),
+    (ENCODE, job_of(ENCODE, EncodeJob)),
     (TRANSLATE, job_of(TRANSLATE)),
     (SCORE, job_of(SCORE)),
     (CREATE_REFERENCE, job_of(CREATE_REFERENCE)),
@@ -32,6 +35,7 @@ JOBS: tuple[tuple[Operation, Operation], ...] = (
 OPERATIONS: tuple[Operation, ...] = (
     SAMPLE,
     INTERPOLATE,
+    ENCODE,
     TRANSLATE,
     GENERATIONS,
     EDITS,
@@ -42,6 +46,10 @@ OPERATIONS: tuple[Operation, ...] = (
     GET_REFERENCE,
     DOWNLOAD_REFERENCE,
     DELETE_REFERENCE,
+    CREATE_DIRECTION,
+    LIST_DIRECTIONS,
+    GET_DIRECTION,
+    DELETE_DIRECTION,
     *(job for _, job in JOBS),
     GET_JOB,
     EVENTS,

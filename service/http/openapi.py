@@ -180,9 +180,12 @@ def _inlined(model: type[BaseModel]) -> Json:
 
 
 def _as_text(schema: Json) -> Json:
-    """A form has no lists: words of a list are separated by commas."""
+    """A form has no lists: words and numbers of a list are separated by commas, lists in a list are JSON."""
     if schema.get("type") != "array":
         return schema
+    if "enum" not in schema["items"]:
+        kept: Json = {key: schema[key] for key in ("description", "title") if key in schema}
+        return {"type": "string", "minLength": 1, **kept}
     words = "|".join(schema["items"]["enum"])
     return {"type": "string", "pattern": f"^({words})(,({words}))*$", "description": schema["description"]}
 

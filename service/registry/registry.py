@@ -97,6 +97,13 @@ class Registry:
         """
         return self._get(name, Sampler)
 
+    def encoder(self, name: str | None) -> Served[Sampler]:
+        """The same; without a name, the first one that has an encoder, if there is one."""
+        if name is None:
+            fitting = (key for key, one in self._current.items() if is_of(one, Sampler) and one.unit.encodes)
+            name = min(fitting, default=None)
+        return self.sampler(name)
+
     def translator(self, name: str | None) -> Served[Translator]:
         """The translator of that name; the same rules and errors."""
         return self._get(name, Translator)

@@ -1,8 +1,8 @@
 """A thread for work of seconds to hours, which reports how far it is and stops when nobody waits for it any more.
 
-There are three: of scores, of the gate and of drift. None of them shares the thread that serves images. A request for
-a score is turned away at once (OverloadError, with an estimate of when it would fit) rather than left to wait behind a
-long one. Jobs wait instead: their number is bounded where they are submitted.
+There are four: of scores, of the gate, of drift and of inversion. None of them shares the thread that serves images. A
+request for a score is turned away at once (OverloadError, with an estimate of when it would fit) rather than left to
+wait behind a long one. Jobs wait instead: their number is bounded where they are submitted.
 """
 
 import asyncio
@@ -156,3 +156,9 @@ def local_extractor(settings: Settings) -> metrics.Extractor:
             "`make weights` (python -m metrics fetch), or names a file in GAN_INCEPTION_WEIGHTS. Everything else works."
         )
     return metrics.extractor(path, device=settings.device)
+
+
+def local_perceptual_distance(settings: Settings) -> metrics.PerceptualDistance | None:
+    """On the service's device, by the same files; None where they are not there."""
+    path = settings.inception_weights or metrics.cached_weights()
+    return metrics.perceptual_distance(path).to(settings.device) if path.is_file() else None

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 import pytest
 import requests
 
-from tests.service.conftest import checkpoints, local, mean_colours, scoring, serve  # noqa: F401  fixtures
+from tests.service.conftest import (  # noqa: F401  fixtures
+    checkpoints,
+    encoding,
+    known_mirror,
+    local,
+    mean_colours,
+    scoring,
+    serve,
+)
 
 
 @dataclass

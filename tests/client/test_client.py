@@ -369,3 +369,27 @@ def test_a_result_is_saved_as_it_comes_and_goes_on_where_it_broke_off(client, lo
     with cut_after(local.url, 8000) as url, Client(url) as far, pytest.raises(ServiceError, match="again and again"):
         far.job(job.id).save(tmp_path / "out" / "never.zip")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["many.zip"]
+
+
+def test_photos_have_latents_and_directions(encoding, tmp_path):
+    with Client(encoding.url, timeout_s=300) as client:
+        found = client.encode(HORSE)
+        assert found["space"] == "w"
+        again = client.sample(model="mirror", latents=[found["photos"][0]["latent"]], space="w")[0]
+        assert pixels(again).tolist() == pixels(client.reconstruct(HORSE, model="mirror")).tolist()
+        photos = [again.data, client.sample(model="mirror", seed=4)[0].data]
+        made = client.add_direction("between", photos[:1], photos[1:], method="linear")
+        assert client.add_direction("seeds", model="tiny", a_seeds=range(3), b_seeds=np.arange(4, 9))["n_b"] == 5
+        assert [one["name"] for one in client.directions()] == ["between", "seeds"]
+        moved = client.sample(2, model="mirror", seed=1, directions={"between": 0.5})
+        assert [picture.seed for picture in moved] == [1, 2]
+        summed = client.sample(model="tiny", combine=[{"seed": 1}, {"mean_of": [2, 3], "weight": -1}])
+        assert len(summed) == 1
+        walk = client.interpolate([5], photos, steps=3, loop=True, output="webp")
+        assert walk.media_type == "image/webp"
+        assert made["space"] == "w"
+        for name in ("between", "seeds"):
+            client.delete_direction(name)
+        assert client.directions() == []
+        with pytest.raises(ServiceError, match="POST /v1/jobs/encode"):
+            client.encode(HORSE, model="tiny")

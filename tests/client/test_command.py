@@ -319,3 +319,19 @@ def test_a_reader_who_leaves_is_no_error_to_read_about(local, tmp_path):
     assert (done.returncode, done.stderr) == (1, b"")
     closed = subprocess.run(["bash", "-c", '"$@" >&-', "bash", *words], env=environment(local.url), check=False)
     assert closed.returncode == 0
+
+
+def test_photos_are_encoded_and_lead_somewhere(encoding, tmp_path):
+    def gan(*words: object) -> subprocess.CompletedProcess[str]:
+        run = {"env": environment(encoding.url), "capture_output": True, "text": True, "timeout": 300, "check": False}
+        return subprocess.run(command(*words), **run)
+
+    assert gan("encode", *HORSES[:2], "-o", tmp_path / "found.json").returncode == 0
+    assert len(json.loads((tmp_path / "found.json").read_text())["photos"]) == 2
+    made = json.loads(gan("direction", "to-the-second", *HORSES[:2], "--method", "linear").stdout)
+    assert (made["method"], made["n_a"], made["n_b"]) == ("linear", 1, 1)
+    moved = ("sample", "-o", tmp_path / "moved", "--seed", 3, "--model", "mirror")
+    assert gan(*moved, "--direction", "to-the-second=2", "--direction", "sefa-1=-1").returncode == 0
+    assert (tmp_path / "moved" / "3.png").is_file()
+    assert "POST /v1/jobs/encode" in gan("encode", HORSES[0], "--model", "tiny").stderr
+    assert gan(*moved, "--direction", "sefa-1").returncode == 2

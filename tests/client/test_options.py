@@ -8,6 +8,8 @@ from mypy import api as mypy
 from pydantic import BaseModel
 
 from gan_client import Client, ServiceError, options
+from service.endpoints.directions import DirectionRequest
+from service.endpoints.encode import EncodeJob
 from service.endpoints.interpolate import InterpolateRequest
 from service.endpoints.references import ReferenceRequest
 from service.endpoints.sample import SampleRequest
@@ -20,6 +22,8 @@ from service.endpoints.translate import TranslateRequest
     [
         (options.Sampling, SampleRequest, {"n", "output"}),
         (options.Interpolation, InterpolateRequest, {"seeds"}),
+        (options.Encoding, EncodeJob, {"output"}),
+        (options.Directing, DirectionRequest, {"name"}),
         (options.Translation, TranslateRequest, {"output"}),
         (options.Scoring, ScoreRequest, set()),
     ],

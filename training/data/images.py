@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from models import GanError, ImageError, InputError, decode, filesets, to_rgb, upright
+from models import GanError, ImageError, InputError, centre_square, decode, filesets, upright
 from models.images import Pixels
 from training.data.layouts import Arrays, Files, Split, find, find_domain
 from training.data.sources import open_source
@@ -155,14 +155,7 @@ def _fit(image: Image.Image, size: int, channels: int, name: str) -> Pixels:
     """One image as uint8 [size, size, channels]: scaled by its shorter side (antialiased), cut at the centre."""
     if min(image.size) * 16 < size:
         raise ImageError(f"{name}: {image.width} x {image.height} pixels are too few to make {size} x {size} of.")
-    image = to_rgb(image)
-    image = image.convert("L") if channels == 1 else image
-    if image.size != (size, size):
-        width, height = image.size
-        side = min(image.size)
-        left, top = (width - side) / 2, (height - side) / 2
-        image = image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
-    return np.asarray(image).reshape(size, size, channels)
+    return centre_square(image, size, channels)
 
 
 def _fake(count: int, size: int, channels: int, seed: int) -> torch.Tensor:

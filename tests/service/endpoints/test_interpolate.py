@@ -164,3 +164,49 @@ def test_a_gif_is_not_faster_than_browsers_play_it(local: Any) -> None:
     assert (refused.status_code, refused.json()["error"]["where"]) == (400, "frame_ms")
     assert interpolate(local.url, output="webp", **body).status_code == 200
     assert interpolate(local.url, output="gif", **{**body, "frame_ms": 20}).status_code == 200
+
+
+def morph(url: str, photos: list[bytes], **fields: Any) -> requests.Response:
+    files = [("images", (f"{number}.png", photo)) for number, photo in enumerate(photos)]
+    return requests.post(f"{url}/v1/interpolate", data=fields, files=files, timeout=300)
+
+
+def test_photos_are_keyframes(encoding: Any, picture: Any) -> None:
+    """Before the seeds, in the space of codes, by straight lines."""
+    photos = [picture(20, 30), picture(40, 16)]
+    answer = morph(encoding.url, photos, steps=2, seeds="7", output="json")
+    assert answer.status_code == 200, answer.text
+    frames = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in answer.json()["images"]]
+    assert len(frames) == 5
+    files = [("images", photo) for photo in photos]
+    found = requests.post(f"{encoding.url}/v1/encode", files=files, data={"output": "npz"}, timeout=300)
+    encoded = np.load(io.BytesIO(found.content))
+    np.testing.assert_array_equal([frames[0], frames[2]], encoded["images"])
+    middle = sampled(encoding.url, model="mirror", latents=[encoded["latents"].mean(axis=0).tolist()], space="w")[0]
+    assert np.abs(frames[1].astype(int) - middle).max() <= 1
+    last = sampled(encoding.url, model="mirror", seed=7)[0]
+    assert np.abs(frames[4].astype(int) - last).max() <= 1
+
+
+def test_codes_are_keyframes(encoding: Any) -> None:
+    rows = np.random.default_rng(0).normal(size=(2, 6)).tolist()
+    frames = frames_of(encoding.url, model="mirror", latents=rows, space="w", steps=2)
+    np.testing.assert_array_equal(frames[[0, 2]], sampled(encoding.url, model="mirror", latents=rows, space="w"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "count", "status", "where"),
+    [
+        ({"model": "tiny"}, 2, 400, "model"),
+        ({"model": "mirror"}, 1, 400, "seeds"),
+        ({"model": "mirror", "seeds": "1,2", "latents": "[[0]]"}, 1, 400, "seeds"),
+        ({"model": "mirror", "latents": "[[0, 0]]", "space": "w"}, 1, 400, "latents"),
+        ({"model": "mirror", "seeds": ",".join(map(str, range(31)))}, 2, 413, "images"),
+        ({"model": "mirror", "steps": "300"}, 2, 400, "steps"),
+    ],
+)
+def test_photos_that_make_no_path(
+    encoding: Any, picture: Any, fields: dict[str, str], count: int, status: int, where: str
+) -> None:
+    answer = morph(encoding.url, [picture(9, 9)] * count, **fields)
+    assert (answer.status_code, answer.json()["error"]["where"]) == (status, where), answer.text

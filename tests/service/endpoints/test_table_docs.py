@@ -16,7 +16,7 @@ from tests.service.conftest import PATIENT, MeanColours, local_server
 
 ROOT = Path(__file__).parents[3]
 PAGES = (
-    *("index", "sample", "interpolate", "translate", "score", "references", "jobs"),
+    *("index", "sample", "interpolate", "encode", "directions", "translate", "score", "references", "jobs"),
     *("models", "inspect", "openai", "errors", "operating"),
 )
 HORSES = sorted((ROOT / "tests" / "fixtures" / "horse2zebra").rglob("*.jpg"))

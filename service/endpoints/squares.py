@@ -1,0 +1,73 @@
+"""Photos on their way into a generator's latent space: cut and scaled as for training, and encoded."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+import models
+from models.errors import InputError
+from models.images import Pixels
+from service.call import Call, File
+from service.encoding.photos import read_header, read_photo
+from service.engine import patience
+from service.engine.batcher import Flow
+from service.engine.sampler import Sampler
+from service.registry.checkpoints import Served
+from service.runtime import Runtime
+from service.settings import Settings
+
+
+@dataclass(frozen=True)
+class Squares:
+    """Photos as a generator was trained on them, uint8 [n, s, s, c], and what they are called."""
+
+    names: tuple[str, ...]
+    pixels: Pixels
+
+
+async def squares(runtime: Runtime, call: Call, unit: Sampler, files: Sequence[File]) -> Squares:
+    """Decodes photos one after the other, of which only the squares are kept.
+
+    Raises what `models.decode` does, and LimitError, as for translation; sizes are looked at before any is decoded.
+    """
+    headers = await runtime.each(call, functools.partial(read_header, settings=runtime.settings), files)
+    cut = functools.partial(_square, network=unit.network, settings=runtime.settings)
+    found = []
+    for file, header in zip(files, headers, strict=True):
+        async with runtime.decoded.hold(header.height * header.width):
+            found.append(await runtime.beside_the_loop(call, cut, file))
+    return Squares(tuple(header.name for header in headers), np.stack(found))
+
+
+def _square(file: File, network: models.Generator, settings: Settings) -> Pixels:
+    pixels = read_photo(file, settings, network.channels).pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    return models.centre_square(image, network.image_size, network.channels)
+
+
+async def codes(runtime: Runtime, call: Call, served: Served[Sampler], files: Sequence[File]) -> torch.Tensor:
+    """The photos' codes, float32 [n, code]. Raises as `squares` does, and InputError for a model without an encoder."""
+    check_encodes(served)
+    found = await squares(runtime, call, served.unit, files)
+    return await encoded(call, served.unit, found)
+
+
+async def encoded(call: Call, unit: Sampler, found: Squares) -> torch.Tensor:
+    """The same, of squares; a job waits for room."""
+    if not call.is_job:
+        return await unit.codes(found.pixels)
+    return await patience.patiently(functools.partial(unit.codes, found.pixels, Flow(patient=True)))
+
+
+def check_encodes(served: Served[Sampler]) -> None:
+    """Raises InputError for a model without an encoder."""
+    if not served.unit.encodes:
+        raise InputError(
+            f"{served.id} has no encoder. POST /v1/jobs/encode looks for the latents of photos, which takes longer "
+            "than a request; what it answers can be given as latents.",
+            where="model",
+        )
