@@ -21,9 +21,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 FLAGS = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --hide-scrollbars"
 SIZES = {"desktop": (1280, 800, False), "phone": (390, 844, True)}
 SHOTS = (
-    ("desktop", "light", ("sample", "explore", "translate")),
+    ("desktop", "light", ("sample", "explore", "edit", "translate")),
     ("desktop", "dark", ("sample", "explore")),
-    ("phone", "light", ("sample", "explore", "translate")),
+    ("phone", "light", ("sample", "explore", "edit", "translate")),
     ("phone", "dark", ("translate",)),
 )
 SCORED = 200  # images of each set
@@ -87,13 +87,24 @@ def prepare_explore(camera: Camera, _: str, __: Path) -> None:
     camera.until("parseFloat(document.querySelector('#explore-cross').style.left) === 30")
 
 
+def prepare_edit(camera: Camera, _: str, __: Path) -> None:
+    drawn = "document.querySelector('#edit-canvas').dataset.drawn === location.hash"
+    pictures = "[...document.querySelectorAll('.board .cell img')].every((image) => image.complete && image.src)"
+    camera.open("edit?from=seed:9&to=seed:16&at=40&steps=sefa-2:-1.5", f"{drawn} && {pictures}")
+
+
 def prepare_translate(camera: Camera, _: str, photo: Path) -> None:
     camera.open("translate", "document.querySelector('#translate-segments input') !== null")
     camera.choose("translate-file", [photo])
     camera.until("document.querySelector('#translate-compare .after')?.complete")
 
 
-PREPARE = {"sample": prepare_sample, "explore": prepare_explore, "translate": prepare_translate}
+PREPARE = {
+    "sample": prepare_sample,
+    "explore": prepare_explore,
+    "edit": prepare_edit,
+    "translate": prepare_translate,
+}
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ export const isReady = () =>
     () => false,
   );
 
-/** [{name, names, label, sampler, translator, mostPixels, classes, domains, size, digest}]; `classes` null for none. */
+/** [{name, names, label, sampler, encoder, spaces, steps: [{name, kept}], translator, mostPixels, classes, domains, size, digest}]; `classes` null for none. */
 export const getModels = async () => {
   const { models, translate_pixels } = await (await call("v1/models")).json();
   return models.map((card) => {
@@ -75,6 +75,9 @@ export const getModels = async () => {
       names: card.names,
       label: name,
       sampler: card.can.includes("sample"),
+      encoder: card.encoder,
+      spaces: card.spaces,
+      steps: card.latent_directions,
       translator: card.can.includes("translate"),
       mostPixels: translate_pixels,
       classes: card.classes.length > 0 ? card.classes : null,
@@ -147,6 +150,25 @@ export const translateImage = async ({ model, direction, format, cycle, file, lo
     : await call("v1/translate", { method: "POST", form, accept: "image/*", signal });
   const loss = response.headers.get("X-Cycle-L1");
   return { blob: await response.blob(), loss: loss === null ? null : Number(loss) };
+};
+
+/** One picture, as a PNG, of what place.js's `between` gives, with `directions` and a `class`. */
+export const drawPlace = async (model, wish, signal) => {
+  const body = { model: model.name, ...wish, output: "image", format: "png" };
+  return (await call("v1/sample", { method: "POST", json: body, accept: "image/png", signal })).blob();
+};
+
+/** {latent, space, class, l1, perceptual} of a photo: at once by an encoder, else by a job that searches. */
+export const encodePhoto = async ({ model, file }, { signal, onProgress }) => {
+  const form = new FormData();
+  form.append("images", file, file.name);
+  form.append("model", model.name);
+  form.append("output", "json");
+  const response = model.encoder
+    ? await call("v1/encode", { method: "POST", form, signal })
+    : await finishJob(await submitJob("encode", form, signal), signal, onProgress);
+  const { photos, space } = await response.json();
+  return { ...photos[0], space };
 };
 
 export const getReferences = async () =>

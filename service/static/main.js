@@ -2,12 +2,13 @@
 
 import { getModels, isReady, setKey } from "./api.js";
 import { byId } from "./dom.js";
+import * as edit from "./edit.js";
 import * as explore from "./explore.js";
 import * as sample from "./sample.js";
 import * as score from "./score.js";
 import * as translate from "./translate.js";
 
-const views = { sample, explore, translate, score };
+const views = { sample, explore, edit, translate, score };
 const started = new Set();
 let models = null;
 
