@@ -4,7 +4,7 @@
 
 PHOTOS is a folder or archive of held-out photos, of which `--count` are taken, evenly spaced. A model with an encoder
 encodes them; of any other, latents are found by optimisation, as POST /v1/jobs/encode does. Printed as JSON, means over
-the photos: the absolute difference of photo and reconstruction (L1, 0 to 1), the perceptual distance, and seconds on
+the photos: the absolute difference of photo and reconstruction (L1, 0 to 1), the perceptual distance, and seconds of
 one core. For scale, the same distances of the nearest among 256 samples, and of another photo.
 """
 
@@ -42,9 +42,9 @@ def main() -> None:
     samples = drawn(network, 256)
     found, nearest, others, seconds = [], [], [], []
     for number, photo in enumerate(photos):
-        started = time.perf_counter()
+        started = time.process_time()
         again = reconstruction(network, photo, number, search, distance)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
         found.append(apart(photo, again, distance))
         nearest.append(min((apart(photo, sample[None], distance) for sample in samples), key=lambda one: one[1]))
         others.append(apart(photo, photos[number - 1], distance))

@@ -63,6 +63,7 @@ class Directions:
     def __init__(self, store: Store, most: int) -> None:
         self._store = store
         self._most = most
+        self._known: dict[str, tuple[float, KeptDirection]] = {}  # when each record was written, and what it says
 
     async def check_free(self, name: str) -> None:
         """Raises InputError, ConflictError or LimitError where `add` would, before anything is computed."""
@@ -110,12 +111,16 @@ class Directions:
         return direction
 
     async def all(self) -> list[KeptDirection]:
-        """By name: those that can be read, and are not deleted meanwhile."""
-        found = []
-        for name in await self._names():
+        """By name: those that can be read, and are not deleted meanwhile. A record is read when it is new."""
+        known: dict[str, tuple[float, KeptDirection]] = {}
+        for name, written in (await self._names()).items():
+            if name in self._known and self._known[name][0] == written:
+                known[name] = self._known[name]
+                continue
             with contextlib.suppress(NotFoundError, InputError):
-                found.append(await self.get(name))
-        return found
+                known[name] = written, await self.get(name)
+        self._known = known
+        return [direction for _, direction in known.values()]
 
     async def by_digest(self) -> dict[str, list[KeptDirection]]:
         """All of them by checkpoint; none, with a line in the log, where the store cannot be read."""
@@ -131,8 +136,10 @@ class Directions:
         with contextlib.suppress(NotFoundError):  # another replica was first
             await self._store.delete(_SECTION, f"{name}.json")
 
-    async def _names(self) -> list[str]:
-        return [key.removesuffix(".json") for key in await self._store.names(_SECTION) if key.endswith(".json")]
+    async def _names(self) -> dict[str, float]:
+        """And when each was written."""
+        names = await self._store.names(_SECTION)
+        return {key.removesuffix(".json"): written for key, written in names.items() if key.endswith(".json")}
 
 
 def _taken(name: str) -> ConflictError:

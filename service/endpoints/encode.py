@@ -191,7 +191,8 @@ def _distances(runtime: Runtime, photos: Pixels, again: Pixels) -> tuple[list[fl
         return l1.tolist(), None
     torch.set_num_threads(1)  # others encode beside this
     with torch.inference_mode():
-        apart = distance(models.to_float(photos), models.to_float(again))
+        one, other = (models.to_float(pixels).to(runtime.settings.device) for pixels in (photos, again))
+        apart = distance(one, other)
     return l1.tolist(), apart.tolist()
 
 

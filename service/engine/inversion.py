@@ -97,7 +97,7 @@ class _Photo:
     def begin(self, seeds: Sequence[int]) -> None:
         """Draws candidates, and keeps the nearest as starts."""
         latents = models.draw(seeds, self._network.latent_size).to(self._photo.device)
-        labels = self._labels(len(latents))
+        labels = self._labels(len(latents)).to(latents.device)
         with torch.no_grad():
             losses = torch.cat(
                 [
@@ -133,7 +133,7 @@ class _Photo:
 
     def _losses(self, latents: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """([n], images [n, c, s, s])."""
-        images = self._network.forward(latents, labels.to(latents.device) if self._network.classes else None)
+        images = self._network.forward(latents, labels if self._network.classes else None)
         losses = (images - self._photo).abs().mean(dim=(1, 2, 3)) / 2
         if self._distance is not None:
             losses = losses + _PERCEPTUAL * self._distance.between(self._distance.activations(images), self._seen)

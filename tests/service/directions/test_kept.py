@@ -53,6 +53,28 @@ def test_a_damaged_record_is_no_direction_and_is_replaced(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+def test_a_list_reads_what_is_new_alone(tmp_path: Path) -> None:
+    read: list[str] = []
+
+    class Counting(FolderStore):
+        async def get(self, section: str, name: str) -> bytes:
+            read.append(name)
+            return await super().get(section, name)
+
+    async def main() -> None:
+        directions = Directions(Counting(tmp_path), 9)
+        await Directions(FolderStore(tmp_path), 9).add(SMILE)
+        assert await directions.all() == await directions.all() == [SMILE]
+        assert read == ["smile.json"]
+        other = Directions(FolderStore(tmp_path), 9)
+        await other.delete("smile")
+        assert await directions.all() == []
+        await other.add(replace(SMILE, n_a=7))
+        assert [one.n_a for one in await directions.all()] == [7]
+
+    asyncio.run(main())
+
+
 def test_a_store_that_is_gone_leaves_the_list_of_models_without_them(tmp_path: Path) -> None:
     class Gone(FolderStore):
         async def names(self, section: str) -> dict[str, float]:
