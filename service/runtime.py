@@ -25,6 +25,7 @@ from service.encoding.writer import Writer
 from service.engine.engine import Engine
 from service.jobs.jobs import Jobs
 from service.logs import Outlet, set_up_logging
+from service.rates import Rates
 from service.registry.gate import Gate
 from service.registry.registry import Registry
 from service.scoring.baselines import ModelReferences
@@ -95,6 +96,7 @@ class Runtime:
             followers=settings.job_followers,
             followers_per_caller=settings.job_followers_per_caller,
         )
+        self.rates = Rates(settings.rate_per_minute, settings.rates)
         self.scorer = scorer(settings)
         self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
         self.inverter = Worker("invert", keep_to_the_background)
@@ -133,11 +135,12 @@ class Runtime:
     async def start(self, loggers: Iterable[str] = ()) -> None:
         """Returns soon; the models are loaded and warmed in the background, and `ready` says when they are.
 
-        Raises ValueError where the store or the queue of jobs cannot be used. `loggers` are those of others that are
-        to write as ours do.
+        Raises ValueError where the store, the queue of jobs or Redis cannot be used. `loggers` are those of others that
+        are to write as ours do.
         """
         await check_store(self.store, self.settings.store)
         await self.jobs.connect()
+        await self.rates.connect()
         self._logs = set_up_logging(self.settings.log_json, loggers)
         hand_over_soon()
         if self.drift is not None:
@@ -154,6 +157,7 @@ class Runtime:
     async def stop(self) -> None:
         """Stops watching, finishes what is being run; jobs go back to the store."""
         await self.jobs.stop()
+        await self.rates.close()
         for worker in (self.scorer, self.inverter):
             await asyncio.to_thread(worker.close)
         if self.drift is not None:
@@ -206,7 +210,7 @@ def _for_a_slice(function: Callable[[Item], Result], items: Iterator[Item]) -> l
 async def check_places(settings: Settings) -> None:
     """Raises ValueError, with a sentence for the operator, where something that the settings name cannot be used.
 
-    That is the store, the queue of jobs, and the certificates.
+    That is the store, the queue of jobs, the Redis of the rates, and the certificates.
     """
     manifests.signer(settings)
     manifests.Verifier(settings.c2pa_anchors)
@@ -215,6 +219,9 @@ async def check_places(settings: Settings) -> None:
     jobs = Jobs(store, settings.jobs, dead_s=settings.job_dead_s)
     await jobs.connect()
     await jobs.stop()
+    rates = Rates(settings.rate_per_minute, settings.rates)
+    await rates.connect()
+    await rates.close()
 
 
 def hand_over_soon() -> None:

@@ -183,6 +183,8 @@ class Settings(BaseModel):
     """Names of keys that see, fetch and cancel everybody's jobs; any other sees those that it submitted."""
     rate_per_minute: int = Field(default=0, ge=0)
     """Requests a minute of each key, or of each address where no keys are asked for; past it 429. 0 is no limit."""
+    rates: str | None = None
+    """Where those are counted for all replicas together: `redis://` or `rediss://`. Unset: in each process."""
 
     trusted_proxies: Annotated[tuple[str, ...], _split(","), AfterValidator(_networks)] = ()
     """Addresses and networks of proxies whose header says who the caller is. Empty: whoever connects is the caller."""

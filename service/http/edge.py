@@ -19,7 +19,7 @@ from service.http.answers import error_response
 from service.http.auth import authenticate, load_keys
 from service.http.callers import Callers
 from service.http.drain import Drain
-from service.http.limits import RateLimit, Room, Stay, Unsent
+from service.http.limits import Room, Stay, Unsent
 from service.logs import request_id
 from service.runtime import Runtime
 from service.telemetry import current_span
@@ -38,7 +38,6 @@ class Edge:
         self._app = app
         self._runtime = runtime
         self._keys = load_keys(runtime.settings)
-        self._rate = RateLimit(runtime.settings.rate_per_minute)
         self._callers = Callers(runtime.settings)
         self._room = Room(runtime.settings, runtime.telemetry.in_progress.set)
         self._unsent = Unsent(runtime.settings.unsent_mb * 2**20)
@@ -70,7 +69,7 @@ class Edge:
             await self._unsent.send(scope, message, drain.send)
 
         try:
-            stay = self._admit(scope, headers, drain.receive)
+            stay = await self._admit(scope, headers, drain.receive)
         except GanError as error:
             await error_response(error)(scope, drain.receive, send_with_id)
         else:
@@ -87,7 +86,7 @@ class Edge:
             current_span.reset(span_token)
             request_id.reset(token)
 
-    def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Stay:
+    async def _admit(self, scope: Scope, headers: Headers, receive: Receive) -> Stay:
         """The request's stay, or a GanError for who may not pass; notes the caller in the scope."""
         settings = self._runtime.settings
         if not scope["path"].startswith("/"):  # OPTIONS *, which BentoML would answer in a shape of its own
@@ -96,7 +95,8 @@ class Edge:
         if scope["path"].startswith("/v1/"):
             if (key := authenticate(self._keys, headers)) is not None:
                 scope["gan.caller"], scope["gan.principal"] = key.name, key.principal
-            self._rate.take(scope["gan.caller"])
+            if self._runtime.rates.limited:
+                await self._runtime.rates.take(scope["gan.caller"])
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media == _PICKLE:
             raise MediaTypeError("Pickles are not read: they can run code.", where="content-type")

@@ -1,48 +1,17 @@
-"""What one caller may ask of the service, whatever is asked: requests a minute, places, bytes of bodies and answers."""
+"""What one caller may have of the service at once: places, bytes of bodies and answers."""
 
 import asyncio
 import contextlib
-import math
-import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from starlette.types import Message, Receive, Scope, Send
 
 from models.errors import LimitError, OverloadError
-from service.errors import RateLimitError
 from service.settings import Settings
 
-_MOST_CALLERS = 10_000  # remembered at once; the one not seen for longest is forgotten first
 _PART = 1 << 16  # bytes of an answer written at once: as much as uvicorn buffers before it waits
 _SMALL = 1 << 16  # bytes of a body that are not counted; there are at most as many of those as connections
-
-
-class RateLimit:
-    """A token bucket for each caller: `per_minute` requests at once, refilled evenly over a minute."""
-
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._per_minute = per_minute
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens left, at a time
-
-    def take(self, caller: str) -> None:
-        """Counts one request; raises RateLimitError when there is none left, saying when there will be."""
-        if not self._per_minute:
-            return
-        now = self._clock()
-        tokens, then = self._buckets.pop(caller, (float(self._per_minute), now))
-        tokens = min(self._per_minute, tokens + (now - then) * self._per_minute / 60)
-        allowed = tokens >= 1
-        self._buckets[caller] = (tokens - 1 if allowed else tokens, now)
-        if len(self._buckets) > _MOST_CALLERS:
-            self._buckets.popitem(last=False)
-        if not allowed:
-            wait = math.ceil((1 - tokens) * 60 / self._per_minute)
-            raise RateLimitError(
-                f"This caller's {self._per_minute} requests a minute are used up; try again in {wait} s.",
-                retry_after_s=wait,
-            )
 
 
 class Room:

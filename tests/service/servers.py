@@ -1,4 +1,4 @@
-"""The servers that replicas share, each a real one in a folder of its own: Redis, Postgres, and moto's S3.
+"""The servers that replicas share, each a real one in a folder of its own: Redis, Postgres, moto's S3, and nginx.
 
 A machine without one of them skips what needs it; .ci/run sees to it that there is one.
 """
@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -128,6 +128,35 @@ def s3_server() -> Iterator[tuple[str, dict[str, str]]]:
     with _running([str(program), "-H", "127.0.0.1", "-p", str(port)]) as process:
         _wait(lambda: requests.put(f"{address}/gan", timeout=5).raise_for_status(), process)
         yield "s3://gan/kept", environment
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, servers: Sequence[str]) -> Iterator[str]:
+    """A proxy that gives requests to the servers in turns and says whom they come from; its address."""
+    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin") or pytest.skip("nginx is not installed")
+    port = free_port()
+    (folder / "nginx.conf").write_text(f"""
+        daemon off; pid {folder}/pid; error_log {folder}/log; worker_processes 1;
+        events {{}}
+        http {{
+            access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
+            fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+            upstream replicas {{ {"".join(f"server {url.removeprefix('http://')};" for url in servers)} }}
+            server {{
+                listen 127.0.0.1:{port};
+                location / {{
+                    proxy_pass http://replicas;
+                    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+                }}
+            }}
+        }}
+    """)
+    import requests
+
+    url = f"http://127.0.0.1:{port}"
+    with _running([program, "-c", str(folder / "nginx.conf"), "-p", str(folder)], folder) as process:
+        _wait(lambda: requests.get(f"{url}/livez", timeout=5), process)
+        yield url
 
 
 @contextlib.contextmanager

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from service.errors import RateLimitError
 from service.http.auth import load_keys
-from service.http.limits import RateLimit
 from service.settings import Settings
 
 KEY = "an example key"
@@ -55,21 +53,6 @@ def lines() -> Iterator[list[dict[str, Any]]]:
     logging.getLogger("gan.access").addHandler(handler)
     yield found
     logging.getLogger("gan.access").removeHandler(handler)
-
-
-def test_a_bucket_empties_and_fills_again() -> None:
-    now = 0.0
-    limit = RateLimit(6, clock=lambda: now)
-    for _ in range(6):
-        limit.take("ann")
-    with pytest.raises(RateLimitError) as caught:
-        limit.take("ann")
-    assert caught.value.retry_after_s == 10
-    limit.take("bob")
-    now = 10.0
-    limit.take("ann")
-    with pytest.raises(RateLimitError):
-        limit.take("ann")
 
 
 def test_past_the_rate_the_answer_is_429_with_retry_after(serve: Callable[..., Any]) -> None:
