@@ -38,10 +38,11 @@ def application(runtime: Callable[[], Runtime]) -> Starlette:
         by_path.setdefault(operation.path, {})[operation.method] = operation
     routes = [Route(path, _Resource(methods, runtime)) for path, methods in by_path.items()]
     described = Route("/openapi.json", _document, methods=["GET"])
-    metrics = Route("/metrics", functools.partial(_metrics, runtime), methods=["GET"])
     handlers = {HTTPException: _unrouted, Exception: _unrouted}
     rest = Route("/{path:path}", _NothingHere())  # or BentoML, which asks each route, would answer in its own shape
-    app = Starlette(routes=[*routes, described, metrics, *page_routes(), rest], exception_handlers=handlers)
+    app = Starlette(
+        routes=[*routes, described, metrics_route(runtime), *page_routes(), rest], exception_handlers=handlers
+    )
     app.router.redirect_slashes = False
     return app
 
@@ -111,5 +112,10 @@ async def _document(_: Request) -> Response:
     return Response(_document_bytes(), media_type="application/json")
 
 
-async def _metrics(runtime: Callable[[], Runtime], _: Request) -> Response:
-    return Response(runtime().telemetry.text(), media_type=CONTENT_TYPE_LATEST)
+def metrics_route(runtime: Callable[[], Runtime]) -> Route:
+    """/metrics, for Prometheus."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(runtime().telemetry.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return Route("/metrics", metrics, methods=["GET"])
