@@ -27,6 +27,7 @@ from service.jobs.jobs import Jobs
 from service.logs import Outlet, set_up_logging
 from service.rates import Rates
 from service.registry.gate import Gate
+from service.registry.mirror import Mirror
 from service.registry.registry import Registry
 from service.scoring.baselines import ModelReferences
 from service.scoring.drift import Drift
@@ -105,6 +106,7 @@ class Runtime:
         self.drift = self._new_drift() if settings.drift != "off" else None
         self.gate = self._new_gate(settings.gate_fid_margin) if settings.gate_fid_margin is not None else None
         self.registry = Registry(settings, self.engine, self.telemetry, self.gate)
+        self.mirror = _mirror(settings)
         self.decoded = Budget(settings.decoded_pixels)
         self.writer = Writer(manifests.signer(settings))
         self.verifier = manifests.Verifier(settings.c2pa_anchors)
@@ -141,6 +143,8 @@ class Runtime:
         await check_store(self.store, self.settings.store)
         await self.jobs.connect()
         await self.rates.connect()
+        if self.mirror is not None:
+            await self.mirror.check()
         self._logs = set_up_logging(self.settings.log_json, loggers)
         hand_over_soon()
         if self.drift is not None:
@@ -148,6 +152,9 @@ class Runtime:
         self._tasks |= {asyncio.create_task(self._load_and_watch()), asyncio.create_task(memory.give_back())}
 
     async def _load_and_watch(self) -> None:
+        if self.mirror is not None:
+            await self.mirror.update()
+            self._tasks.add(asyncio.create_task(self.mirror.watch()))
         await self.registry.refresh()
         gc.collect()
         gc.freeze()  # a quarter of a million objects of torch's need no further look: pauses of 200 ms otherwise
@@ -222,6 +229,13 @@ async def check_places(settings: Settings) -> None:
     rates = Rates(settings.rate_per_minute, settings.rates)
     await rates.connect()
     await rates.close()
+    if (mirror := _mirror(settings)) is not None:
+        await mirror.check()
+
+
+def _mirror(settings: Settings) -> Mirror | None:
+    where = settings.model_bucket
+    return None if where is None else Mirror(where, settings.model_cache, settings.model_bucket_s)
 
 
 def hand_over_soon() -> None:

@@ -93,6 +93,13 @@ class Settings(BaseModel):
 
     models: Folders = (Path("models/pretrained"),)
     """Folders searched for `NAME.safetensors` and `NAME@VERSION.safetensors`, separated by `:`."""
+    model_bucket: str | None = None
+    """A bucket with such files, `s3://bucket/models`, `gs://` or `az://`, or a folder, to be copied to
+    `GAN_MODEL_CACHE`."""
+    model_cache: Path = Path("data/models")
+    """Folder for those copies; each process wants one of its own."""
+    model_bucket_s: float = Field(default=30.0, ge=1)
+    """Seconds between looks at that bucket."""
     bento_models: Names = ()
     """Tags in BentoML's model store, such as `dcgan:latest`, whose folder holds one .safetensors file."""
     aliases: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}

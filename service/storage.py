@@ -108,8 +108,14 @@ def open_store(where: str, links: bool = True) -> Store:
     """
     if _URL.match(where) is None:
         return FolderStore(Path(where))
+    bucket, shown = open_bucket(where, "GAN_STORE")
+    return ObjectStore(bucket, shown, links)
+
+
+def open_bucket(where: str, setting: str) -> "tuple[obstore.store.ObjectStore, str]":
+    """The bucket of a URL, and how messages call it: without user, password and query. Raises ValueError."""
     if urlsplit(where).scheme not in _SCHEMES:
-        raise ValueError(f"GAN_STORE is a folder or begins with {'://, '.join(_SCHEMES)}://.")
+        raise ValueError(f"{setting} is a folder or begins with {'://, '.join(_SCHEMES)}://.")
     try:
         # The defaults would try for three minutes, ten times.
         retries: RetryConfig = {"max_retries": 2, "retry_timeout": datetime.timedelta(seconds=10)}
@@ -118,10 +124,9 @@ def open_store(where: str, links: bool = True) -> Store:
             "timeout": "60s",
             "allow_http": True,
         }  # for an endpoint that says http://
-        bucket = from_url(where, retry_config=retries, client_options=client)
+        return from_url(where, retry_config=retries, client_options=client), _shown(where)
     except (BaseError, ValueError) as error:
-        raise ValueError(f"GAN_STORE: {_shown(where)} cannot be opened: {_first_line(error)}") from None
-    return ObjectStore(bucket, _shown(where), links)
+        raise ValueError(f"{setting}: {_shown(where)} cannot be opened: {_first_line(error)}") from None
 
 
 async def check_store(store: Store, where: str) -> None:

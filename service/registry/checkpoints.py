@@ -97,7 +97,8 @@ class Found:
 def scan(settings: Settings) -> Found:
     """Looks at every folder and BentoML tag of the settings."""
     found = Found()
-    for folder in settings.models:
+    copies = (settings.model_cache,) if settings.model_bucket is not None else ()
+    for folder in (*copies, *settings.models):
         if not folder.is_dir():
             found.problems[folder] = "There is no such folder."
             continue

@@ -2,9 +2,10 @@
 
 Both draw the same number of images from the same seeds, and each set's FID against the model's reference
 (baselines.py) decides. That takes minutes, on a thread of the lowest priority, one model at a time, while the
-old version serves and scores are answered; what was measured is kept in the store, so a restart does not measure it
-again. Where a model has no reference, and for translators, which need photos to work on, the FIDs that the two files
-record are compared: a translator's in each direction.
+old version serves and scores are answered. What was measured is kept in the store under the digests, so that neither a
+restart nor another replica measures it again: of several, one does, and the others wait for it (lease.py). Where a
+model has no reference, and for translators, which need photos to work on, the FIDs that the two files record are
+compared: a translator's in each direction.
 """
 
 import asyncio
@@ -23,17 +24,19 @@ from models.errors import GanError, NotFoundError, OverloadError
 from service.call import Progress
 from service.engine.sampler import Sampler
 from service.registry.checkpoints import AnyServed, Served, is_of
+from service.registry.lease import Lease
 from service.registry.verdicts import Pair, State, Verdict, fids_of, pair_of, recorded
 from service.scoring import sets
 from service.scoring.baselines import ModelReferences
 from service.scoring.references import digest_of
-from service.scoring.worker import Worker, keep_to_the_background
+from service.scoring.worker import Work, Worker, keep_to_the_background
 from service.settings import Settings
 from service.storage import Store
 
 _log = logging.getLogger("gan")
 _SECTION = "gate"
 _SEED = 0
+_LOOK_S = 2.0  # between looks for what another replica measures
 _RETRY_S = 30.0  # after which what could not be measured is tried again
 
 
@@ -111,18 +114,30 @@ class Gate:
         try:
             fids = []
             for one, before in ((old, 0), (new, self._settings.gate_images)):
-                fid = await self._kept(one, reference)
-                if fid is None:
-                    work = partial(self._fid, one, reference, loop)
-                    fid = await self._worker.run(work, partial(self._progress, pair, before))
-                    await self._keep(one, reference, fid)
-                fids.append(fid)
+                work = partial(self._fid, one, reference, loop)
+                fids.append(await self._measured(one, reference, work, partial(self._progress, pair, before)))
             verdict = self._compared(new, old, fids[1], fids[0])
         except Exception as error:
             verdict = self._unmeasured(new, old, error)
         self._verdicts[pair] = verdict
         self._work.pop(pair, None)
         self.ruled.set()
+
+    async def _measured(
+        self, one: Served[Sampler], reference: FeatureSet, work: Work[float], progress: Progress
+    ) -> float:
+        """This version's FID: what `work` gives, or another replica that is at it already."""
+        lease = Lease(self._store, _SECTION, self._key(one, reference).replace(".json", ".lease"))
+        while (fid := await self._kept(one, reference)) is None:
+            if await lease.take():
+                async with lease.held():
+                    fid = await self._kept(one, reference)  # kept between the look and the lease
+                    if fid is None:
+                        fid = await self._worker.run(work, progress)
+                        await self._keep(one, reference, fid)
+                    return fid
+            await asyncio.sleep(_LOOK_S)
+        return fid
 
     def _fid(
         self, one: Served[Sampler], reference: FeatureSet, loop: asyncio.AbstractEventLoop, report: Progress

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+import torch
 
 import metrics
 import models
@@ -22,6 +23,7 @@ from service.engine.engine import Engine
 from service.engine.sampler import Latents, Sampler
 from service.registry.checkpoints import Served
 from service.registry.gate import Gate
+from service.registry.lease import Lease
 from service.registry.registry import Registry
 from service.registry.verdicts import recorded as recorded_fids
 from service.scoring.baselines import ModelReferences
@@ -312,6 +314,65 @@ def test_without_a_reference_the_files_own_figures_are_compared(
                 [True] if reason else []
             )
             assert one.registry.verdict(one.cats("@2")).images is None
+
+    run(test)
+
+
+@dataclasses.dataclass
+class Counting:
+    """Mean colours that count their batches."""
+
+    inner: metrics.Extractor
+    batches: int = 0
+    name, dimensions, precision, batch_size = "counting", 12, "float32", 4
+
+    def features(self, images: torch.Tensor) -> Any:
+        self.batches += 1
+        return self.inner.features(images)
+
+    def logits(self, features: Any) -> Any:
+        raise WeightsUnavailable("Inception Score needs the classifier.")
+
+
+def test_of_two_replicas_one_measures_and_both_know(
+    tmp_path: Path, save_sampler: Save, mean_colours: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.registry.gate._LOOK_S", 0.01)
+
+    async def test() -> None:
+        counting = Counting(mean_colours)
+        async with bench(tmp_path, counting) as one, bench(tmp_path, counting) as two:
+            put(one, "cats@1", save_sampler, seed=1)
+            await asyncio.gather(one.look(), two.look())
+            await keep_what_it_draws(one, mean_colours)
+            put(one, "cats@2", save_sampler, seed=2)
+            await asyncio.gather(one.look(), two.look())
+            assert counting.batches == 2 * IMAGES / counting.batch_size
+            verdicts = [each.registry.verdict(each.cats("@2")) for each in (one, two)]
+            assert [verdict.state for verdict in verdicts if verdict] == ["held", "held"]
+            assert verdicts[0].fid == verdicts[1].fid
+            assert not [name for name in await one.references._store.names("gate") if name.endswith(".lease")]
+
+    run(test)
+
+
+def test_what_a_replica_was_at_that_died_is_measured_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.registry.lease._DEAD_S", 0.05)
+
+    async def test() -> None:
+        store = FolderStore(tmp_path)
+        assert await Lease(store, "gate", "a.lease").take()  # and dies
+        other = Lease(store, "gate", "a.lease")
+        tries = 0
+        while not await other.take():
+            tries += 1
+            await asyncio.sleep(0.01)
+        assert tries > 1
+        async with other.held():
+            assert not await Lease(store, "gate", "a.lease").take()
+        assert await store.names("gate") == {}
 
     run(test)
 
