@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from saq.job import Job, Status
-from saq.worker import Worker
 
 import models
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
@@ -33,6 +32,7 @@ from service.jobs.kept import Kept
 from service.jobs.owners import Owners
 from service.jobs.queues import Queues
 from service.jobs.records import Record, Request
+from service.jobs.saq_worker import SaqWorker
 from service.storage import Store
 from service.telemetry import Telemetry
 
@@ -91,7 +91,7 @@ class Jobs:
         )
         pause_s = _LOOK_SHARED_S if self._queues.shared else _LOOK_S
         self.followers = Followers(self.get, pause_s=pause_s, most=followers, most_of_one=followers_per_caller)
-        self._workers: list[_Worker] = []
+        self._workers: list[SaqWorker] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._keeping: asyncio.Task[None] | None = None
 
@@ -112,7 +112,7 @@ class Jobs:
         self._keeping = asyncio.create_task(self.house.keep())
         for kind in self._runners if self._does_work else ():
             timers = {"schedule": 15, "sweep": 15, "worker_info": 30, "abort": 15}
-            worker = _Worker(
+            worker = SaqWorker(
                 self._queues.of(kind),
                 [("run", self._run)],
                 concurrency=1,
@@ -309,28 +309,6 @@ class Jobs:
         with contextlib.suppress(OverloadError):
             return await self._kept.ending(job_id) is not None
         return False
-
-
-class _Worker(Worker[Any]):
-    """SAQ's, without handlers of signals: the server has its own."""
-
-    SIGNALS = []  # noqa: RUF012
-
-    async def stop(self) -> None:
-        """SAQ cancels its upkeep once, and waits; redis-py loses that now and then, and the upkeep sleeps on."""
-        upkeep = [task for task in self.tasks if task.get_name() != "process"]
-        stopping = asyncio.create_task(super().stop())
-        while not (await asyncio.wait({stopping}, timeout=0.5))[0]:
-            for task in upkeep:
-                task.cancel()
-        await stopping
-
-    async def process(self) -> bool:
-        try:
-            return await super().process()
-        except Exception as error:  # each driver has its own
-            _log.warning("the queue of jobs could not be told how a job ended: %s", type(error).__name__)
-            return True
 
 
 def _unfinished(job_id: str, request: Request, **changes: Any) -> Record:
