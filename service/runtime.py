@@ -23,6 +23,7 @@ from service.encoding.budget import Budget
 from service.encoding.shares import SharedThreads
 from service.encoding.writer import Writer
 from service.engine.engine import Engine
+from service.jobs.callbacks import Callbacks
 from service.jobs.jobs import Jobs
 from service.logs import Outlet, set_up_logging
 from service.rates import Rates
@@ -96,6 +97,7 @@ class Runtime:
             dead_s=settings.job_dead_s,
             followers=settings.job_followers,
             followers_per_caller=settings.job_followers_per_caller,
+            callbacks=Callbacks.parse(settings.webhook_hosts, settings.webhook_secrets),
         )
         self.rates = Rates(settings.rate_per_minute, settings.rates)
         self.scorer = scorer(settings)
@@ -217,10 +219,11 @@ def _for_a_slice(function: Callable[[Item], Result], items: Iterator[Item]) -> l
 async def check_places(settings: Settings) -> None:
     """Raises ValueError, with a sentence for the operator, where something that the settings name cannot be used.
 
-    That is the store, the queue of jobs, the Redis of the rates, and the certificates.
+    That is the store, the queue of jobs and who is told of them, the Redis of the rates, and the certificates.
     """
     manifests.signer(settings)
     manifests.Verifier(settings.c2pa_anchors)
+    Callbacks.parse(settings.webhook_hosts, settings.webhook_secrets)
     store = open_store(settings.store)
     await check_store(store, settings.store)
     jobs = Jobs(store, settings.jobs, dead_s=settings.job_dead_s)

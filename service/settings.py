@@ -178,6 +178,11 @@ class Settings(BaseModel):
     """The same for one API key, or one address where no keys are asked for."""
     job_heartbeat_s: float = Field(default=15.0, gt=0)
     """Seconds between signs of life in a stream of events, which proxies would close else."""
+    webhook_hosts: Names = ()
+    """What may be told that a job is over: origins, `hooks.example.com` or `http://10.0.3.7:9000`, and networks,
+    `10.0.3.0/24`, of addresses that are not public. Empty: nobody is told."""
+    webhook_secrets: Names = ()
+    """What that is signed with: `whsec_` and at least 24 random bytes in base64; several while one replaces another."""
     job_worker: bool = True
     """Whether this process runs jobs, too; `false` for one that only answers, beside others that `GAN_JOBS` joins."""
 

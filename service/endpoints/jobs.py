@@ -16,7 +16,7 @@ import errno
 from dataclasses import replace
 from typing import BinaryIO
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, create_model
 
 from models.errors import OverloadError
 from service.call import Answer, Call, Report
@@ -43,7 +43,7 @@ def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operati
         _submit(operation),
         "jobs",
         description=f"Takes what POST {operation.path} takes, and answers at once.",
-        body=body or operation.body,
+        body=_with_callback(body or operation.body),
         files=operation.files,
         status=202,
         answers={"application/json": JobView},
@@ -54,11 +54,20 @@ def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operati
     )
 
 
+def _with_callback(body: type[BaseModel] | None) -> type[BaseModel]:
+    """What a job takes besides."""
+    assert body is not None
+    field = Field(None, max_length=2000, description="An address that is told when the job is over: docs/api/jobs.md.")
+    name = f"{body.__name__.removesuffix('Request').removesuffix('Job')}Job"
+    return create_model(name, __base__=body, __doc__=body.__doc__, callback=(str | None, field))
+
+
 def _submit(operation: Operation) -> Handler:
     async def submit(runtime: Runtime, call: Call) -> Answer:
         packed = await asyncio.to_thread(envelope.pack_call, call)
         key = call.parameters.get(_KEY)
-        record = await runtime.jobs.submit(operation.name, packed, key, call.caller, call.principal)
+        callback = call.body.callback
+        record = await runtime.jobs.submit(operation.name, packed, key, call.caller, call.principal, callback)
         return Answer.of(view(record), headers={"Location": f"/v1/jobs/{record.id}"}, status=202)
 
     return submit

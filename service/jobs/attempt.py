@@ -155,13 +155,10 @@ async def _until_it_works(use: Callable[[], Awaitable[Result]]) -> Result:
 
 
 def _record(job: Job, request: Request, attempt: Attempt, state: State, **changes: Any) -> Record:
-    return Record(
-        id=job.key,
-        kind=request.kind,
+    return Record.of(
+        job.key,
+        request,
         state=state,
-        digest=request.digest,
-        created_at=request.created_at,
-        owner=request.owner,
         started_at=attempt.started_at,
         finished_at=time.time(),
         done=job.meta.get("done", 0),

@@ -1,4 +1,5 @@
-"""What keeps jobs in order, every few seconds in each process: nothing accepted is lost, nothing is kept for good."""
+"""What keeps jobs in order, every few seconds in each process: nothing accepted is lost, nobody who is to be told of it
+is left out, nothing is kept for good."""
 
 import asyncio
 import logging
@@ -8,9 +9,10 @@ from collections.abc import Collection
 from saq.job import Status
 
 from models.errors import OverloadError
-from service.jobs.kept import Kept
+from service.jobs.kept import Kept, tries
 from service.jobs.queues import Queues
 from service.jobs.records import Request
+from service.jobs.webhooks import Webhooks
 from service.telemetry import Telemetry
 
 _STRAY_S = 86_400.0  # what no request and no result belongs to, or what only another version can read
@@ -24,6 +26,7 @@ class House:
     Args:
         kinds: of jobs that there is work for; others are another version's, and left alone.
         here: the jobs that this process runs.
+        webhooks: tells of jobs that are over.
         keep_s: seconds that a finished job and its result are kept.
         dead_s: seconds without a sign of life after which a job is taken from who runs it.
     """
@@ -35,6 +38,7 @@ class House:
         telemetry: Telemetry,
         kinds: Collection[str],
         here: Collection[str],
+        webhooks: Webhooks,
         *,
         keep_s: float,
         dead_s: float,
@@ -44,6 +48,7 @@ class House:
         self._telemetry = telemetry
         self._kinds = kinds
         self._here = here
+        self._webhooks = webhooks
         self._keep_s = keep_s
         self._dead_s = dead_s
         self._signs: dict[str, tuple[object, float]] = {}
@@ -84,8 +89,11 @@ class House:
             if (written := files.get(f"{job_id}.result")) is not None:
                 if time.time() - written > self._keep_s:
                     await self._kept.remove_files(files)
-                elif f"{job_id}.request" in files:
+                    continue
+                if f"{job_id}.request" in files:
                     await self._kept.forget_request(job_id)
+                if f"{job_id}.callback" in files:
+                    self._webhooks.next(job_id, tries(files))
             elif (written := files.get(f"{job_id}.request")) is not None:
                 unfinished.append((written, job_id, files))
             elif time.time() - max(files.values()) > _STRAY_S:

@@ -17,6 +17,7 @@ import logging
 import re
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import models
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Principal
 from service.jobs.attempt import Left, Runner, UnreadableError, attempt
+from service.jobs.callbacks import Callbacks
 from service.jobs.followers import Followers
 from service.jobs.house import House
 from service.jobs.kept import Kept
@@ -33,6 +35,7 @@ from service.jobs.owners import Owners
 from service.jobs.queues import Queues
 from service.jobs.records import Record, Request
 from service.jobs.saq_worker import SaqWorker
+from service.jobs.webhooks import Webhooks
 from service.storage import Store
 from service.telemetry import Telemetry
 
@@ -59,6 +62,7 @@ class Jobs:
         keep_s: seconds that a finished job and its result are kept.
         dead_s: seconds without a sign of life after which a job is taken from who runs it.
         followers, followers_per_caller: how many may follow jobs at once.
+        callbacks: who may be told that a job is over.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Jobs:
         dead_s: float = 30.0,
         followers: int = 256,
         followers_per_caller: int = 32,
+        callbacks: Callbacks = Callbacks(),  # noqa: B008  it is frozen
     ) -> None:
         self._kept = Kept(store)
         self._owners = Owners(self._kept)
@@ -86,8 +91,16 @@ class Jobs:
         self._keep_s = keep_s
         self._look_s = dead_s / 15
         self._here: dict[str, asyncio.Task[Left]] = {}
+        self.webhooks = Webhooks(self._kept, callbacks)
         self.house = House(
-            self._kept, self._queues, self._telemetry, self._runners, self._here, keep_s=keep_s, dead_s=dead_s
+            self._kept,
+            self._queues,
+            self._telemetry,
+            self._runners,
+            self._here,
+            self.webhooks,
+            keep_s=keep_s,
+            dead_s=dead_s,
         )
         pause_s = _LOOK_SHARED_S if self._queues.shared else _LOOK_S
         self.followers = Followers(self.get, pause_s=pause_s, most=followers, most_of_one=followers_per_caller)
@@ -111,15 +124,7 @@ class Jobs:
         """Begins to work and to keep house, both in the background."""
         self._keeping = asyncio.create_task(self.house.keep())
         for kind in self._runners if self._does_work else ():
-            timers = {"schedule": 15, "sweep": 15, "worker_info": 30, "abort": 15}
-            worker = SaqWorker(
-                self._queues.of(kind),
-                [("run", self._run)],
-                concurrency=1,
-                timers=timers,  # type: ignore[arg-type]
-                dequeue_timeout=self._queues.listen_s,
-                cancellation_hard_deadline_s=5.0,
-            )
+            worker = SaqWorker(self._queues.of(kind), self._run, self._queues.listen_s)
             self._workers.append(worker)
             self._tasks.append(asyncio.create_task(worker.start()))
         await asyncio.sleep(0)  # so that they have begun: SAQ forgets a stop that comes before, for half a minute
@@ -130,13 +135,19 @@ class Jobs:
             self._keeping.cancel()
         ended = await asyncio.gather(*(worker.stop() for worker in self._workers), return_exceptions=True)
         ended += await asyncio.gather(*self._tasks, return_exceptions=True)
-        ended += await asyncio.gather(self._queues.close(), return_exceptions=True)
+        ended += await asyncio.gather(self.webhooks.close(), self._queues.close(), return_exceptions=True)
         for error in ended:
             if isinstance(error, Exception):
                 _log.error("stopping the jobs: %r", error)
 
     async def submit(
-        self, kind: str, payload: bytes, key: str | None = None, client: str = "", principal: Principal | None = None
+        self,
+        kind: str,
+        payload: bytes,
+        key: str | None = None,
+        client: str = "",
+        principal: Principal | None = None,
+        callback: str | None = None,
     ) -> Record:
         """Queues a job, or finds the one that was submitted under the same key, and queues it if it is not.
 
@@ -144,10 +155,14 @@ class Jobs:
             key: the client's idempotency key, 1 to 255 visible ASCII characters.
             client: whose idempotency key it is, where there is no principal; others' equal keys are other keys.
             principal: whose API key submits it, and alone will see it, but for operators.
+            callback: the address that is told when it is over.
         Raises:
-            ConflictError: the key was used for something else.  InputError: the key is malformed.
+            ConflictError: the key was used for something else.
+            InputError: the key is malformed, or the callback is not called.
             OverloadError: too many jobs wait, or the store or the queue cannot be used.
         """
+        if callback is not None:
+            self.webhooks.check(callback)
         digest = await asyncio.to_thread(_digest_of, kind, payload)
         client = principal.identity if principal is not None else client
         job_id = await self._owners.job_id(client, _checked(key)) if key is not None else secrets.token_hex(16)
@@ -159,7 +174,7 @@ class Jobs:
                 retry_after_s=_BUSY_RETRY_S,
             )
         owner = await self._owners.of(principal) if principal is not None else None
-        request = Request(kind, digest, time.time(), models.random_seed(), payload="", owner=owner)
+        request = Request(kind, digest, time.time(), models.random_seed(), "", owner, callback)
         try:
             await self._kept.submit(job_id, request, payload)
         except ConflictError:  # another replica was asked the same at the same time
@@ -172,7 +187,7 @@ class Jobs:
             if key is None:  # nobody can ask for it again; with a key, the same request would find it
                 await self._kept.forget_request(job_id)
             raise
-        return _unfinished(job_id, request)
+        return Record.of(job_id, request)
 
     async def get(self, job_id: str, principal: Principal | None = None) -> Record:
         """The job as it is now.
@@ -188,15 +203,13 @@ class Jobs:
             raise NotFoundError("There is no such job; ids are 32 hexadecimal digits.", where="id")
         found = await self._find(job_id, principal)
         if isinstance(found, Record):
-            return found
+            return found if found.callback is None else replace(found, delivery=await self._kept.delivery(job_id))
         job = await self._queues.job(found.kind, job_id) if found.kind in self._runners else None
         begun = await self._kept.attempt(job_id)
         if job is None or job.status != Status.ACTIVE or begun is None:
-            return await self._kept.ending(job_id) or _unfinished(
-                job_id, found, attempts=begun.attempts if begun else 0
-            )
+            return await self._kept.ending(job_id) or Record.of(job_id, found, attempts=begun.attempts if begun else 0)
         progress = {"done": 0, "total": 0, "seconds_left": None, **job.meta}
-        return _unfinished(
+        return Record.of(
             job_id, found, state="running", started_at=begun.started_at, attempts=begun.attempts, **progress
         )
 
@@ -230,13 +243,16 @@ class Jobs:
         begun = await self._kept.attempt(job_id)
         attempts, started = (begun.attempts, begun.started_at) if begun else (0, None)
         ended = await self._kept.end(
-            _unfinished(
-                job_id, found, state="cancelled", finished_at=time.time(), attempts=attempts, started_at=started
-            )
+            Record.of(job_id, found, state="cancelled", finished_at=time.time(), attempts=attempts, started_at=started)
         )
         await self._let_go(found.kind, job_id)
-        self.followers.hasten(job_id)
+        self._tell(job_id)
         return ended
+
+    def _tell(self, job_id: str) -> None:
+        """Of a job that has been left here, and may be over."""
+        self.followers.hasten(job_id)
+        self.webhooks.first(job_id)
 
     async def _let_go(self, kind: str, job_id: str) -> None:
         """Frees who runs a job that is over, and its place in the queue. Others find out within seconds."""
@@ -303,24 +319,12 @@ class Jobs:
         finally:
             run.cancel()
             del self._here[job.key]
-            self.followers.hasten(job.key)
+            self._tell(job.key)
 
     async def _over(self, job_id: str) -> bool:
         with contextlib.suppress(OverloadError):
             return await self._kept.ending(job_id) is not None
         return False
-
-
-def _unfinished(job_id: str, request: Request, **changes: Any) -> Record:
-    changes = {"state": "queued", **changes}
-    return Record(
-        id=job_id,
-        kind=request.kind,
-        digest=request.digest,
-        created_at=request.created_at,
-        owner=request.owner,
-        **changes,
-    )
 
 
 def _checked(key: str) -> str:

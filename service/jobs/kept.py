@@ -5,6 +5,9 @@
     ID.json            the attempt that runs it
     ID.result          how it ended, created once: the first ending is the last, done and cancelled alike
     ID-TOKEN.body      the answer's bytes
+    ID.callback        somebody is to be told that it is over, and has not been
+    ID-NUMBER.try      created once: whoever creates it makes this attempt to tell
+    ID.webhook         what became of the attempts so far
 
 A job without a result is unfinished. Whatever a crash leaves between two of these writes is either taken up again
 (a request), finished (a result beside its request), or removed as stray.
@@ -17,19 +20,22 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import BinaryIO, TypeVar
 
 from models.errors import ConflictError, NotFoundError, OverloadError
-from service.jobs.records import Attempt, Record, Request
+from service.jobs.records import Attempt, Delivery, Record, Request
 from service.storage import Place, Store
 
 _SECTION = "jobs"
 _SMALL = 8 * 2**20  # bytes of a result; larger ones are streamed
-_FILE = re.compile(r"([0-9a-f]{32})(?:-[0-9a-f]{16}\.(?:payload|body)|\.(?:request|json|result))")
+_FILE = re.compile(
+    r"([0-9a-f]{32})"
+    r"(?:-[0-9a-f]{16}\.(?:payload|body)|-([0-9]{1,2})\.try|\.(?:request|json|result|callback|webhook))"
+)
 _log = logging.getLogger("gan")
 
-Kind = TypeVar("Kind", Request, Attempt, Record)
+Kind = TypeVar("Kind", Request, Attempt, Record, Delivery)
 
 
 class Kept:
@@ -54,6 +60,8 @@ class Kept:
         await self._store.put(_SECTION, name, payload)
         try:
             kept = dataclasses.replace(request, payload=name)
+            if request.callback is not None:  # before the job is there, or a crash might have nobody told
+                await self._store.put(_SECTION, f"{job_id}.callback", b"")
             await self._store.create(_SECTION, f"{job_id}.request", kept.dump())
         except (ConflictError, OverloadError):
             await self._remove((name,))
@@ -97,6 +105,20 @@ class Kept:
         request = await self.request(job_id)
         await self._remove((f"{job_id}.request", *([request.payload] if request else ())))
 
+    async def delivery(self, job_id: str) -> Delivery:
+        return await self._read(Delivery, f"{job_id}.webhook") or Delivery()
+
+    async def try_to_tell(self, job_id: str, number: int) -> None:
+        """Makes this attempt its own. Raises ConflictError where it is another's."""
+        await self._store.create(_SECTION, f"{job_id}-{number}.try", b"")
+
+    async def keep_delivery(self, job_id: str, delivery: Delivery) -> None:
+        await self._store.put(_SECTION, f"{job_id}.webhook", delivery.dump())
+
+    async def told(self, job_id: str, attempts: int) -> None:
+        """There is nobody to be told any more."""
+        await self._remove((f"{job_id}.callback", *(f"{job_id}-{number}.try" for number in range(1, attempts + 1))))
+
     async def body(self, record: Record) -> bytes | Place:
         """In memory where it is small. Raises NotFoundError."""
         if record.size is not None and record.size > _SMALL:
@@ -105,6 +127,9 @@ class Kept:
 
     async def remove(self, record: Record) -> None:
         """Removes what is kept of a job that is over."""
+        if record.callback is not None:
+            await self.told(record.id, (await self.delivery(record.id)).attempts)
+            await self._remove((f"{record.id}.webhook",))
         await self.remove_files((f"{record.id}.json", *([record.body] if record.body else ()), f"{record.id}.result"))
 
     async def remove_files(self, names: Iterable[str]) -> None:
@@ -148,6 +173,12 @@ class Kept:
 
 def _size_of(body: bytes | BinaryIO) -> int:
     return len(body) if isinstance(body, bytes) else body.seek(0, os.SEEK_END)
+
+
+def tries(files: Mapping[str, float]) -> dict[int, float]:
+    """Of a job's files, the attempts to tell that were begun, and when."""
+    found = {name: _FILE.fullmatch(name) for name in files}
+    return {int(match[2]): files[name] for name, match in found.items() if match is not None and match[2]}
 
 
 def _file_of(job_id: str, suffix: str) -> str:

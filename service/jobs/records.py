@@ -37,6 +37,7 @@ class Request(_Kept):
         seed: for work that the client left to chance, so that a second run draws the same.
         payload: the name of the file that holds it.
         owner: an HMAC of whose API key submitted it; None where no keys were asked for.
+        callback: the address that is told when it is over.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Request(_Kept):
     seed: int
     payload: str
     owner: str | None = None
+    callback: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,29 @@ class Attempt(_Kept):
 
 
 @dataclass(frozen=True)
+class Delivery(_Kept):
+    """What became of telling a callback.
+
+    Attributes:
+        attempts: how many were made.
+        last_at: when the last one ended, seconds since 1970.
+        last_status: of its answer; where there was none, `last_error` says why.
+    """
+
+    state: Literal["pending", "delivered", "failed"] = "pending"
+    attempts: int = 0
+    last_at: float | None = None
+    last_status: int | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True)
 class Record(_Kept):
     """A job as it is now; the last one is kept. Times are seconds since 1970.
 
     Attributes:
-        owner: as in the request.
+        owner, callback: as in the request.
+        delivery: what became of the callback; not kept here, but beside it.
         done, total: progress, in the work's own unit.
         preview: what a running job has made so far, as preview.JobPreview has it.
         status, media_type, headers, body, size: of the answer, where there is one; `body` is the file that holds its
@@ -79,6 +99,8 @@ class Record(_Kept):
     digest: str
     created_at: float
     owner: str | None = None
+    callback: str | None = None
+    delivery: Delivery | None = None
     started_at: float | None = None
     finished_at: float | None = None
     done: int = 0
@@ -91,6 +113,12 @@ class Record(_Kept):
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     body: str | None = None
     size: int | None = None
+
+    @classmethod
+    def of(cls, job_id: str, request: Request, **changes: Any) -> Self:
+        """The job that was asked for, queued where nothing else is said of it."""
+        asked = {name: getattr(request, name) for name in ("kind", "digest", "created_at", "owner", "callback")}
+        return cls(**{"id": job_id, "state": "queued", **asked, **changes})
 
     @property
     def over(self) -> bool:

@@ -2,17 +2,35 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from saq.queue import Queue
 from saq.worker import Worker
 
+_TIMERS = {"schedule": 15, "sweep": 15, "worker_info": 30, "abort": 15}  # seconds
 _log = logging.getLogger("gan")
 
 
 class SaqWorker(Worker[Any]):
-    """SAQ's, without handlers of signals: the server has its own."""
+    """One job at a time, without handlers of signals: the server has its own.
+
+    Args:
+        run: called for each job that it takes from the queue.
+        listen_s: how long it listens before it asks again.
+    """
 
     SIGNALS = []  # noqa: RUF012
+
+    def __init__(self, queue: Queue, run: Callable[[dict[str, Any]], Awaitable[None]], listen_s: float) -> None:
+        super().__init__(
+            queue,
+            [("run", run)],
+            concurrency=1,
+            timers=_TIMERS,  # type: ignore[arg-type]
+            dequeue_timeout=listen_s,
+            cancellation_hard_deadline_s=5.0,
+        )
 
     async def stop(self) -> None:
         """SAQ cancels its upkeep once, and waits; redis-py loses that now and then, and the upkeep sleeps on."""

@@ -205,6 +205,23 @@ def test_too_many_jobs_are_turned_away(serve: Serve, turnstile: Any) -> None:
     assert int(full.headers["Retry-After"]) >= 1
 
 
+def test_a_callback_is_taken_where_the_operator_allows_it(serve: Serve) -> None:
+    hosts = ("hooks.example.com",)
+    url = serve(webhook_hosts=hosts, webhook_secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",)).url
+    body = {"model": "tiny", "n": 2}
+    refused = submit(url, "sample", {**body, "callback": "https://evil.example.com/"})
+    assert (refused.status_code, refused.json()["error"]["where"]) == (400, "callback")
+    taken = submit(url, "sample", {**body, "callback": "https://hooks.example.com/gan"})
+    told = {"state": "pending", "attempts": 0, "last_at": None, "last_status": None, "last_error": None}
+    assert taken.json()["webhook"] == told
+    assert submit(url, "sample", body).json()["webhook"] is None
+    form = [("images", (IMAGES[0].name, IMAGES[0].read_bytes())), ("callback", (None, "https://hooks.example.com/"))]
+    sent = requests.post(f"{url}/v1/jobs/translate", files=form, timeout=300)
+    assert sent.json()["webhook"]["state"] == "pending"
+    direct = requests.post(f"{url}/v1/sample", json={"callback": "https://hooks.example.com/"}, timeout=300)
+    assert direct.status_code == 400
+
+
 PROGRAM = """
 import sys, threading
 from dataclasses import dataclass

@@ -13,14 +13,9 @@ from saq.job import Status
 
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Progress
-<<<<<<< HEAD
 from service.jobs import attempt as attempts
 from service.jobs import queues
 from service.jobs.jobs import Jobs, UnreadableError
-=======
-from service.jobs import queues
-from service.jobs.jobs import Jobs
->>>>>>> a79ad7c (Tests: how long an example or a queue takes is the machine's to say)
 from service.jobs.kept import Kept
 from service.jobs.records import Attempt, Record
 from service.storage import FolderStore
