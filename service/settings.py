@@ -144,6 +144,8 @@ class Settings(BaseModel):
     """Pixels of one image that is looked at; past it 413."""
     translate_pixels: int = Field(default=4_194_304, ge=1)
     """Pixels of one image to translate, about 2048 x 2048, a side of less than 8 counted for 8; past it 413."""
+    job_translate_pixels: int = Field(default=16_777_216, ge=1)
+    """The same for a job: the photos of most phones. A pixel takes some 40 bytes while tiles are joined."""
     decoded_pixels: int = Field(default=33_554_432, ge=1)
     """Pixels of all decoded photos in the process at once, some 10 bytes each; the next ones wait, still encoded."""
     tile: int = Field(default=512, ge=256, multiple_of=4)

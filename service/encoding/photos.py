@@ -12,7 +12,6 @@ from PIL import Image, ImageCms
 import models
 from models.images import Pixels
 from service.call import File
-from service.settings import Settings
 
 # The modes of `models.plain` that a profile of a colour space can be about.
 _MODES = {"RGB": ("RGB", "RGBA"), "GRAY": ("L", "LA"), "CMYK": ("CMYK",)}
@@ -45,16 +44,16 @@ class Header:
     width: int
 
 
-def read_header(file: File, settings: Settings) -> Header:
-    """Raises what `models.opened` does before anything is decoded, naming the file."""
-    with models.opened(file.read(), name=file.name[:100], max_pixels=settings.translate_pixels) as image:
+def read_header(file: File, most: int) -> Header:
+    """Raises what `models.opened` does before anything is decoded, naming the file; `most` is in pixels."""
+    with models.opened(file.read(), name=file.name[:100], max_pixels=most) as image:
         return Header(file.name[:100], image.height, image.width)
 
 
-def read_photo(file: File, settings: Settings, channels: int) -> Photo:
-    """Decodes an upload. Raises what `models.decode` does, naming the file."""
+def read_photo(file: File, most: int, channels: int) -> Photo:
+    """Decodes an upload. Raises what `models.decode` does, naming the file; `most` is in pixels."""
     name, data = file.name[:100], file.read()
-    image = models.decode(data, name=name, max_pixels=settings.translate_pixels)
+    image = models.decode(data, name=name, max_pixels=most)
     profile = image.info.get("icc_profile")
     image = models.upright(image)
     rgb, alpha = models.split_alpha(image)

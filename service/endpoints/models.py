@@ -90,6 +90,7 @@ class Catalogue(BaseModel):
     ready: bool
     precision: Precision = Field(description="What the networks compute in.")
     translate_pixels: int = Field(description="Pixels of the largest photo that is translated; larger ones are 413.")
+    job_translate_pixels: int = Field(description="The same for a job.")
     models: list[ModelCard]
     refused: list[RefusedFile]
 
@@ -167,6 +168,7 @@ async def list_models(runtime: Runtime, _: Call) -> Answer:
             ready=runtime.ready,
             precision=runtime.settings.precision,
             translate_pixels=runtime.settings.translate_pixels,
+            job_translate_pixels=runtime.settings.job_translate_pixels,
             models=[card(registry, one, file.card, kept.get(one.digest, ())) for one, file in known],
             refused=[
                 RefusedFile(file=legible(one.path.name), reason=legible(one.reason), gate=_gate(one.verdict))

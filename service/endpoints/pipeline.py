@@ -82,15 +82,16 @@ async def translate_all(runtime: Runtime, call: Call, order: Order, files: list[
 
     Raises what `models.decode` does, InputError for transparency in a JPEG, LimitError for sizes, OverloadError.
     """
-    headers = await runtime.each(call, functools.partial(read_header, settings=runtime.settings), files)
+    most = runtime.settings.job_translate_pixels if call.is_job else runtime.settings.translate_pixels
+    headers = await runtime.each(call, functools.partial(read_header, most=most), files)
     for header in headers:
-        order.unit.check(header.height, header.width, header.name)
+        order.unit.check(header.height, header.width, header.name, most)
         models.check_sides(order.kind, header.height, header.width, header.name, "format")
     if call.progress is not None:
         pieces = _Pieces(order, headers, call.progress, call.show)
-        pipeline = _Pipeline(runtime, call, order, pieces)
+        pipeline = _Pipeline(runtime, call, order, most, pieces)
         return await _one_by_one(pipeline, pieces, list(zip(files, headers, strict=True)))
-    pipeline = _Pipeline(runtime, call, order)
+    pipeline = _Pipeline(runtime, call, order, most)
     sizes = [(header.height, header.width) for header in headers] * (2 if order.cycle else 1)
     with order.unit.let_in(pipeline.flow, sizes):
         tasks = [asyncio.create_task(pipeline.go(file, header)) for file, header in zip(files, headers, strict=True)]
@@ -135,13 +136,15 @@ class _Pieces:
 
 
 class _Pipeline:
-    """What the photos of one request share: their share of the device, and one thread at a time beside the loop."""
+    """What the photos of one request share: their share of the device, one thread at a time beside the loop, and the
+    limit in pixels, `most`."""
 
-    def __init__(self, runtime: Runtime, call: Call, order: Order, pieces: "_Pieces | None" = None) -> None:
+    def __init__(self, runtime: Runtime, call: Call, order: Order, most: int, pieces: "_Pieces | None" = None) -> None:
         self._runtime = runtime
         self._call = call
         self._order = order
         self._pieces = pieces
+        self._most = most
         self.flow = Flow(patient=call.is_job)
         self._turn = asyncio.Lock()
 
@@ -172,7 +175,7 @@ class _Pipeline:
         return await (patience.patiently(make) if self._call.is_job else make())
 
     def _read(self, file: File) -> Photo:
-        photo = read_photo(file, self._runtime.settings, self._order.unit.network.channels)
+        photo = read_photo(file, self._most, self._order.unit.network.channels)
         if photo.alpha is None or self._order.kind != "jpeg":
             return photo
         if photo.alpha.min() < 255:

@@ -143,7 +143,7 @@ class Engine:
         seconds = (time.perf_counter() - started) / (len(forward) * len(images) * -(-side * side // BLOCK))
         run = TranslatorRun(network, forward, self._device, stacked, settings.translate_threads)
         batcher = self._batcher(name, run, self._translators, seconds)
-        return Translator(network, batcher, settings.tile, settings.tile_above_pixels, settings.translate_pixels)
+        return Translator(network, batcher, settings.tile, settings.tile_above_pixels)
 
     def _batcher(self, name: str, run: Run[Item], executor: Executor, seconds: float) -> Batcher[Item]:
         def observe(report: BatchReport) -> None:

@@ -49,7 +49,6 @@ class Translator:
     Attributes:
         tile: side of a tile.
         whole: pixels up to which an image is translated in one piece.
-        most: pixels of the largest image that is translated.
 
     A side that is shorter than what the network takes is padded to that, and counts for it: 100,000 x 1 pixels are
     100,000 x 8 of work.
@@ -61,18 +60,17 @@ class Translator:
     batcher: Batcher[Pixels]
     tile: int
     whole: int
-    most: int
 
     def tiles(self, height: int, width: int) -> int:
         """In how many pieces an image of this size is translated."""
         return 1 if self._pixels(height, width) <= self.whole else len(boxes(height, width, self.tile))
 
-    def check(self, height: int, width: int, name: str = "The image") -> None:
-        """Raises LimitError for an image that is larger than `most`, naming it."""
-        if (pixels := self._pixels(height, width)) > self.most:
+    def check(self, height: int, width: int, name: str, most: int) -> None:
+        """Raises LimitError for an image of more than `most` pixels, naming it."""
+        if (pixels := self._pixels(height, width)) > most:
             raise LimitError(
                 f"{name} has {width} x {height} pixels, {pixels:,} once a short side is padded; at most "
-                f"{self.most:,} are translated.",
+                f"{most:,} are translated.",
                 where=name,
             )
 
@@ -105,13 +103,11 @@ class Translator:
             flow: the request that it belongs to, where that has several.
             done: told of each piece as it comes.
         Raises:
-            InputError: a direction that the checkpoint does not hold.  LimitError: see `check`.
-            OverloadError: the queue is full.
+            InputError: a direction that the checkpoint does not hold.  OverloadError: the queue is full.
         """
         if direction not in self.network.directions:
             raise InputError(f"This model goes {' or '.join(self.network.directions)} only.", where="direction")
         height, width = pixels.shape[:2]
-        self.check(height, width)
         flow = flow or Flow()
         if self.tiles(height, width) == 1:
             size = self._blocks(height, width)

@@ -2,9 +2,10 @@
 // Everything raised is an ApiError with the service's own sentence.
 
 import { blobFromBase64 } from "./dom.js";
+import { eventsOf } from "./events.js";
 import { SEED_LIMIT } from "./link.js";
 
-const POLL_MS = 500;
+const RETRY_MS = 1000; // before a stream that broke is taken up again
 
 export class ApiError extends Error {
   constructor(message, status = 0, where = null) {
@@ -66,7 +67,7 @@ export const isReady = () =>
 
 /** [{name, names, label, sampler, encoder, spaces, steps: [{name, kept}], translator, mostPixels, classes, domains, size, digest}]; `classes` null for none. */
 export const getModels = async () => {
-  const { models, translate_pixels } = await (await call("v1/models")).json();
+  const { models, translate_pixels, job_translate_pixels } = await (await call("v1/models")).json();
   return models.map((card) => {
     // The bare name follows the version in service; other versions go by their id.
     const name = card.names.includes(card.name) ? card.name : card.id;
@@ -79,7 +80,8 @@ export const getModels = async () => {
       spaces: card.spaces,
       steps: card.latent_directions,
       translator: card.can.includes("translate"),
-      mostPixels: translate_pixels,
+      mostAtOnce: translate_pixels,
+      mostPixels: job_translate_pixels,
       classes: card.classes.length > 0 ? card.classes : null,
       domains: card.domains,
       directions: card.directions,
@@ -139,14 +141,14 @@ export const animate = async (wish, format) => {
 };
 
 /** {blob, loss}: the translated photo, and the round trip's L1 where it was asked for. `long` makes it a job, which
- *  takes the time it needs; a request has a deadline. */
-export const translateImage = async ({ model, direction, format, cycle, file, long }, signal) => {
+ *  takes the time it needs, and tells `on` of it (as in finishJob); a request has a deadline. */
+export const translateImage = async ({ model, direction, format, cycle, file, long }, signal, on) => {
   const form = new FormData();
   form.append("images", file, file.name);
   for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle, output: "image" }))
     form.append(name, value);
   const response = long
-    ? await finishJob(await submitJob("translate", form, signal), signal)
+    ? await finishJob(await submitJob("translate", form, signal), signal, on)
     : await call("v1/translate", { method: "POST", form, accept: "image/*", signal });
   const loss = response.headers.get("X-Cycle-L1");
   return { blob: await response.blob(), loss: loss === null ? null : Number(loss) };
@@ -184,15 +186,15 @@ const sideOf = (form, id, side) => {
   }
 };
 
-/** The answer of /v1/score, by a job; `onProgress({stage, done, total, left})` tells how far it is. */
-export const runScore = async ({ a, b, metrics, protocol }, { signal, onProgress }) => {
+/** The answer of /v1/score, by a job, which tells `on` of it (as in finishJob). */
+export const runScore = async ({ a, b, metrics, protocol }, signal, on) => {
   const form = new FormData();
   sideOf(form, "a", a);
   sideOf(form, "b", b);
   form.append("metrics", metrics.join(","));
   form.append("protocol", protocol);
   const id = await submitJob("score", form, signal);
-  return (await finishJob(id, signal, onProgress)).json();
+  return (await finishJob(id, signal, on)).json();
 };
 
 /** The job's id. The key makes a second try after a lost answer find the first job. */
@@ -207,31 +209,42 @@ const submitJob = async (name, form, signal) => {
   return (await response.json()).id;
 };
 
-const STAGES = { queued: "Waiting for another job", running: "Reading the images" };
-
-const finishJob = async (id, signal, onProgress = () => {}) => {
+/** The job's result, once it is over. `on.progress({state, done, total, left})` and `on.preview(blob)` tell of it before. */
+const finishJob = async (id, signal, on) => {
   try {
-    for (;;) {
-      const { state, progress, note } = await (await call(`v1/jobs/${id}`, { signal })).json();
-      if (state === "interrupted" || state === "cancelled") throw new ApiError(note ?? "The job was cancelled.");
-      if (state !== "queued" && state !== "running")
-        return await call(`v1/jobs/${id}/result`, { signal, accept: "*/*" });
-      // All images read, and still running: what is left is arithmetic.
-      const read = progress.total > 0 && progress.done >= progress.total;
-      onProgress({
-        stage: read ? "Computing the distances" : STAGES[state],
-        done: read ? 0 : progress.done,
-        total: read ? 0 : progress.total,
-        left: progress.seconds_left,
-      });
-      await pause(POLL_MS, signal);
-    }
+    const { state, note } = await followJob(id, signal, on);
+    if (state === "interrupted" || state === "cancelled") throw new ApiError(note ?? "The job was cancelled.");
+    return await call(`v1/jobs/${id}/result`, { signal, accept: "*/*" });
   } catch (error) {
     // Without this it ends by itself, later.
     if (error.name === "AbortError") call(`v1/jobs/${id}`, { method: "DELETE" }).catch(() => {});
     throw error;
   }
 };
+
+/** The job at its end. A stream that breaks is taken up where it broke. */
+const followJob = async (id, signal, { progress = () => {}, preview = () => {} }) => {
+  let last = null;
+  for (;;) {
+    const headers = last === null ? {} : { "Last-Event-ID": last };
+    const response = await call(`v1/jobs/${id}/events`, { accept: "text/event-stream", headers, signal });
+    try {
+      for await (const { name, data, id: place } of eventsOf(response)) {
+        last = place ?? last;
+        if (name === "end") return data;
+        if (name === "state") progress({ state: data.state, ...numbersOf(data.progress) });
+        if (name === "progress") progress({ state: "running", ...numbersOf(data) });
+        if (name === "preview") preview(blobFromBase64(data.data, data.media_type));
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error.name !== "TypeError") throw error; // a broken connection is one; where the service is gone, call says so
+    }
+    await pause(RETRY_MS, signal);
+  }
+};
+
+const numbersOf = ({ done, total, seconds_left }) => ({ done, total, left: seconds_left });
 
 const pause = (ms, signal) =>
   new Promise((resolve, reject) => {

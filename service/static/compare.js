@@ -3,12 +3,12 @@
 
 import { el, svg } from "./dom.js";
 
-/** Fills `frame`; `after` null shows the original alone while the service works. */
-export const showCompare = (frame, { before, after, beforeName, afterName, width, height }) => {
+/** Fills `frame`; `after` null shows the original while the service works, or the preview of what it has made so far. */
+export const showCompare = (frame, { before, after, preview, beforeName, afterName, width, height }) => {
   frame.style.aspectRatio = `${width} / ${height}`;
   frame.style.width = `min(100%, ${Math.max(width, 560)}px, calc(72vh * ${(width / height).toFixed(4)}))`;
   frame.toggleAttribute("data-busy", after === null);
-  const original = el("img", { src: before, alt: `Original: ${beforeName}` });
+  const original = el("img", { src: after === null && preview ? preview : before, alt: `Original: ${beforeName}` });
   if (after === null) return frame.replaceChildren(original);
   const slider = el("input", {
     type: "range",

@@ -37,6 +37,14 @@ const wishes = () => {
   return { a: sides.a.read(), b: sides.b.read(), metrics, protocol: field("protocol").value };
 };
 
+const STAGES = { queued: "Waiting for another job", running: "Reading the images" };
+
+/** All images read, and still running: what is left is arithmetic. */
+const stageOf = ({ state, done, total, left }) =>
+  total > 0 && done >= total
+    ? { stage: "Computing the distances", done: 0, total: 0 }
+    : { stage: STAGES[state] ?? "Fetching the result", done, total, left };
+
 const onProgress = ({ stage, done, total, left }) => {
   const bar = field("progress");
   if (total > 0) bar.value = done / total;
@@ -55,7 +63,8 @@ const submit = async (event) => {
     field("go").disabled = true;
     field("work").hidden = false;
     onProgress({ stage: "Sending the images", done: 0, total: 0 });
-    const result = await runScore(wish, { signal: controller.signal, onProgress });
+    const on = { progress: (told) => onProgress(stageOf(told)) };
+    const result = await runScore(wish, controller.signal, on);
     history.unshift({ name: `${wish.a.label} against ${wish.b.label}`, result });
     render();
     field("result").scrollIntoView({ block: "nearest" });

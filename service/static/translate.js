@@ -2,7 +2,7 @@
 
 import { translateImage } from "./api.js";
 import { showCompare } from "./compare.js";
-import { byId, closeForm, el, latest, saveBlob, setOptions, showFault, voidNotice } from "./dom.js";
+import { byId, closeForm, el, latest, pretty, saveBlob, seconds, setOptions, showFault, voidNotice } from "./dom.js";
 import { acceptDrop, acceptPaste, isImage, named } from "./drop.js";
 import { fit } from "./photo.js";
 import { zipOf } from "./zip.js";
@@ -12,7 +12,7 @@ const LONG = 1_048_576; // pixels from which on a slow machine may not be done w
 const field = (name) => byId(`translate-${name}`);
 
 let models = [];
-let works = []; // {file, before, after, size, whole, direction, loss}
+let works = []; // {file, before, after, preview, progress, size, whole, direction, loss}
 let shown = 0;
 let skipped = null; // the sentence about files that were not taken
 
@@ -72,7 +72,10 @@ const onModel = () => {
 
 const reset = () => {
   translateAll.abort();
-  for (const url of works.flatMap(({ before, after }) => [before, after])) if (url) URL.revokeObjectURL(url);
+  for (const work of works) {
+    URL.revokeObjectURL(work.before);
+    forget(work);
+  }
   works = [];
   skipped = null;
   field("result").hidden = true;
@@ -107,8 +110,9 @@ const translateAll = latest(async (signal) => {
     cycle: field("cycle").checked && !field("cycle").disabled,
   };
   for (const work of works) {
-    if (work.after) URL.revokeObjectURL(work.after);
-    Object.assign(work, { after: null, loss: null, error: null, direction: wish.direction });
+    forget(work);
+    Object.assign(work, { after: null, preview: null, progress: null, loss: null, error: null });
+    work.direction = wish.direction;
   }
   field("drop").hidden = true;
   field("result").hidden = false;
@@ -121,8 +125,9 @@ const translateAll = latest(async (signal) => {
     if (index === shown) render();
     try {
       const from = performance.now();
-      const long = sent.size.width * sent.size.height > LONG;
-      const answer = await translateImage({ ...wish, file: sent.file, long }, signal);
+      const pixels = sent.size.width * sent.size.height;
+      const long = pixels > Math.min(LONG, wish.model.mostAtOnce);
+      const answer = await translateImage({ ...wish, file: sent.file, long }, signal, following(work, index));
       signal.throwIfAborted();
       Object.assign(work, {
         after: URL.createObjectURL(answer.blob),
@@ -137,6 +142,25 @@ const translateAll = latest(async (signal) => {
     render();
   }
 });
+
+/** What a job tells of a photo, shown while that is the one that is looked at. */
+const following = (work, index) => {
+  return {
+    progress: (progress) => {
+      work.progress = progress;
+      if (index === shown) showStage(work);
+    },
+    preview: (blob) => {
+      if (work.preview) URL.revokeObjectURL(work.preview);
+      work.preview = URL.createObjectURL(blob);
+      if (index === shown) render();
+    },
+  };
+};
+
+const forget = (work) => {
+  for (const url of [work.after, work.preview]) if (url) URL.revokeObjectURL(url);
+};
 
 const redo = async () => {
   if (works.length === 0) return;
@@ -162,10 +186,29 @@ const saveAll = async () => {
   saveBlob(await zipOf(files), `${names(done[0])[1]}.zip`);
 };
 
+const stageOf = ({ file, progress }) => {
+  if (!progress) return `Translating ${file.name}`;
+  if (progress.state === "queued") return `${file.name} waits for another job`;
+  const counted = progress.total > 0 ? `, part ${progress.done} of ${progress.total}` : "";
+  const remaining = progress.left === null ? "" : `, about ${seconds(progress.left)} left`;
+  return `Translating ${file.name}${counted}${remaining}`;
+};
+
+/** Its progress alone: what is shown of a photo of many pixels is not drawn anew for that. */
+const showStage = (work) => {
+  const { after, error, progress } = work;
+  const bar = field("progress");
+  field("note").textContent = noteOf(work);
+  bar.hidden = Boolean(after || error || !progress);
+  if (progress?.total > 0) bar.value = progress.done / progress.total;
+  else bar.removeAttribute("value");
+};
+
 const noteOf = (work) => {
   if (work.error) return "";
-  const smaller = work.whole ? `, made smaller from ${sidesOf(work.whole)}, which is more than is taken here` : "";
-  if (!work.after) return `Translating ${work.file.name}${smaller}`;
+  const most = `${pretty(model().mostPixels / 1e6, 1)} megapixels`;
+  const smaller = work.whole ? `, made smaller from ${sidesOf(work.whole)}: ${most} at most are translated here` : "";
+  if (!work.after) return `${stageOf(work)}${smaller}`;
   const parts = [`${sidesOf(work.size)}${smaller}`, `${(work.took / 1000).toFixed(1)} s`];
   if (work.loss !== null) parts.push(`round trip differs by ${(work.loss * 100).toFixed(1)} % (L1)`);
   return parts.join(" · ");
@@ -179,7 +222,7 @@ const render = () => {
   field("compare").hidden = Boolean(work.error) && work.size.width <= 1;
   showCompare(field("compare"), { ...work, ...work.size, beforeName, afterName });
   if (work.error) field("compare").removeAttribute("data-busy");
-  field("note").textContent = noteOf(work);
+  showStage(work);
   const save = field("save");
   save.hidden = !work.after;
   if (work.after) {

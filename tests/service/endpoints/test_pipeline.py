@@ -44,7 +44,7 @@ class Played:
         self.fails: Callable[[int], Exception | None] = lambda count: None
         self.full = False
 
-    def check(self, height: int, width: int, name: str) -> None:
+    def check(self, height: int, width: int, name: str, most: int) -> None:
         if height > 100:
             raise LimitError("That is a tower.", where=name)
 

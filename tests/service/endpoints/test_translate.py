@@ -17,7 +17,6 @@ from PIL import Image, ImageCms
 import models
 from service.call import File
 from service.encoding.photos import read_photo
-from service.settings import Settings
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 Picture = Callable[..., bytes]
@@ -122,7 +121,7 @@ def read(image: Image.Image, icc: bytes) -> np.ndarray:
     buffer = io.BytesIO()
     image.save(buffer, "TIFF", icc_profile=icc)
     file = File("a.tif", io.BytesIO(buffer.getvalue()))
-    return read_photo(file, Settings(), channels=3).pixels.astype(float)
+    return read_photo(file, 10_000, channels=3).pixels.astype(float)
 
 
 def test_profiles_of_grey_and_of_inks_are_converted_too() -> None:
@@ -217,12 +216,19 @@ def test_large_images_go_in_tiles(serve: Callable[..., Any], picture: Picture) -
 
 
 def test_pixels_past_the_limit_and_too_many_files(serve: Callable[..., Any], picture: Picture) -> None:
-    one = serve(translate_pixels=1000)
+    one = serve(translate_pixels=1000, job_translate_pixels=1100)
     assert translate(one.url, picture(25, 40)).status_code == 200
     past = translate(one.url, picture(26, 40))
     assert past.status_code == 413
     assert "1,000" in past.json()["error"]["message"]
     assert translate(one.url, *[picture(2, 2)] * 33).status_code == 413
+    states = []
+    for height in (27, 28):  # a job may have more
+        files = {"images": picture(height, 40)}
+        job = requests.post(f"{one.url}/v1/jobs/translate", files=files, timeout=300).json()["id"]
+        requests.get(f"{one.url}/v1/jobs/{job}/events", timeout=300)  # to its end
+        states.append(requests.get(f"{one.url}/v1/jobs/{job}/result", timeout=300).status_code)
+    assert states == [200, 413]
 
 
 def test_alpha_that_hides_nothing_is_no_hindrance_for_jpeg(local: Any, picture: Picture) -> None:

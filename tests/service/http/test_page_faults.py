@@ -132,7 +132,7 @@ def watched(page):
 
 
 def test_a_photo_larger_than_is_taken_is_made_smaller_and_says_so(driver, serve, tmp_path):
-    page = Page(driver, serve(translate_pixels=20_000).url)
+    page = Page(driver, serve(translate_pixels=10_000, job_translate_pixels=20_000).url)
     path = tmp_path / "IMG_0001.jpg"
     photo = Image.new("RGB", (400, 300), (30, 60, 200))
     photo.paste((200, 60, 30), (0, 0, 200, 300))
@@ -142,7 +142,7 @@ def test_a_photo_larger_than_is_taken_is_made_smaller_and_says_so(driver, serve,
     open_translate(page)
     watched(page)
     choose(page, "#translate-file", path)
-    page.says("#translate-note", "122 × 163, made smaller from 300 × 400")
+    page.says("#translate-note", "122 × 163, made smaller from 300 × 400: 0.02 megapixels at most")
     page.until(f"{AFTER}?.naturalWidth === 122 && {AFTER}.naturalHeight === 163")
     page.gone("#translate-fault")
     sent = page.driver.execute_script("return window.sent[0].photo.arrayBuffer().then((b) => [...new Uint8Array(b)])")
@@ -162,6 +162,35 @@ def test_a_photo_that_may_take_long_is_translated_by_a_job(page, tmp_path):
     page.says("#translate-note", "1200 × 900 · ")
     assert page.js("window.sent.map((one) => one.path)") == ["v1/jobs/translate"]
     page.gone("#translate-fault")
+
+
+def test_a_photo_of_twelve_megapixels_comes_back_at_its_own_size_with_progress(page, tmp_path):
+    path = tmp_path / "IMG_0002.jpg"
+    Image.linear_gradient("L").convert("RGB").resize((4000, 3000)).save(path)
+    open_translate(page)
+    watched(page)
+    page.driver.execute_script("""
+        window.told = new Set();
+        const note = document.querySelector("#translate-note");
+        const stage = document.querySelector("#translate-compare");
+        const look = () => {
+            const bar = document.querySelector("#translate-progress");
+            if (!bar.hidden && bar.value > 0 && bar.value < 1) window.told.add("bar");
+            if (/part [0-9]+ of 8[0-9]/.test(note.textContent)) window.told.add("note");
+            const [picture] = stage.querySelectorAll("img");
+            if (picture && stage.hasAttribute("data-busy") && picture.naturalWidth === 256) window.told.add("preview");
+        };
+        new MutationObserver(look).observe(document.querySelector("#view-translate"),
+            {subtree: true, childList: true, attributes: true, characterData: true});
+        addEventListener("load", look, true);""")
+    choose(page, "#translate-file", path)
+    page.until(f"{AFTER}?.naturalWidth === 4000 && {AFTER}.naturalHeight === 3000")
+    page.says("#translate-note", "4000 × 3000 · ")
+    page.gone("#translate-progress")
+    page.gone("#translate-fault")
+    assert page.js("window.sent.map((one) => one.path)") == ["v1/jobs/translate"]
+    assert page.js("window.sent[0].photo.size") == path.stat().st_size
+    page.until("window.told.size === 3")
 
 
 def test_what_is_within_the_limit_goes_up_untouched(page):

@@ -218,9 +218,14 @@ def test_progress_is_shown_and_a_score_can_be_cancelled(page, tmp_path):
         window.fetch = async (path, options) => {
             window.asked.push(`${options?.method} ${path}`);
             const response = await real(path, options);
-            if (options?.method !== "GET" || !/jobs.[0-9a-f]+$/.test(path)) return response;
-            const view = {...await response.json(), state: "running", progress: {done: 3, total: 10, seconds_left: 75}};
-            return new Response(JSON.stringify(view), {headers: {"Content-Type": "application/json"}});
+            if (!/jobs.[0-9a-f]+.events$/.test(path)) return response;
+            const data = JSON.stringify({done: 3, total: 10, seconds_left: 75});
+            const told = `id: 1.running.3.0\\nevent: progress\\ndata: ${data}\\n\\n`;
+            const open = new ReadableStream({start: (stream) => {
+                stream.enqueue(new TextEncoder().encode(told));
+                options.signal.addEventListener("abort", () => stream.error(options.signal.reason));
+            }});
+            return new Response(open, {headers: {"Content-Type": "text/event-stream"}});
         };""")
     page.one("#score-go").click()
     page.until("document.querySelector('#score-progress').value === 0.3")
