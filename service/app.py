@@ -16,9 +16,8 @@ from starlette.types import ASGIApp
 
 from service import parent
 from service.http.auth import load_keys
-from service.http.edge import Edge
 from service.http.protocol import serve_by
-from service.routes import application, start
+from service.routes import application, around, start
 from service.runtime import Runtime, check_places
 from service.settings import LONGEST_DEADLINE_S, Settings
 
@@ -69,9 +68,9 @@ class GanService:
         return runtime().ready
 
 
-def edge(app: ASGIApp) -> Edge:
+def edge(app: ASGIApp) -> ASGIApp:
     """Stands around BentoML's application; it is made when the service starts."""
-    return Edge(app, runtime())
+    return around(app, runtime())
 
 
 GanService.add_asgi_middleware(edge)  # type: ignore[attr-defined]

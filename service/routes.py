@@ -17,13 +17,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.errors import NotFoundError
 from service.endpoints.jobs import runner
 from service.endpoints.table import JOBS, OPERATIONS
 from service.errors import MethodError
 from service.http.answers import error_response, head_of
+from service.http.cors import with_cors
 from service.http.edge import Edge
 from service.http.openapi import document
 from service.http.operation import Operation, run
@@ -47,6 +48,11 @@ def application(runtime: Callable[[], Runtime]) -> Starlette:
     return app
 
 
+def around(app: ASGIApp, runtime: Runtime) -> ASGIApp:
+    """What every request goes through before it reaches an application."""
+    return with_cors(Edge(app, runtime), runtime.settings, OPERATIONS)
+
+
 async def start(runtime: Runtime, loggers: Iterable[str] = ()) -> None:
     """Starts it, and tells its jobs what they run; `loggers` are those of others that are to write as ours do."""
     for operation, job in JOBS:
@@ -65,7 +71,7 @@ def standalone(runtime: Runtime) -> Starlette:
 
     app = application(lambda: runtime)
     app.router.lifespan_context = lifespan
-    app.add_middleware(Edge, runtime=runtime)
+    app.add_middleware(around, runtime=runtime)
     return app
 
 

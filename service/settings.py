@@ -8,6 +8,7 @@ the system's path separator, `:`); an unknown `GAN_` name or a value out of boun
 import importlib.util
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -29,6 +30,7 @@ import models
 from models import Precision
 
 _PREFIX = "GAN_"
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+", re.ASCII)  # as a browser writes it
 LONGEST_DEADLINE_S = 300.0  # BentoML's own deadline stands behind it, and keeps a timer for every request until then
 # The client's and the trainer's own, which may be set in the same shell.
 _OTHERS = {"GAN_URL", "GAN_API_KEY", "GAN_BACKBONE_WEIGHTS"}
@@ -71,6 +73,15 @@ def _all_cores() -> int:
     if asked and not (asked.isdecimal() and 1 <= int(asked) <= 1024):
         raise ValueError(f"OMP_NUM_THREADS is {asked[:20]!r}; write a whole number from 1 to 1024, or unset it.")
     return int(asked or os.cpu_count() or 1)
+
+
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _ORIGIN.fullmatch(value):
+            raise ValueError(
+                f"{value[:80]!r} is no origin: write https://app.example.com, without a path, or * for all"
+            )
+    return values
 
 
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -200,6 +211,8 @@ class Settings(BaseModel):
     rates: str | None = None
     """Where those are counted for all replicas together: `redis://` or `rediss://`. Unset: in each process."""
 
+    cors_origins: Annotated[tuple[str, ...], _split(","), AfterValidator(_origins)] = ()
+    """Origins whose pages may read the answers, such as `https://app.example.com`, or `*` for all. Empty: none."""
     trusted_proxies: Annotated[tuple[str, ...], _split(","), AfterValidator(_networks)] = ()
     """Addresses and networks of proxies whose header says who the caller is. Empty: whoever connects is the caller."""
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
