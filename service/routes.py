@@ -125,3 +125,7 @@ def metrics_route(runtime: Callable[[], Runtime]) -> Route:
         return Response(runtime().telemetry.text(), media_type=CONTENT_TYPE_LATEST)
 
     return Route("/metrics", metrics, methods=["GET"])
+
+
+if __name__ == "__main__":  # python -m service.routes > openapi.json
+    print(json.dumps(document(OPERATIONS), indent=2))

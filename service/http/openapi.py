@@ -191,10 +191,14 @@ def _as_text(schema: Json) -> Json:
 
 
 def _with_null(schema: Json) -> Json:
-    """A JSON body's: null is as good as left out, on every field that may be left out (see values.py)."""
+    """A JSON body's: null is as good as left out, on every field that may be left out (see values.py). So null is no
+    default to speak of, and generators of clients would have a field with a default given in every request."""
     required = schema.get("required", [])
     fields = {name: one if name in required else _or_null(one) for name, one in schema["properties"].items()}
-    return {**schema, "properties": fields}
+    said = {
+        name: {key: it for key, it in one.items() if (key, it) != ("default", None)} for name, one in fields.items()
+    }
+    return {**schema, "properties": said}
 
 
 def _or_null(schema: Json) -> Json:
