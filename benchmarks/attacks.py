@@ -2,26 +2,32 @@
 
     python -m benchmarks.attacks --seconds 10
 
-Ends with 1 where the p99 beside an attack is more than ten times the p50 alone.
+Ends with 1 where the p99 beside an attack is more than ten times the p50 alone, or where the worker's memory is not
+back, soon after the last attack, to within a tenth and 64 MB of what it was before the first.
 """
 
 import argparse
 import contextlib
+import io
 import itertools
 import json
 import multiprocessing
 import socket
+import struct
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
 import requests
+from PIL import Image
 
-from benchmarks.load import Target
+from benchmarks.load import Target, upload
 from benchmarks.serve_speed import OURS, Server, make_checkpoints, running
 
 FORK = multiprocessing.get_context("fork")
@@ -45,10 +51,13 @@ def connections(port: int, done: Event, count: int, first: bytes, read_less: boo
             stack.close()
 
 
-def requests_in_turn(port: int, done: Event, request: bytes) -> None:
+def requests_in_turn(port: int, done: Event, request: bytes, source: str = "127.0.0.1") -> None:
     """The same request again and again, on a connection for each."""
     while not done.is_set():
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as one:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(source, 0)) as one,
+        ):
             one.sendall(request)
             while one.recv(1 << 16):
                 pass
@@ -115,6 +124,32 @@ def attacks() -> dict[str, Attack]:
     }
 
 
+def pictures() -> dict[str, Attack]:
+    """What holds the threads that decode and encode, by another caller than the one that is measured."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (4096, 4096)).save(buffer, "PNG")
+    flat = buffer.getvalue()
+    pieces = flat[:33] + (struct.pack(">I", 0) + b"teSt" + struct.pack(">I", zlib.crc32(b"teSt"))) * 2_000_000
+
+    def several(port: int, done: Event, picture: bytes) -> None:
+        request = post("/v1/inspect", upload(port, "", picture, "image").body(0), "multipart/form-data; boundary=b")
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(8):
+                pool.submit(requests_in_turn, port, done, request, "127.0.0.2")
+
+    return {
+        "pictures in pieces": lambda port, done: several(port, done, pieces),
+        "large pictures": lambda port, done: several(port, done, flat),
+    }
+
+
+def memory_mb(port: int) -> float:
+    """Of the worker."""
+    text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+    values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return float(values["process_resident_memory_bytes"]) / 2**20
+
+
 def latencies(target: Target, seconds: float) -> np.ndarray:
     """Of one client in a closed loop, in milliseconds; a request that is not answered 200 counts as a minute."""
     session, found = requests.Session(), []
@@ -153,19 +188,28 @@ def main() -> int:
         make_checkpoints(Path(name))
         with running(Server("ours", OURS, {"GAN_DEADLINE_S": "30"}), Path(name)) as port:
             body = lambda index: json.dumps({"model": "dcgan", "seed": index}).encode()  # noqa: E731
-            target = Target(port, "/v1/sample", "application/json", body)
-            latencies(target, 3)
-            alone = latencies(target, arguments.seconds)
-            p50 = float(np.percentile(alone, 50))
+            sample = Target(port, "/v1/sample", "application/json", body)
+            buffer = io.BytesIO()
+            Image.effect_noise((256, 256), 50).save(buffer, "PNG")
+            inspect = upload(port, "/v1/inspect", buffer.getvalue(), "image")
+            latencies(sample, 3)
+            latencies(inspect, 3)
+            before = memory_mb(port)
             print(f"{'':26s}  p50 ms    p99 ms   times the p50 alone")
-            print(f"{'alone':26s} {p50:7.1f} {np.percentile(alone, 99):9.1f}")
-            for title, attack in attacks().items():
-                with under(attack, port):
-                    beside = latencies(target, arguments.seconds)
-                p99 = float(np.percentile(beside, 99))
-                worst = max(worst, p99 / p50)
-                print(f"{title:26s} {np.percentile(beside, 50):7.1f} {p99:9.1f} {p99 / p50:8.1f}", flush=True)
-    return worst > MOST
+            for target, against in ((sample, attacks()), (inspect, pictures())):
+                alone = latencies(target, arguments.seconds)
+                p50 = float(np.percentile(alone, 50))
+                print(f"{f'{target.path}, alone':26s} {p50:7.1f} {np.percentile(alone, 99):9.1f}")
+                for title, attack in against.items():
+                    with under(attack, port):
+                        beside = latencies(target, arguments.seconds)
+                    p99 = float(np.percentile(beside, 99))
+                    worst = max(worst, p99 / p50)
+                    print(f"{title:26s} {np.percentile(beside, 50):7.1f} {p99:9.1f} {p99 / p50:8.1f}", flush=True)
+            time.sleep(30)
+            after = memory_mb(port)
+            print(f"memory MB: {before:.0f} before, {after:.0f} half a minute after")
+    return worst > MOST or after > 1.1 * before + 64
 
 
 if __name__ == "__main__":

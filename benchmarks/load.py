@@ -43,9 +43,10 @@ class Target:
         return head.encode() + body
 
 
-def upload(port: int, path: str, photo: bytes) -> Target:
+def upload(port: int, path: str, photo: bytes, field: str = "images") -> Target:
     """A form with one photo in it, the same for every request."""
-    form = b'--b\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n' + photo + b"\r\n--b--\r\n"
+    head = f'--b\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'
+    form = head.encode() + photo + b"\r\n--b--\r\n"
     return Target(port, path, "multipart/form-data; boundary=b", lambda _: form)
 
 
