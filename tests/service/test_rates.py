@@ -20,10 +20,12 @@ ROOT = Path(__file__).parents[2]
 SERVER = """
 import sys
 import uvicorn
+from service import rates
 from service.routes import standalone
 from service.runtime import Runtime
 from service.settings import Settings
 
+rates._ANSWER_S = 30.0  # on a machine with much to do, Redis is waited for all the same
 uvicorn.run(standalone(Runtime(Settings.from_environment())), port=int(sys.argv[1]), log_level="warning")
 """
 
@@ -118,7 +120,7 @@ def test_behind_a_proxy_two_servers_count_together_and_tell_callers_apart(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GAN_")} | {
         "OMP_NUM_THREADS": "1",
         "GAN_MODELS": str(checkpoints),
-        "GAN_RATE_PER_MINUTE": "60",
+        "GAN_RATE_PER_MINUTE": "20",
         "GAN_RATES": redis.url,
         "GAN_TRUSTED_PROXIES": "127.0.0.1",
     }
@@ -139,9 +141,9 @@ def test_behind_a_proxy_two_servers_count_together_and_tell_callers_apart(
                         headers = {"X-Forwarded-For": f"9.9.9.{index}"}  # whom it says it is does not matter
                         return session.get(f"{url}/v1/jobs/x", headers=headers, timeout=60).status_code
 
-                    statuses = list(pool.map(ask, range(100)))
-                assert statuses.count(404) == 60
-                assert statuses.count(429) == 40
+                    statuses = list(pool.map(ask, range(35)))
+                assert statuses.count(404) == 20
+                assert statuses.count(429) == 15
     finally:
         for process in started:
             process.kill()
