@@ -297,9 +297,9 @@ class Batcher(Generic[Item]):
         except Exception as error:
             outcomes = [error] if len(batch) == 1 else [self._run_alone(entry) for entry in batch]
         ended = time.time_ns()
-        _deliver(batch, outcomes)
         size = sum(entry.size for entry in batch)
-        self._measured(size, (ended - started) / 1e9)
+        self._measured(size, (ended - started) / 1e9)  # before the answers, so that whoever has one finds it noted
+        _deliver(batch, outcomes)
         if self._observe:
             queued, tags = tuple(e.queued_ns for e in batch), tuple(e.tag for e in batch)
             self._observe(BatchReport(size, len(batch), started, ended, self._queued, queued, tags))
