@@ -18,7 +18,6 @@ from service.engine.batcher import Flow
 from service.engine.sampler import Sampler
 from service.registry.checkpoints import Served
 from service.runtime import Runtime
-from service.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,9 @@ async def squares(runtime: Runtime, call: Call, unit: Sampler, files: Sequence[F
 
     Raises what `models.decode` does, and LimitError, as for translation; sizes are looked at before any is decoded.
     """
-    headers = await runtime.each(call, functools.partial(read_header, settings=runtime.settings), files)
-    cut = functools.partial(_square, network=unit.network, settings=runtime.settings)
+    most = runtime.settings.job_translate_pixels if call.is_job else runtime.settings.translate_pixels
+    headers = await runtime.each(call, functools.partial(read_header, most=most), files)
+    cut = functools.partial(_square, network=unit.network, most=most)
     found = []
     for file, header in zip(files, headers, strict=True):
         async with runtime.decoded.hold(header.height * header.width):
@@ -43,8 +43,8 @@ async def squares(runtime: Runtime, call: Call, unit: Sampler, files: Sequence[F
     return Squares(tuple(header.name for header in headers), np.stack(found))
 
 
-def _square(file: File, network: models.Generator, settings: Settings) -> Pixels:
-    pixels = read_photo(file, settings, network.channels).pixels
+def _square(file: File, network: models.Generator, most: int) -> Pixels:
+    pixels = read_photo(file, most, network.channels).pixels
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     return models.centre_square(image, network.image_size, network.channels)
 
