@@ -6,14 +6,11 @@ the system's path separator, `:`); an unknown `GAN_` name or a value out of boun
 """
 
 import importlib.util
-import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-import torch
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -26,72 +23,13 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-import models
 from models import Precision
+from service.setting_values import Folders, Names, all_cores, half_the_cores, measured, networks, origins, pairs, split
 
 _PREFIX = "GAN_"
-_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+", re.ASCII)  # as a browser writes it
 LONGEST_DEADLINE_S = 300.0  # BentoML's own deadline stands behind it, and keeps a timer for every request until then
 # The client's and the trainer's own, which may be set in the same shell.
 _OTHERS = {"GAN_URL", "GAN_API_KEY", "GAN_BACKBONE_WEIGHTS"}
-
-
-def _split(separator: str) -> BeforeValidator:
-    def split(value: object) -> object:
-        return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else value
-
-    return BeforeValidator(split)
-
-
-def _pairs(value: object) -> object:
-    """`a=x,b=y` -> {"a": "x", "b": "y"}"""
-    if not isinstance(value, str):
-        return value
-    parts = [part.partition("=") for part in value.split(",") if part.strip()]
-    if any(not separator for _, separator, _ in parts):
-        raise ValueError("write it as name=value,name=value")
-    return {name.strip(): target.strip() for name, _, target in parts}
-
-
-def _measured(value: object, info: ValidationInfo) -> object:
-    """`auto` -> what the device is faster in"""
-    if value == "auto":
-        device = torch.device(info.data.get("device", "cpu"))  # absent where it is wrong, which is said of it
-        return "bfloat16" if models.faster_in_bfloat16(device) else "float32"
-    if value not in get_args(Precision):
-        raise ValueError(f"write {', '.join(get_args(Precision))} or auto")
-    return value
-
-
-def _half_the_cores() -> int:
-    return max(1, (os.cpu_count() or 2) // 2)
-
-
-def _all_cores() -> int:
-    """`OMP_NUM_THREADS` where it is set: "4,2" has 4 at the outermost level, as OpenMP reads it."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if asked and not (asked.isdecimal() and 1 <= int(asked) <= 1024):
-        raise ValueError(f"OMP_NUM_THREADS is {asked[:20]!r}; write a whole number from 1 to 1024, or unset it.")
-    return int(asked or os.cpu_count() or 1)
-
-
-def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        if value != "*" and not _ORIGIN.fullmatch(value):
-            raise ValueError(
-                f"{value[:80]!r} is no origin: write https://app.example.com, without a path, or * for all"
-            )
-    return values
-
-
-def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        ipaddress.ip_network(value, strict=False)  # raises ValueError, with a sentence
-    return values
-
-
-Names = Annotated[tuple[str, ...], _split(",")]
-Folders = Annotated[tuple[Path, ...], _split(os.pathsep)]
 
 
 class Settings(BaseModel):
@@ -113,7 +51,7 @@ class Settings(BaseModel):
     """Seconds between looks at that bucket."""
     bento_models: Names = ()
     """Tags in BentoML's model store, such as `dcgan:latest`, whose folder holds one .safetensors file."""
-    aliases: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
+    aliases: Annotated[dict[str, str], BeforeValidator(pairs)] = {}
     """Other names of models, as `alias=model` pairs; an `aliases.json` in a model folder adds to them."""
     reload_s: float = Field(default=2.0, ge=0)
     """Seconds between looks at the model folders; 0 looks once, at the start."""
@@ -121,18 +59,18 @@ class Settings(BaseModel):
     """With a value, a new version goes into service only if its FID is at most the old one's plus this."""
     gate_images: int = Field(default=1000, ge=16, le=50_000)
     """Images that this gate has each of the two versions draw."""
-    model_references: Annotated[dict[str, str], BeforeValidator(_pairs)] = {}
+    model_references: Annotated[dict[str, str], BeforeValidator(pairs)] = {}
     """What the gate and drift measure each model against, as `model=reference` pairs."""
 
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$")
     """`cpu`, `cuda` or `cuda:N`."""
-    threads: int = Field(default_factory=_half_the_cores, ge=1, le=1024)
+    threads: int = Field(default_factory=half_the_cores, ge=1, le=1024)
     """Threads inside a generator's forward pass. Half the cores, because HTTP and the encoders need some too."""
-    translate_threads: int = Field(default_factory=_all_cores, ge=1, le=1024)
+    translate_threads: int = Field(default_factory=all_cores, ge=1, le=1024)
     """The same for translators, whose forward passes are long enough to have all cores."""
     encode_threads: int = Field(default=3, ge=1, le=1024)
     """Threads that decode and encode pictures beside the event loop. One caller has all but one of them at a time."""
-    precision: Annotated[Precision, BeforeValidator(_measured)] = "float32"
+    precision: Annotated[Precision, BeforeValidator(measured)] = "float32"
     """`float32`, or `bfloat16`: a few levels of 255 off, faster on GPUs, with AMX and on AMD's avx512_bf16, slower on
     other CPUs. `auto` times both at the start and takes the faster one, which `/v1/models` tells."""
     translate_engine: Literal["torch", "openvino"] = "torch"
@@ -211,9 +149,9 @@ class Settings(BaseModel):
     rates: str | None = None
     """Where those are counted for all replicas together: `redis://` or `rediss://`. Unset: in each process."""
 
-    cors_origins: Annotated[tuple[str, ...], _split(","), AfterValidator(_origins)] = ()
+    cors_origins: Annotated[tuple[str, ...], split(","), AfterValidator(origins)] = ()
     """Origins whose pages may read the answers, such as `https://app.example.com`, or `*` for all. Empty: none."""
-    trusted_proxies: Annotated[tuple[str, ...], _split(","), AfterValidator(_networks)] = ()
+    trusted_proxies: Annotated[tuple[str, ...], split(","), AfterValidator(networks)] = ()
     """Addresses and networks of proxies whose header says who the caller is. Empty: whoever connects is the caller."""
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     """The one header that those proxies write; the other is not looked at, since it may come from outside."""

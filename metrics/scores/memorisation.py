@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from scipy.cluster.vq import kmeans2
+from scipy.stats import mannwhitneyu
 
 from metrics.scores.distances import nearest, squared_radii
 from metrics.scores.resampling import Counts, interval_of_mean
@@ -25,7 +26,6 @@ from metrics.sets.moments import Features
 from models import InputError
 
 CELLS = 20  # of the feature space, at most
-_ROUNDS = 50  # of Lloyd's algorithm, at most
 _LEAST = 20  # generated images in a cell that is counted, and held-out images a cell on average
 
 
@@ -72,7 +72,8 @@ def data_copying(generated: Features, training: Features, held_out: Features, *,
         )
     wanted = max(1, min(CELLS, len(held_out) // _LEAST, len(training) // _LEAST))
     x = torch.from_numpy(training).double()
-    cells = _centres(x, wanted, np.random.default_rng(seed))
+    centres, _ = kmeans2(training.astype(np.float64), wanted, minit="++", rng=np.random.default_rng(seed))
+    cells = torch.from_numpy(centres)
     (to_training, cell), (unseen_to_training, unseen_cell) = (
         (nearest(y, x)[0].numpy(), nearest(y, cells)[1].numpy())
         for y in (torch.from_numpy(side).double() for side in (generated, held_out))
@@ -96,26 +97,8 @@ def data_copying(generated: Features, training: Features, held_out: Features, *,
     }
 
 
-def _centres(x: Tensor, cells: int, generator: np.random.Generator) -> Tensor:
-    """[cells, d] of k-means by Lloyd's algorithm, from rows far apart (Arthur, Vassilvitskii 2007, "k-means++")."""
-    centres = x[generator.integers(len(x), size=1)]
-    while len(centres) < cells:
-        weight = nearest(x, centres)[0].numpy() + np.finfo(float).tiny  # rows may all be equal
-        centres = torch.cat([centres, x[generator.choice(len(x), size=1, p=weight / weight.sum())]])
-    for _ in range(_ROUNDS):
-        which = nearest(x, centres)[1]
-        sums = torch.zeros_like(centres).index_add_(0, which, x)
-        members = which.bincount(minlength=cells)[:, None]
-        moved = torch.where(members > 0, sums / members, centres)  # a cell that lost all its rows stays
-        if torch.equal(moved, centres):
-            break
-        centres = moved
-    return centres
-
-
 def _z(ours: np.ndarray, theirs: np.ndarray) -> float:
     """Mann and Whitney's U of how often ours are the larger, less its mean, over its deviation (eq. 1's Z_U)."""
     n, m = len(ours), len(theirs)
-    ordered = np.sort(theirs)
-    larger = (np.searchsorted(ordered, ours, "left") + np.searchsorted(ordered, ours, "right")).sum() / 2  # ties: half
+    larger = mannwhitneyu(ours, theirs, method="asymptotic").statistic
     return float((larger - n * m / 2) / np.sqrt(n * m * (n + m + 1) / 12))

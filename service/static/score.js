@@ -82,7 +82,7 @@ const DISTANCES = [
   ["fid_infinity", "FID∞", "FID extrapolated to an unlimited number of images."],
   ["is", "Inception score", "Of the first set alone; higher is clearer and more varied."],
 ];
-const SHARES = ["precision", "recall", "density", "coverage"];
+const SHARES = ["precision", "recall", "density", "coverage", "authenticity"];
 
 const headline = (title, { value, interval, verdict, reliable }, hint) =>
   el(

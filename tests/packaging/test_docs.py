@@ -90,6 +90,8 @@ def test_every_folder_of_the_other_rooms_is_named(room: str) -> None:
 def test_every_thread_is_in_the_table() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
     code = "".join(path.read_text() for path in (ROOT / "service").rglob("*.py"))
-    named = re.findall(r'(?:ThreadPoolExecutor\(.*?, |Worker\(\s*|Thread\(.*name=)f?"([\w-]+?)-?["{]', code)
+    named = re.findall(
+        r'(?:(?:ThreadPoolExecutor|SharedThreads)\(.*?, |Worker\(\s*|Thread\(.*name=)f?"([\w-]+?)-?["{]', code
+    )
     assert {"sample", "encode", "score", "logs"} <= set(named)
     assert sorted(name for name in named if not re.search(rf"`{name}(?:-DEVICE)?`", text)) == []

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 import requests
 
-import metrics
+from service.endpoints.score import Metric
 from service.http.page import STATIC
 
 
@@ -109,7 +109,7 @@ def test_colours_meet_wcag_aa(theme):
 
 def test_the_measures_are_those_there_are(tags):
     offered = [attrs["value"] for tag, attrs in tags if tag == "input" and attrs.get("name") == "metrics"]
-    assert sorted(offered) == sorted(metrics.METRICS)
+    assert sorted(offered) == sorted(Metric.__args__)
 
 
 def test_bentoml_serves_the_page_at_its_root(server):

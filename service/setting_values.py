@@ -1,0 +1,75 @@
+"""The kinds of values that settings have, made from the environment's texts, and defaults that depend on a machine."""
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, get_args
+
+import torch
+from pydantic import BeforeValidator, ValidationInfo
+
+import models
+from models import Precision
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+", re.ASCII)  # as a browser writes it
+
+
+def split(separator: str) -> BeforeValidator:
+    """`a,b` -> ["a", "b"]"""
+
+    def parts(value: object) -> object:
+        return [part.strip() for part in value.split(separator) if part.strip()] if isinstance(value, str) else value
+
+    return BeforeValidator(parts)
+
+
+def pairs(value: object) -> object:
+    """`a=x,b=y` -> {"a": "x", "b": "y"}"""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=") for part in value.split(",") if part.strip()]
+    if any(not separator for _, separator, _ in parts):
+        raise ValueError("write it as name=value,name=value")
+    return {name.strip(): target.strip() for name, _, target in parts}
+
+
+def measured(value: object, info: ValidationInfo) -> object:
+    """`auto` -> what the device is faster in"""
+    if value == "auto":
+        device = torch.device(info.data.get("device", "cpu"))  # absent where it is wrong, which is said of it
+        return "bfloat16" if models.faster_in_bfloat16(device) else "float32"
+    if value not in get_args(Precision):
+        raise ValueError(f"write {', '.join(get_args(Precision))} or auto")
+    return value
+
+
+def half_the_cores() -> int:
+    return max(1, (os.cpu_count() or 2) // 2)
+
+
+def all_cores() -> int:
+    """`OMP_NUM_THREADS` where it is set: "4,2" has 4 at the outermost level, as OpenMP reads it."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked and not (asked.isdecimal() and 1 <= int(asked) <= 1024):
+        raise ValueError(f"OMP_NUM_THREADS is {asked[:20]!r}; write a whole number from 1 to 1024, or unset it.")
+    return int(asked or os.cpu_count() or 1)
+
+
+def origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        if value != "*" and not _ORIGIN.fullmatch(value):
+            raise ValueError(
+                f"{value[:80]!r} is no origin: write https://app.example.com, without a path, or * for all"
+            )
+    return values
+
+
+def networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ipaddress.ip_network(value, strict=False)  # raises ValueError, with a sentence
+    return values
+
+
+Names = Annotated[tuple[str, ...], split(",")]
+Folders = Annotated[tuple[Path, ...], split(os.pathsep)]
