@@ -61,6 +61,7 @@ from models.images import (
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
 from models.metadata import Metadata
 from models.networks.alae import CodeDiscriminatorConfig
+from models.networks.attention import Unblended, compose
 from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.networks.initial import he_deviation, initialize_as_dcgan
@@ -106,6 +107,7 @@ __all__ = [
     "Translator",
     "TranslatorConfig",
     "UNetConfig",
+    "Unblended",
     "WeightsUnavailable",
     "add_directions",
     "architectures",
@@ -114,6 +116,7 @@ __all__ = [
     "centre_square",
     "check_seed",
     "check_sides",
+    "compose",
     "console",
     "crop",
     "decode",

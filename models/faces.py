@@ -64,12 +64,15 @@ class AutoencoderConfig(SamplerConfig, Protocol):
 
 
 class TranslatorConfig(Architecture, Protocol):
-    """What a `Translator` needs to know beside: of what the sides of an image are multiples, and the least side."""
+    """What a `Translator` needs to know beside: of what the sides of an image are multiples, the least side, and
+    whether the generators give masks (`attention.py`)."""
 
     @property
     def stride(self) -> int: ...
     @property
     def minimum_size(self) -> int: ...
+    @property
+    def attends(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,11 @@ class Model:
     def directions(self) -> tuple[Direction, ...]:
         """The directions that the checkpoint holds: "a_to_b", "b_to_a" or both."""
         return ()
+
+    @property
+    def attends(self) -> bool:
+        """Whether it has a mask of what it changes."""
+        return False
 
     def check(self, name: str) -> None:
         """Raises CheckpointError where the metadata does not fit; `name` is what to call the file."""
@@ -303,6 +311,10 @@ class Translator(Model):
     def minimum_size(self) -> int:
         """Sides of an image must be at least this, in pixels."""
         return self.config.minimum_size
+
+    @property
+    def attends(self) -> bool:
+        return self.config.attends
 
     def check(self, name: str) -> None:
         if len(self.domains) != 2:

@@ -13,6 +13,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from models.errors import check_choice, check_range
 from models.faces import Translator
+from models.networks.attention import MaskHead, compose
 from models.networks.initial import initialize_as_dcgan
 from models.networks.table import architecture
 
@@ -30,6 +31,7 @@ class ResNetConfig:
         padding: of the convolutions in residual blocks; "reflect" in the paper.
         resampling: "strided" (the paper's convolutions), or "antialiased": convolutions without stride, and a blur
             that halves or doubles the side (Zhang 2019), as CUT's networks have them (Park et al. 2020).
+        attention: channels of the head that gives a mask of what changes (`attention.py`); 0, as the paper: none.
     """
 
     stride: ClassVar[int] = 4  # two halvings: sides must be multiples of this
@@ -40,6 +42,7 @@ class ResNetConfig:
     blocks: int = 9
     padding: Literal["reflect", "replicate", "zero"] = "reflect"
     resampling: Literal["strided", "antialiased"] = "strided"
+    attention: int = 0
 
     def __post_init__(self) -> None:
         check_choice("channels", self.channels, (1, 3))
@@ -47,6 +50,12 @@ class ResNetConfig:
         check_range("blocks", self.blocks, 1, 32)
         check_choice("padding", self.padding, tuple(_PADS))
         check_choice("resampling", self.resampling, ("strided", "antialiased"))
+        check_range("attention", self.attention, 0, 512)
+
+    @property
+    def attends(self) -> bool:
+        """Whether the generators give masks."""
+        return self.attention > 0
 
     def parts(self) -> dict[str, nn.Module]:
         """A generator for each direction, newly initialised."""
@@ -116,9 +125,19 @@ class ResNetGenerator(nn.Module):
             nn.Tanh(),
         )
         initialize_as_dcgan(self)
+        blocks = [number for number, layer in enumerate(self.layers) if isinstance(layer, ResidualBlock)]
+        self._trunk = blocks[-1] + 1
+        self.mask = MaskHead(width * 4, config.attention, config.stride) if config.attends else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.layers(images)
+        return compose(images, *self.attend(images)) if self.config.attends else self.layers(images)
+
+    def attend(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Painted pictures [n, c, h, w] in [-1, 1] and masks [n, 1, h, w] in [0, 1], of a generator with attention."""
+        assert self.mask is not None
+        maps = self.layers[: self._trunk](images)
+        masks = self.mask(maps)
+        return self.layers[self._trunk :](maps), masks
 
 
 def _normalised(channels: int) -> tuple[nn.Module, nn.Module]:

@@ -6,7 +6,7 @@ so that their checkpoints map onto ours key by key.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -29,6 +29,8 @@ class UNetConfig:
         levels: how often the side is halved: 8 for 256 px, 7 for 128 px.
         norm: "batch" (pix2pix) or "instance" (CycleGAN).
     """
+
+    attends: ClassVar[bool] = False
 
     channels: int = 3
     width: int = 64

@@ -4,6 +4,9 @@ One iteration is `g_steps` steps of both generators together, then `d_steps` of 
 its own: the first discriminator step sees those of the first generator step, with their translations, and so on. Passes
 that go through the same network are joined into one larger batch wherever the result is the same (instance norm looks
 at one image at a time), and no weight gradients are computed for the discriminators while the generators learn.
+
+With attention the generators also give masks (`models/networks/attention.py`), which learn from the game and from three
+terms of their own (`training/objective/attention.py`).
 """
 
 import dataclasses
@@ -11,20 +14,22 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from models import PatchGANConfig, ResNetConfig
+from models import PatchGANConfig, ResNetConfig, Unblended, compose
 from training.data.images import Dataset, Stream
 from training.engine.draws import generator_of
 from training.engine.ema import Average
 from training.engine.stage import Moment, Stage
 from training.games.architectures import config_of
-from training.games.cyclegan_options import CycleGANRun
+from training.games.cyclegan_options import CycleGANRun, class_range
 from training.games.game import Game, Players, Step, game
 from training.games.judge import Judge, Sight, rules_of
 from training.games.optimize import Mover, frozen
 from training.games.pool import ImagePool
 from training.games.translator import Domains, Translator, read_domains
-from training.networks.backbone_weights import backbone
+from training.networks.activation_map import ActivationMap
+from training.networks.backbone_weights import backbone, classifier
 from training.networks.projected import ProjectedDiscriminator
+from training.objective.attention import edge_aware_variation, guidance, sparsity
 from training.objective.terms import cycle_consistency, identity_mapping, inception_features, perceptual
 
 
@@ -42,6 +47,11 @@ def discriminators(run: CycleGANRun) -> tuple[nn.Module, nn.Module]:
     return patch.build(), patch.build()
 
 
+def _guide(run: CycleGANRun, stage: Stage) -> nn.Module:
+    """What says where the things are whose look is exchanged; raises WeightsUnavailable."""
+    return stage.place(ActivationMap(backbone(), classifier(), class_range(run.game.guide_classes)))
+
+
 @game
 class CycleGAN(Game):
     """The players of one run and the steps they take."""
@@ -56,6 +66,9 @@ class CycleGAN(Game):
         config = config_of(ResNetConfig, run)
         parts = {name: stage.place(network) for name, network in config.parts().items()}
         self.a_to_b, self.b_to_a = parts["a_to_b"], parts["b_to_a"]
+        if run.network.painter == "keep":
+            for network in parts.values():
+                network.layers.requires_grad_(False)
         self.critic_a, self.critic_b = (stage.place(network) for network in discriminators(run))
         averages = {name: Average(network, run.optimizer.ema_kimg * 1000) for name, network in parts.items()}
         self.generators = nn.ModuleList([self.a_to_b, self.b_to_a])
@@ -76,7 +89,11 @@ class CycleGAN(Game):
             for number, domain in enumerate((data.train_a, data.train_b))
         )
         self.perception = inception_features(stage.device) if run.game.perceptual else None
-        self.synced_a_to_b, self.synced_b_to_a = stage.for_training(self.a_to_b), stage.for_training(self.b_to_a)
+        self.attends = config.attends
+        self.synced_a_to_b, self.synced_b_to_a = (
+            stage.for_training(Unblended(network) if self.attends else network) for network in parts.values()
+        )
+        self.guide = _guide(run, stage) if run.game.guide else None
         # the paper writes losses without a factor before their expectations (section 3.1)
         rules = rules_of(run.game)
         rules = dataclasses.replace(rules, scale=1 / rules.loss.scale)
@@ -104,7 +121,8 @@ class CycleGAN(Game):
             real = self._pairs(moment.images + number * run.pace.batch, draws)
             fake, terms = self._generator_step(*real, sight)
             seen.append((*real, *fake))
-        for number in range(run.game.d_steps):
+        loss_d, logits = torch.zeros((), device=self.stage.device), dict[str, Tensor]()
+        for number in range(run.game.d_steps if run.game.adversarial else 0):
             if number < len(seen):
                 real_a, real_b, fake_a, fake_b = seen[number]
             else:
@@ -139,29 +157,61 @@ class CycleGAN(Game):
         """Adds one direction's gradients: source photos translated, judged among the target's, and taken back."""
         game = self.run.game
         with self.stage.autocast():
-            fake, same = self._translate(forth, source, target)
-            round_trip = back(fake)
-        adversarial, matched = judge.generator_loss(fake=fake, real=target, sight=sight)
-        cycle = cycle_consistency(image=source, round_trip=round_trip)
-        total = adversarial + game.cycle * cycle
-        terms = {"loss_g": adversarial.detach(), "cycle": cycle.detach()}
+            fake, same, masks = self._translate(forth, source, target)
+            round_trip = self._composed(back, fake)[0] if game.cycle else None
+        terms = {"loss_g": torch.zeros((), device=source.device)}
+        total = terms["loss_g"]
+        if game.adversarial:
+            adversarial, matched = judge.generator_loss(fake=fake, real=target, sight=sight)
+            terms["loss_g"] = adversarial.detach()
+            total = game.adversarial * (adversarial if matched is None else adversarial + matched)
+        if round_trip is not None:
+            cycle = cycle_consistency(image=source, round_trip=round_trip)
+            terms["cycle"] = cycle.detach()
+            total = total + game.cycle * cycle
+            if self.perception:
+                seen = perceptual(self.perception, image=round_trip.float(), target=source)
+                total = total + game.perceptual * seen
         if same is not None:
             identity = identity_mapping(image=target, translated=same)
             total = total + game.cycle * game.identity * identity
             terms["identity"] = identity.detach()
-        if matched is not None:
-            total = total + matched
-        if self.perception:
-            total = total + game.perceptual * perceptual(self.perception, image=round_trip.float(), target=source)
+        if masks is not None:
+            own, told = self._mask_loss(masks, source)
+            total, terms = total + own, terms | told
         total.backward()
         return fake.detach().float(), terms
 
-    def _translate(self, generator: nn.Module, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The source translated, and the target domain's photos, which should come back as they are."""
+    def _composed(self, generator: nn.Module, photos: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Translations, and the masks of a generator with attention."""
+        made = generator(photos)
+        if not self.attends:
+            return made, None
+        painted, masks = made[:, :-1].float(), made[:, -1:].float()
+        return compose(photos.float(), painted, masks), masks
+
+    def _translate(
+        self, generator: nn.Module, source: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The source translated; the target domain's photos, which should come back as they are; the source's masks."""
         if not self.run.game.identity:
-            return generator(source), None
-        fake, same = generator(torch.cat([source, target])).chunk(2)
-        return fake, same
+            fake, masks = self._composed(generator, source)
+            return fake, None, masks
+        both, masks = self._composed(generator, torch.cat([source, target]))
+        fake, same = both.chunk(2)
+        return fake, same, None if masks is None else masks[: len(source)]
+
+    def _mask_loss(self, masks: Tensor, photos: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted terms of masks, and each without its weight."""
+        game = self.run.game
+        terms = {"mask": sparsity(masks), "mask_edges": edge_aware_variation(masks, photos)}
+        total = game.sparsity * terms["mask"] + game.smoothness * terms["mask_edges"]
+        if self.guide is not None:
+            with torch.no_grad(), self.stage.autocast():
+                seen = self.guide(photos).float()
+            terms["mask_guide"] = guidance(masks, seen)
+            total = total + game.guide * terms["mask_guide"]
+        return total, {name: term.detach() for name, term in terms.items()}
 
     def _translated(self, real_a: Tensor, real_b: Tensor) -> tuple[Tensor, Tensor]:
         """Both domains' photos translated for the discriminators alone: fakes of A, of B."""

@@ -24,6 +24,16 @@ from training.options.shared import (
     TickKimg,
 )
 
+CLASSES = 1000  # of ImageNet
+
+
+def class_range(text: str) -> range:
+    """The classes that FIRST-LAST stands for, both among them; raises InputError."""
+    first, _, last = text.partition("-")
+    proper = first.isdecimal() and last.isdecimal() and int(first) <= int(last) < CLASSES
+    require(proper, "guide_classes", f"is FIRST-LAST, two of ImageNet's classes from 0 to {CLASSES - 1}", text)
+    return range(int(first), int(last) + 1)
+
 
 class CycleGANNetwork(Network):
     """Networks."""
@@ -35,6 +45,10 @@ class CycleGANNetwork(Network):
     )
     discriminator_width: int = Field(64, gt=0, description="channels of the discriminator's first layer")
     discriminator_norm: Literal["instance", "spectral"] = Field("instance", description="instance, as the paper")
+    attention: int = Field(0, ge=0, description="channels of the head that masks what changes; 0, as the paper: none")
+    painter: Literal["train", "keep"] = Field(
+        "train", description="keep: of the generators train the masks alone, which is quick; with --start"
+    )
 
 
 class CycleGANAdversary(Adversary):
@@ -46,6 +60,17 @@ class CycleGANAdversary(Adversary):
         0.5, ge=0, description="weight of the identity loss, as a share of lambda; keeps colours; 0 is off"
     )
     pool: int = Field(50, ge=0, description="translations kept to show the discriminator past ones; 0 is off")
+    adversarial: float = Field(
+        1.0, ge=0, description="weight of the adversarial loss; 0: discriminators neither judge nor learn"
+    )
+    sparsity: float = Field(0.0, ge=0, description="weight of the masks' mean (--attention)")
+    smoothness: float = Field(0.0, ge=0, description="weight of the masks' variation where the photo has no edges")
+    guide: float = Field(
+        0.0, ge=0, description="weight of the masks' distance from where a classifier sees --guide-classes"
+    )
+    guide_classes: str = Field(
+        "", description="ImageNet classes that both domains show, FIRST-LAST; 339-355 are horses, zebras and their like"
+    )
 
 
 class CycleGANOptimizer(Optimizer):
@@ -87,5 +112,16 @@ class CycleGANRun(TranslatorRun):
         if network.discriminator == "projected":
             check_projected(self, network.discriminator_norm, ("instance",), "image_size", self.data.image_size)
             require(not machine.compile, "compile", "was not tried with a projected discriminator", True)
+        game = self.game
+        for name, asked in (
+            ("painter", network.painter == "keep"),
+            ("sparsity", game.sparsity),
+            ("smoothness", game.smoothness),
+            ("guide", game.guide),
+        ):
+            require(network.attention > 0 or not asked, name, "needs --attention, which gives masks", asked)
+        require(bool(game.guide) == bool(game.guide_classes), "guide", "goes with --guide-classes", game.guide)
+        if game.guide_classes:
+            class_range(game.guide_classes)
         require(not machine.graphs, "graphs", "is for dcgan; cyclegan has --compile", True)
         return self

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 without its classifier: the fixed eyes of a projected discriminator (`projected.py`).
+"""EfficientNet-Lite without its classifier: the fixed eyes of a projected discriminator (`projected.py`).
 
 Tan and Le 2019, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks", table 1, in the variant
 "Lite" that its authors published for phones: ReLU6 in place of swish, no squeeze-and-excitation. Its weights were
@@ -6,6 +6,7 @@ learned on ImageNet with labels (`backbone_weights.py` has where they come from)
 convolutions, since nothing here trains.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -38,18 +39,37 @@ STAGES = (
 TAPS = {1: 24, 2: 40, 4: 112, 6: 320}  # the last stage of each resolution, and its channels
 
 
-class EfficientNetLite0(nn.Module):
+def scaled(width: float, depth: float) -> tuple[Stage, ...]:
+    """The stages of a larger network (section 3.3): channels times `width`, to the nearest multiple of 8, and repeats
+    times `depth`, rounded up. Of the Lite variants the stem, and how often the first and the last stage are repeated,
+    stay as they are."""
+    sizes = [*STAGES]
+    for number, stage in enumerate(STAGES):
+        inputs = stage.inputs if number == 0 else _nearest(stage.inputs * width)
+        inner = 0 < number < len(STAGES) - 1
+        repeats = math.ceil(stage.repeats * depth) if inner else stage.repeats
+        sizes[number] = stage._replace(inputs=inputs, outputs=_nearest(stage.outputs * width), repeats=repeats)
+    return tuple(sizes)
+
+
+def _nearest(channels: float) -> int:
+    """A multiple of 8, at most a tenth less than asked for."""
+    nearest = max(8, int(channels + 4) // 8 * 8)
+    return nearest + 8 if nearest < 0.9 * channels else nearest
+
+
+class EfficientNetLite(nn.Module):
     """Images [n, 3, h, w] in [-1, 1] -> activations of four resolutions: sides / 4, 8, 16 and 32, rounded up.
 
-    Their channels are the values of `TAPS`: [n, 24, h/4, w/4] to [n, 320, h/32, w/32]. Parameters are frozen; gradients
-    pass to the images, once (there is no second derivative).
+    Of Lite0, whose stages are the default, their channels are the values of `TAPS`: [n, 24, h/4, w/4] to
+    [n, 320, h/32, w/32]. Parameters are frozen; gradients pass to the images, once (there is no second derivative).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stages: tuple[Stage, ...] = STAGES) -> None:
         super().__init__()
         self.stem = nn.Sequential(SameConv(3, STEM, 3, 2), nn.ReLU6())
         self.stages = nn.ModuleList()
-        for kernel, stride, expansion, inputs, outputs, repeats in STAGES:
+        for kernel, stride, expansion, inputs, outputs, repeats in stages:
             blocks = [_Block(kernel, stride, expansion, inputs, outputs)]
             blocks += [_Block(kernel, 1, expansion, outputs, outputs) for _ in range(repeats - 1)]
             self.stages.append(nn.Sequential(*blocks))

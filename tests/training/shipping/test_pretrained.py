@@ -12,7 +12,7 @@ from PIL import Image
 import metrics
 import models
 from models import InputError
-from training.networks.backbone import EfficientNetLite0
+from training.networks.backbone import EfficientNetLite
 from training.shipping import pretrained
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -162,7 +162,7 @@ def test_paths_of_a_recipe_are_the_folders_that_were_given(arguments: argparse.N
 def test_further_runs_go_on_with_the_generator(
     arguments: argparse.Namespace, tmp_path: Path, small: metrics.Extractor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.games.dcgan.backbone", EfficientNetLite0)  # made-up weights will do
+    monkeypatch.setattr("training.games.dcgan.backbone", EfficientNetLite)  # made-up weights will do
     start = {"discriminator": "projected", "start": "runs/sampler/sampler.safetensors"}
     second = SAMPLER | {"network": SAMPLER["network"] | start, "optimizer": {"d_lr": 1e-4}}
     second |= {"pace": QUICK | {"seed": 1}}
