@@ -19,6 +19,7 @@ from metrics.scores.infinity import fid_infinity
 from metrics.scores.kernel import kid
 from metrics.scores.memorisation import authenticity, data_copying
 from metrics.scores.neighbours import prdc
+from metrics.scores.resampling import interval_of_mean, resample_counts
 from metrics.scores.table import METRICS
 from metrics.scoring import features, score, statistics
 from metrics.sets.featuresets import FEATURE_LIMIT, FeatureSet
@@ -53,6 +54,7 @@ __all__ = [
     "fid_infinity",
     "frechet_distance",
     "inception_score",
+    "interval_of_mean",
     "joined",
     "kid",
     "load_image",
@@ -60,6 +62,7 @@ __all__ = [
     "open_stored",
     "perceptual_distance",
     "prdc",
+    "resample_counts",
     "score",
     "statistics",
     "stored_images",

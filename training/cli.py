@@ -1,4 +1,4 @@
-"""The command line: python -m training GAME | ring | export | probe | pretrained. `--help` of each says all."""
+"""The command line: python -m training GAME, or a tool such as `ring` or `pretrained`. `--help` of each says all."""
 
 import argparse
 import sys
@@ -12,9 +12,9 @@ from training.games.table import games
 from training.options.flags import add_flags, from_dict, given, merged, read_json
 from training.options.run import Run
 from training.ring import command as laboratory
-from training.shipping import export, pretrained, probe
+from training.shipping import export, outlines, pretrained, probe
 
-TOOLS = {"ring": laboratory, "export": export, "probe": probe, "pretrained": pretrained}
+TOOLS = {"ring": laboratory, "export": export, "outlines": outlines, "probe": probe, "pretrained": pretrained}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -38,14 +38,17 @@ from training.shipping.measure import (
     least_consistent,
     least_like,
     least_real,
+    outlines_of,
     parameters,
     translate,
 )
+from training.shipping.rulers import movement
 
 SAMPLES = 64
 FAILURES = 8
 FIRST = 8  # test photos that are shown translated
 AGAIN, ROW = 32, 16  # test images that are shown drawn again, and how many in a row
+WORST = 10  # test photos whose background moves most
 STEPS = 8  # pictures from one end of an interpolation to the other
 
 LICENCES = {
@@ -173,6 +176,13 @@ def _of_translator(
         worst = least_consistent(model, photos, direction, FAILURES)
         title = f"Known failures, {source} to {target}: the test photos that a round trip changes most"
         sheets.append((f"failures_{direction}", title, _pairs(model, photos[worst], direction)))
+        outlines = outlines_of(plan, direction[0])
+        if outlines is not None:
+            translated = [translate(model, photo[None], direction)[0] for photo in photos]
+            moved = movement(list(photos), translated, outlines)
+            most = [moved.photos[index] for index in moved.outside.argsort()[::-1][:WORST]]
+            title = f"Known failures, {source} to {target}: the test photos whose background moves most"
+            sheets.append((f"background_{direction}", title, _pairs(model, photos[most], direction)))
     return sheets
 
 
@@ -229,7 +239,7 @@ def _head(checkpoint: Path, model: Model, command: str) -> list[str]:
                 "SHA-256": f"`{model.digest}`",
                 "Data": f"{training['dataset']}, {_count(training)} images, digest `{training['dataset_digest'][:16]}`",
                 "Licence of the data": LICENCES.get(training["dataset"].lower(), "see the data"),
-                "Loss": training["loss"],
+                "Loss": _loss(training),
                 **_discriminator(training["config"]["network"]),
                 "Length": f"{training['images']:,} images in {training['steps']:,} steps",
                 **_beginning(training.get("start")),
@@ -249,6 +259,14 @@ def _head(checkpoint: Path, model: Model, command: str) -> list[str]:
         "</details>",
         "",
     ]
+
+
+def _loss(training: dict[str, Any]) -> str:
+    """The adversarial loss, and what taught the masks; older runs had neither choice."""
+    game = training["config"]["game"]
+    guide = f"masks by ImageNet's classes {game['guide_classes']}, as EfficientNet-Lite0 sees them"
+    taught = [training["loss"]] if game.get("adversarial", 1) else []
+    return "; ".join([*taught, *([guide] if game.get("guide") else [])])
 
 
 def _discriminator(network: dict[str, Any]) -> dict[str, str]:

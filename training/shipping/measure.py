@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 import metrics
 from metrics import Samples
 from models import Autoencoder, Direction, Generator, InputError, Model, Translator, load, to_float, to_uint8
+from models.filesets import open_files
 from models.images import Pixels
 from training.data.images import load_images
 from training.data.layouts import Split
 from training.games.sampler import SamplerRun
+from training.shipping import rulers
 from training.shipping.probe import labelled, probe
 
 FEATURE_METRICS = ("kid", "prdc")
+RESAMPLES = 1_000  # behind the intervals of means over photos
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,15 @@ class AutoencoderPlan:
 
 @dataclass(frozen=True)
 class TranslatorPlan:
-    """What to measure a translator with: `data`, a folder with testA and testB."""
+    """What to measure a translator with.
+
+    data: a folder with trainA, trainB, testA and testB.
+    outlines: a folder with testA and testB, of outlines of what is translated (`outlines.py`), for how far the
+        background moves; None: that is not measured.
+    """
 
     data: Path
+    outlines: Path | None = None
 
 
 Plan = SamplerPlan | AutoencoderPlan | TranslatorPlan
@@ -125,9 +135,10 @@ def _measured_autoencoder(
 def _measured_translator(
     plan: TranslatorPlan, checkpoint: Path, progress: Progress, extractor: metrics.Extractor | None
 ) -> dict[str, Any]:
-    """FID and KID of every direction on the test photos, and of the untouched photos beside them."""
+    """FID and KID of every direction on the test photos, beside them of the untouched photos and of as many real ones
+    of the other domain, and the rulers of `rulers.py`."""
     model = load(checkpoint, Translator)
-    photos = {side: metrics.open_images(plan.data / f"test{side.upper()}") for side in "ab"}
+    photos = {side: test_photos(plan, side) for side in "ab"}
     real = {}
     for side in "ab":
         progress(f"features of test{side.upper()}")
@@ -140,10 +151,65 @@ def _measured_translator(
         about = f"test{target.upper()}"
         result = metrics.score(translated, real[target], metrics=("fid", "kid"))
         untouched = metrics.score(real[source], real[target], metrics=("fid", "kid"))
+        others = evenly(metrics.open_images(plan.data / f"train{target.upper()}"), result["a"]["n"])
+        floor = metrics.score(metrics.features(others, extractor=extractor), real[target], metrics=("fid", "kid"))
         for name in ("fid", "kid"):
             found[f"{name}_{direction}"] = _entry(result, name, about)
             found[f"{name}_{direction}_untouched"] = _entry(untouched, name, about)
+            found[f"{name}_{direction}_real"] = _entry(floor, name, about)
+        found |= _ruled(model, plan, direction, progress)
     return found
+
+
+def test_photos(plan: TranslatorPlan, side: str) -> metrics.Images:
+    """The photos of a domain, "a" or "b", that a translator is measured with."""
+    return metrics.open_images(plan.data / f"test{side.upper()}")
+
+
+def outlines_of(plan: TranslatorPlan, side: str) -> list[Pixels] | None:
+    """The outlines of what the test photos of a domain show, where there are any."""
+    if plan.outlines is None:
+        return None
+    folder = f"test{side.upper()}"
+    return rulers.read_outlines(plan.outlines / folder, open_files(plan.data / folder).images)
+
+
+def _ruled(model: Translator, plan: TranslatorPlan, direction: str, progress: Progress) -> dict[str, Any]:
+    """The rulers of one direction: name -> entry."""
+    progress(f"rulers {direction}")
+    source, target = direction[0], direction[-1]
+    photos = [loader() for loader in test_photos(plan, source).loaders()]
+    translated = [translate(model, photo[None], direction)[0] for photo in photos]
+    found = {f"structure_{direction}": _mean(rulers.structure(photos, translated), "correlation of edges")}
+    outlines = outlines_of(plan, source)
+    if outlines is not None:
+        moved = rulers.movement(photos, translated, outlines)
+        found[f"background_{direction}"] = _mean(moved.outside, "levels of 255, outside of the outlines")
+        worst = float(moved.outside.max())
+        found[f"background_{direction}_worst"] = found[f"background_{direction}"] | {"value": worst, "interval": None}
+        found[f"foreground_{direction}"] = _mean(moved.inside, "levels of 255, inside of the outlines")
+    domain = dict(zip("ab", model.domains, strict=True))[target]
+    if domain in rulers.IMAGENET:
+        wanted = [loader() for loader in test_photos(plan, target).loaders()]
+        for kind, shown in (("", translated), ("_untouched", photos), ("_real", wanted)):
+            ranks = rulers.ranks(shown, domain)
+            for top in (1, 5):
+                protocol = f"share whose top {top} of ImageNet has the {domain}, by EfficientNet-Lite2"
+                found[f"recognised_top{top}_{direction}{kind}"] = _mean(ranks < top, protocol)
+    return found
+
+
+def _mean(values: npt.NDArray[Any], protocol: str) -> dict[str, Any]:
+    """An entry of the mean over photos, with the interval that other photos would move it in."""
+    counts = metrics.resample_counts(len(values), RESAMPLES, np.random.default_rng(0))
+    return {
+        "value": float(values.mean()),
+        "interval": metrics.interval_of_mean(values, counts),
+        "images": len(values),
+        "reference": "",
+        "reference_images": None,
+        "protocol": protocol,
+    }
 
 
 def split_of(run: SamplerRun, split: Split) -> metrics.Images:

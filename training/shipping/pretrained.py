@@ -66,7 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="of the Inception's arithmetic; cards name a reduced one",
     )
-    parser.add_argument("--card-only", action="store_true", help="draw and write the cards of what is shipped")
+    parser.add_argument(
+        "--outlines", type=Path, help="outlines of a translator's testA and testB (python -m training outlines)"
+    )
+    parser.add_argument(
+        "--card-only",
+        action="store_true",
+        help="train nothing: draw and write the cards of what is shipped, and measure translators anew",
+    )
 
 
 def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = None) -> int:
@@ -90,6 +97,7 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
                 if not outcome.finished:
                     return 130
             ship(Path(outcome.checkpoint), shipped)
+        if not arguments.card_only or isinstance(plan, TranslatorPlan):  # a translator's take no hour
             metadata = load(shipped).metadata
             with_metadata(shipped, dataclasses.replace(metadata, metrics=measure(shipped, plan, say, extractor)))
         command = f"python -m training pretrained {name} --data DATA"
@@ -165,4 +173,4 @@ def _of_sampler(run: SamplerRun, arguments: argparse.Namespace) -> SamplerPlan:
 
 @plan_of.register
 def _of_translator(run: TranslatorRun, arguments: argparse.Namespace) -> Plan:
-    return TranslatorPlan(Path(run.data.data))
+    return TranslatorPlan(Path(run.data.data), arguments.outlines)
