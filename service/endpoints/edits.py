@@ -3,6 +3,7 @@
 import models
 from models.errors import InputError
 from service.call import Answer, Call
+from service.encoding.masks import read_clear_mask
 from service.endpoints.openai import (
     EVENTS,
     Finished,
@@ -30,8 +31,6 @@ async def edit(runtime: Runtime, call: Call) -> Answer:
     """A translation of each photo, asked for and answered in other words."""
     request: EditRequest = call.body
     served = runtime.registry.translator(request.model)
-    if call.files["mask"]:
-        raise InputError(f"{served.id} translates whole photos: leave the mask out.", where="mask")
     if request.n not in (None, 1):
         raise InputError("A photo has one translation: n is 1.", where="n")
     uploads = call.files["image"]
@@ -45,8 +44,11 @@ async def edit(runtime: Runtime, call: Call) -> Answer:
         quality=quality,
         origin=origin_of(served, "compositeWithTrainedAlgorithmicMedia", {}),
         size=size_of(request.size, len(uploads)),
+        reads_mask=read_clear_mask,
     )
-    done = await translate_all(runtime, call, order, uploads)
+    masks = call.files.get("mask", [])
+    allowed = [*masks, *[None] * (len(uploads) - len(masks))]  # it is of the first photo, as OpenAI has it
+    done = await translate_all(runtime, call, order, uploads, allowed)
     images = [Finished(one.file, one.height, one.width, one.origin) for one in done]
     return await answer(runtime, call, "image_edit", served.id, images)
 
@@ -70,7 +72,7 @@ EDITS = Operation(
     body=EditRequest,
     files=(
         FileField("image", "Photos, of every kind that /v1/translate takes.", most=MOST_FILES, alias="image[]"),
-        FileField("mask", "Refused: no model here takes one.", required=False),
+        FileField("mask", "Of the first photo, as large as it: what is transparent may change.", required=False),
     ),
     answers={"application/json": ImagesAnswer, EVENTS: {"type": "string"}},
     errors=(404, 413, 422),

@@ -56,6 +56,7 @@ class ModelCard(BaseModel):
     classes: list[str]
     domains: list[str]
     directions: list[str] = Field(description="Of a translator: a_to_b, b_to_a.")
+    attention: bool = Field(description="Of a translator: whether /v1/translate can give its mask.")
     spaces: list[models.Space] = Field(description="Of a generator: those whose latents it takes.")
     encoder: bool = Field(description="It finds the latents of photos within a request; others take a job.")
     latent_directions: list[LatentDirection]
@@ -121,6 +122,7 @@ def card(registry: Registry, one: AnyServed, text: str | None, kept: Sequence[Ke
         classes=list(network.classes),
         domains=list(network.domains),
         directions=list(network.directions),
+        attention=network.attends,
         spaces=list(network.spaces) if isinstance(network, models.Generator) else [],
         encoder=isinstance(network, models.Autoencoder),
         latent_directions=[

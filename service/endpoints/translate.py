@@ -6,7 +6,7 @@ from typing import Annotated, BinaryIO, Literal
 from pydantic import BaseModel, Field
 
 from models.errors import InputError
-from service.call import Answer, Call
+from service.call import Answer, Call, File
 from service.encoding import pictures
 from service.encoding.packing import JsonPack, ZipPack
 from service.encoding.pictures import ImageFormat
@@ -40,6 +40,13 @@ class TranslateRequest(Body):
         False,
         description="Also translate back, and report the mean absolute difference to the input, 0 (the same) to 1.",
     )
+    mask: bool = Field(
+        False,
+        description="true: also give the mask, how far each pixel was changed, as a grey PNG (models with attention).",
+    )
+    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+        1.0, description="How much of the change is kept: 0 gives the photo back, 1 the translation."
+    )
 
 
 class TranslatedImage(BaseModel):
@@ -51,6 +58,7 @@ class TranslatedImage(BaseModel):
     tiles: int = Field(description="1 for an image translated in one piece.")
     cycle_l1: float | None
     data: str = Field(description="The image file, base64.")
+    mask: str | None = Field(description="With mask: a grey PNG of the image's size, base64.")
 
 
 class TranslateAnswer(BaseModel):
@@ -78,15 +86,29 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
     unit = served.unit
     direction = direction_of(unit.network, request.direction)
     uploads = call.files["images"]
-    output = accept.choose(request.output, call.accept, _ONE if len(uploads) == 1 else _SEVERAL)
-    if output == "image" and len(uploads) > 1:
-        raise InputError(f"output=image holds one image, not {len(uploads)}: use zip or json.", where="output")
+    alone = len(uploads) == 1 and not request.mask
+    output = accept.choose(request.output, call.accept, _ONE if alone else _SEVERAL)
+    if output == "image" and not alone:
+        what = "no mask beside it" if request.mask else f"not {len(uploads)}"
+        raise InputError(f"output=image holds one image, {what}: use zip or json.", where="output")
+    if request.mask and not unit.network.attends:
+        raise InputError("This model has no attention, so there is no mask to give.", where="mask")
     kind = request.format or accept.image_format(call.accept)
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
     origin = origin_of(served, "compositeWithTrainedAlgorithmicMedia", {})
-    order = Order(served.source.name, unit, direction, request.cycle, kind, request.quality, origin)
-    done = await translate_all(runtime, call, order, uploads)
+    order = Order(
+        served.source.name,
+        unit,
+        direction,
+        request.cycle,
+        kind,
+        request.quality,
+        origin,
+        strength=request.strength,
+        shows_mask=request.mask,
+    )
+    done = await translate_all(runtime, call, order, uploads, _one_each(call.files.get("mask", []), len(uploads)))
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
     if request.cycle:
         headers["X-Cycle-L1"] = ",".join(f"{one.cycle_l1:.6f}" for one in done)
@@ -102,7 +124,10 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
 def _zip(out: BinaryIO, about: Mapping[str, str], unit: Translator, done: list[Translated]) -> None:
     pack = ZipPack(out)
     for index, one in enumerate(done):
-        pack.add(f"{index:03d}_{_stem(one.name)}.{about['format']}", one.file)
+        name = f"{index:03d}_{_stem(one.name)}"
+        pack.add(f"{name}.{about['format']}", one.file)
+        if one.mask is not None:
+            pack.add(f"{name}.mask.png", one.mask)
     pack.close()
 
 
@@ -114,6 +139,15 @@ def _json(out: BinaryIO, about: Mapping[str, str], unit: Translator, done: list[
     pack.close()
 
 
+def _one_each(masks: list[File], count: int) -> list[File]:
+    """No mask, or as many as there are images; raises InputError."""
+    if len(masks) not in (0, 1, count):
+        raise InputError(
+            f"{len(masks)} masks came for {count} images: send one for all, or one for each.", where="mask"
+        )
+    return masks * count if len(masks) == 1 else masks
+
+
 def _described(unit: Translator, one: Translated) -> TranslatedImage:
     return TranslatedImage(
         name=one.name,
@@ -122,6 +156,7 @@ def _described(unit: Translator, one: Translated) -> TranslatedImage:
         tiles=unit.tiles(one.height, one.width),
         cycle_l1=one.cycle_l1,
         data=pictures.base64_of(one.file),
+        mask=None if one.mask is None else pictures.base64_of(one.mask),
     )
 
 
@@ -148,6 +183,13 @@ TRANSLATE = Operation(
             "images",
             "Photos: PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, PPM or, where pillow-heif is installed, HEIC.",
             most=MOST_FILES,
+        ),
+        FileField(
+            "mask",
+            "A file: white may change, black stays; as large as its image. One for all, or one for each.",
+            required=False,
+            most=MOST_FILES,
+            also_text=True,
         ),
     ),
     answers={

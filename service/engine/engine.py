@@ -128,6 +128,8 @@ class Engine:
         noise = torch.Generator().manual_seed(0)
         side = max(64, network.minimum_size)
         images = torch.rand(3, network.channels, side, side, generator=noise).to(self._device) * 2 - 1
+        if network.attends:  # the mask leaves the network beside the painting, and is laid over the photo in float32
+            network = replace(network, parts={name: models.Unblended(part) for name, part in network.parts.items()})
         compiled: dict[str, Forward] = {}
         if settings.translate_engine == "openvino":  # before `prepare`, which changes the layers for torch
             for direction, module in network.parts.items():

@@ -18,7 +18,8 @@ from service.engine.batcher import Batcher, Flow, Key
 from service.engine.tiles import Norms, Place, aligned, aligned_size, blend, boxes, crop_boxes, crops, fixed, pooled
 from service.telemetry import ForwardTime, current_span
 
-Forward = Callable[[torch.Tensor], torch.Tensor]  # images float32 [n, c, h, w] in [-1, 1] -> the same
+Forward = Callable[[torch.Tensor], torch.Tensor]
+"""Images float32 [n, c, h, w] in [-1, 1] -> the same, or what `models.Unblended` gives."""
 Done = Callable[[Pixels, Place], None]  # a piece that is translated, uint8 [h, w, c], and where it belongs
 BLOCK = 64 * 64  # pixels that a translation counts one for, against max_batch and max_queue
 
@@ -94,10 +95,17 @@ class Translator:
         places = [*crop_boxes(height, width), *boxes(height, width, self.tile)]
         return sum(self._blocks(rows, columns) for _, _, rows, columns in places)
 
-    async def image(
+    async def image(self, pixels: Pixels, direction: models.Direction, flow: Flow | None = None) -> Pixels:
+        """uint8 [h, w, c] -> uint8 [h, w, c] of the other domain; see `masked`."""
+        translated, _ = await self.masked(pixels, direction, flow)
+        return translated
+
+    async def masked(
         self, pixels: Pixels, direction: models.Direction, flow: Flow | None = None, done: Done | None = None
-    ) -> Pixels:
-        """uint8 [h, w, c] -> uint8 [h, w, c] of the other domain.
+    ) -> tuple[Pixels, Pixels | None]:
+        """uint8 [h, w, c] -> uint8 [h, w, c] of the other domain, and the mask of what changed.
+
+        The mask is uint8 [h, w], 255 where all is painted and 0 where the photo stays; None of a network without one.
 
         Args:
             flow: the request that it belongs to, where that has several.
@@ -111,10 +119,11 @@ class Translator:
         flow = flow or Flow()
         if self.tiles(height, width) == 1:
             size = self._blocks(height, width)
-            whole = await self.batcher.submit(Piece(direction, height, width), pixels, size, current_span.get(), flow)
+            piece = Piece(direction, height, width)
+            whole = await self.batcher.submit(piece, pixels, size, current_span.get(), flow)
             if done is not None:
-                done(whole, (0, 0, height, width))
-            return whole
+                done(self._parted(whole)[0], (0, 0, height, width))
+            return self._parted(whole)
         pixels = aligned(pixels)
         sample = crops(pixels)
         measure = Measure(direction, sample.shape[1], sample.shape[2])
@@ -127,19 +136,21 @@ class Translator:
         futures = self.batcher.submit_all(piece, tiles, current_span.get(), flow)
         if done is not None:
             for future, place in zip(futures, places, strict=True):
-                future.add_done_callback(functools.partial(_tell, done, place))
+                future.add_done_callback(functools.partial(self._tell, done, place))
         try:
             parts = await asyncio.gather(*futures)
         finally:
             for future in futures:
                 future.cancel()
         whole = await asyncio.to_thread(blend, parts, places, pixels.shape[0], pixels.shape[1])
-        return whole[:height, :width]
+        return self._parted(whole[:height, :width])
 
+    def _parted(self, pixels: Pixels) -> tuple[Pixels, Pixels | None]:
+        return (pixels[..., :-1], pixels[..., -1]) if self.network.attends else (pixels, None)
 
-def _tell(done: Done, place: Place, future: "asyncio.Future[Pixels]") -> None:
-    if not future.cancelled() and future.exception() is None:
-        done(future.result(), place)
+    def _tell(self, done: Done, place: Place, future: "asyncio.Future[Pixels]") -> None:
+        if not future.cancelled() and future.exception() is None:
+            done(self._parted(future.result())[0], place)
 
 
 class TranslatorRun:
@@ -173,8 +184,13 @@ class TranslatorRun:
         return results
 
     def _translate(self, piece: Piece, items: Sequence[Pixels]) -> list[Pixels]:
+        """Uint8 [h, w, c] each, with the mask as one more channel where the network has one."""
         images, size = self._input(np.stack(items))
-        return list(models.to_uint8(models.crop(self._forward(images, piece), size)))
+        made = self._forward(images, piece)
+        if self._network.attends:
+            painted, masks = made[:, :-1], made[:, -1:]
+            made = torch.cat([models.compose(images, painted, masks), masks * 2 - 1], dim=1)
+        return list(models.to_uint8(models.crop(made, size)))
 
     def _input(self, pixels: Pixels) -> tuple[torch.Tensor, tuple[int, int]]:
         images = models.to_float(pixels).to(self._device)

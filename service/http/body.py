@@ -36,6 +36,7 @@ class FileField:
         required: at least one file must come.
         most: how many may come; the settings can hold less.
         alias: another name of the field, for clients that write lists with brackets.
+        also_text: the body has a field of the same name, and text in it is that field's.
     """
 
     name: str
@@ -43,6 +44,7 @@ class FileField:
     required: bool = True
     most: int = 1
     alias: str | None = None
+    also_text: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ async def read_body(
     form = await _form(request, fields)
     stack.push_async_callback(form.close)
     files = _files(form, fields)
-    names = {name for field in fields for name in field.names}
+    names = {name for field in fields if not field.also_text for name in field.names}
     texts = [(key, value) for key, value in form.multi_items() if key not in names and isinstance(value, str)]
     return _checked(model, from_text(texts)), files
 
@@ -114,7 +116,7 @@ async def _form(request: Request, fields: tuple[FileField, ...]) -> FormData:
     if _media_type(request) != "multipart/form-data":
         raise MediaTypeError("Send a form, with Content-Type: multipart/form-data.", where="content-type")
     try:
-        most = {name: field.most for field in fields for name in field.names}
+        most = {name: field.most + field.also_text for field in fields for name in field.names}
         return await read_form(request.headers["content-type"], request.stream(), most)
     except OSError as error:
         if error.errno not in _FULL:
@@ -130,7 +132,7 @@ def _files(form: FormData, fields: tuple[FileField, ...]) -> dict[str, list[File
     files: dict[str, list[File]] = {}
     for field in fields:
         values = [value for name in field.names for value in form.getlist(name)]
-        if any(isinstance(value, str) for value in values):
+        if not field.also_text and any(isinstance(value, str) for value in values):
             raise InputError(
                 f"{field.name} takes files, not text (with curl: -F {field.name}=@FILE; a file that is text needs a "
                 "filename). Nothing is fetched from addresses.",

@@ -166,12 +166,20 @@ def _form(operation: Operation) -> Json:
         }
     if operation.body is not None:
         schema = _inlined(operation.body)
-        properties |= {name: _as_text(_without_null(one)) for name, one in schema["properties"].items()}
+        for name, one in schema["properties"].items():
+            text = _as_text(_without_null(one))
+            properties[name] = _either(properties[name], text) if name in properties else text
         required += schema.get("required", [])
     form: Json = {"type": "object", "properties": properties, "additionalProperties": False}
     if required:
         form["required"] = required
     return form
+
+
+def _either(files: Json, text: Json) -> Json:
+    """A field of a form that takes files, text, or both in parts of their own."""
+    said = " ".join(one.pop("description") for one in (text, files))
+    return {"anyOf": [text, files], "description": said}
 
 
 def _inlined(model: type[BaseModel]) -> Json:

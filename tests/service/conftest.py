@@ -51,12 +51,14 @@ def save_sampler(
     return path
 
 
-def save_translator(path: Path, seed: int = 0, metrics: dict[str, Any] | None = None) -> Path:
-    """A CycleGAN of width 4 with random weights."""
+def save_translator(path: Path, seed: int = 0, metrics: dict[str, Any] | None = None, attention: int = 0) -> Path:
+    """A CycleGAN of width 4 with random weights; with attention, its masks have all values from 0 to 1."""
     torch.manual_seed(seed)
-    config = models.ResNetConfig(width=4, blocks=2)
+    config = models.ResNetConfig(width=4, blocks=2, attention=attention)
     parts = config.parts()
     for network in parts.values():
+        if attention:
+            torch.nn.init.normal_(network.mask.layers[-1].weight)
         for parameter in network.parameters():
             parameter.data *= 4
     models.save(path, parts, models.metadata_of(config, domains=("horse", "zebra"), metrics=metrics or {}))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import openai
 import pytest
 import requests
@@ -25,6 +26,33 @@ def client(local: Any) -> Iterator[openai.OpenAI]:
 @pytest.fixture
 def photo(picture: Callable[..., bytes]) -> bytes:
     return picture(20, 32, kind="JPEG")
+
+
+def mask(size: tuple[int, int], mode: str) -> bytes:
+    """As OpenAI has masks: the left half is opaque, the right half is clear and may change."""
+    levels = np.zeros((*size, 4), np.uint8)
+    levels[:, : size[1] // 2, 3] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(levels).convert(mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_what_is_clear_in_the_mask_may_change_in_the_first_photo(client: openai.OpenAI, photo: bytes) -> None:
+    whole = client.images.edit(image=("a.jpg", photo), prompt="zebra").data
+    both = [("a.jpg", photo), ("b.jpg", photo)]
+    masked = client.images.edit(image=both, mask=("mask.png", mask((20, 32), "RGBA")), prompt="zebra").data
+    assert whole is not None
+    assert masked is not None
+    one, first, second = (np.asarray(opened(picture.b64_json)) for picture in (*whole, *masked))
+    original = np.asarray(Image.open(io.BytesIO(photo)))
+    assert np.array_equal(first[:, :16], original[:, :16])
+    assert np.array_equal(first[:, 16:], one[:, 16:])
+    assert np.array_equal(second, one)
+
+
+def opened(data: str | None) -> Image.Image:
+    assert data is not None
+    return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
 def translated(url: str, photo: bytes, **fields: str) -> bytes:
@@ -97,7 +125,8 @@ def test_an_edit_streams(client: openai.OpenAI, photo: bytes) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"mask": ("mask.png", b"x")}, "leave the mask out"),
+        ({"mask": ("mask.png", mask((20, 32), "RGB"))}, "mask.png has no alpha"),
+        ({"mask": ("mask.png", mask((20, 31), "RGBA"))}, "has not the size of photo.jpg"),
         ({"n": 2}, "has one translation"),
         ({"model": "tiny"}, "cannot do this"),
         ({"background": "transparent"}, "opaque or auto"),

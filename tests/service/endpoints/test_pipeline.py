@@ -58,7 +58,7 @@ class Played:
     def tiles(self, height: int, width: int) -> int:
         return 1
 
-    async def image(self, pixels: Pixels, direction: str, flow: Flow, done: Done | None = None) -> Pixels:
+    async def masked(self, pixels: Pixels, direction: str, flow: Flow, done: Done | None = None) -> tuple[Pixels, None]:
         self.asked.append(direction)
         if error := self.fails(len(self.asked)):
             raise error
@@ -68,7 +68,7 @@ class Played:
         self.inside -= pixels[..., 0].size
         if done is not None:
             done(255 - pixels, (0, 0, *pixels.shape[:2]))
-        return 255 - pixels
+        return 255 - pixels, None
 
 
 def order(unit: Played, **wanted: Any) -> Order:
@@ -131,9 +131,9 @@ def test_an_error_that_has_been_answered_keeps_no_photo(runtime: Runtime, pictur
 
     def remember(pixels: Pixels, direction: str, flow: Flow, done: Done | None) -> Any:
         photos.append(weakref.ref(pixels))
-        return Played.image(unit, pixels, direction, flow)
+        return Played.masked(unit, pixels, direction, flow)
 
-    unit.image = remember  # type: ignore[method-assign]
+    unit.masked = remember  # type: ignore[method-assign]
     unit.fails = lambda count: OverloadError("Much is waiting.", retry_after_s=0.0) if count == 2 else None
 
     async def answered() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from service.settings import Settings
 from service.telemetry import Telemetry
@@ -47,6 +48,8 @@ def test_examples_work(url, tmp_path, language, code):
         pytest.skip("curl is not installed here")
     for name, photo in zip(("horse.jpg", "horse2.jpg"), HORSES, strict=False):
         (tmp_path / name).write_bytes(photo.read_bytes())
+    with Image.open(HORSES[0]) as photo:
+        Image.new("L", photo.size, 128).save(tmp_path / "mask.png")
     for room in ("docs", "tests"):
         (tmp_path / room).symlink_to(ROOT / room)
     code = code.replace("http://localhost:3000", url)
