@@ -27,7 +27,8 @@ class ServiceError(Exception):
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded image and its origin: `seed` where it was drawn from one, `cycle_l1` (0 to 1) where it was asked."""
+    """An encoded image and its origin: `seed` where it was drawn from one, `cycle_l1` (0 to 1) and `mask` (a grey PNG
+    of how far each pixel was changed) where they were asked for."""
 
     data: bytes
     media_type: str
@@ -35,17 +36,24 @@ class Picture:
     digest: str
     seed: int | None = None
     cycle_l1: float | None = None
+    mask: bytes | None = None
 
     def save(self, path: str | Path) -> Path:
-        """Whole or not at all: a file that is there is never half a picture."""
+        """Whole or not at all: a file that is there is never half a picture. Its mask goes to NAME.mask.png first."""
         path = Path(path)
-        part = path.with_name(f".{uuid4().hex}.part")
-        try:
-            part.write_bytes(self.data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        if self.mask is not None:
+            _write(path.with_suffix(".mask.png"), self.mask)
+        _write(path, self.data)
         return path
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(f".{uuid4().hex}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def error_of(response: Response) -> ServiceError:
@@ -90,4 +98,11 @@ def result_of(response: Response) -> Any:
         if not (images := answer.get("images")) or isinstance(images[0], str):
             return answer
         made = f"image/{({**answer, **images[0]})['format']}", answer["model"], answer["digest"]
-        return [Picture(b64decode(one["data"]), *made, one.get("seed"), one.get("cycle_l1")) for one in images]
+        return [
+            Picture(b64decode(one["data"]), *made, one.get("seed"), one.get("cycle_l1"), _decoded(one.get("mask")))
+            for one in images
+        ]
+
+
+def _decoded(file: str | None) -> bytes | None:
+    return None if file is None else b64decode(file)

@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("photos", nargs="+", type=_existing, metavar="PHOTOS", help="files and folders")
     translate.add_argument("out", type=_folder, metavar="OUT", help="a folder; names and sub-folders are kept")
     translate.add_argument("--direction", help="a_to_b (the default), b_to_a, or the domain to go to, such as zebra")
+    translate.add_argument("--strength", type=float, help="0, the photo, to 1, the translation (1)")
+    translate.add_argument("--mask", action="store_true", default=None, help="also NAME.mask.png: what was changed")
     translate.add_argument("--parallel", type=_count, default=4, metavar="N", help="photos under way at once (4)")
     _image_options(translate)
 

@@ -71,14 +71,21 @@ class Client:
         return Request("encode", {**_with_class(options), "output": "image"}, {"images": image})
 
     @call
-    def translate(self, image: Image, **options: Unpack[Translation]) -> Request[Picture]:
-        """A photo in the other domain, at its own size. `direction` is a_to_b, b_to_a or the domain to go to."""
-        return Request("translate", {"output": "image", **options}, {"images": image})
+    def translate(self, image: Image, allowed: Image | None = None, **options: Unpack[Translation]) -> Request[Picture]:
+        """A photo in the other domain, at its own size. `direction` is a_to_b, b_to_a or the domain to go to.
+
+        `allowed` is a grey picture of its size: white may change, black stays. For the model's own mask ask
+        `translate_many`, whose pictures have it with `mask=True`.
+        """
+        return Request("translate", {"output": "image", **options}, {"images": image, "mask": allowed})
 
     @call
-    def translate_many(self, images: Images, **options: Unpack[Translation]) -> Request[list[Picture]]:
-        """As many as one request takes; `gan translate` goes through a folder of any size."""
-        return Request("translate", {"output": "json", **options}, {"images": images})
+    def translate_many(
+        self, images: Images, allowed: Images | None = None, **options: Unpack[Translation]
+    ) -> Request[list[Picture]]:
+        """As many as one request takes, and masks of what may change, one for all or one for each; `gan translate` goes
+        through a folder of any size."""
+        return Request("translate", {"output": "json", **options}, {"images": images, "mask": allowed})
 
     @call
     def inspect(self, image: Image) -> Request[dict[str, Any]]:

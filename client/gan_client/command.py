@@ -87,7 +87,7 @@ def _translate(client: Client, typed: argparse.Namespace) -> int:
     planned = folders.plan(typed.photos, typed.out, f".{typed.format}")
     left = {output: photo for output, photo in planned.items() if not output.is_file()}
     there, failed, done = len(planned) - len(left), 0, 0
-    options = _given(typed, "model", "direction", "format", "quality")
+    options = _given(typed, "model", "direction", "format", "quality", "strength", "mask")
     if left:
         client.models()
         typed.out.mkdir(parents=True, exist_ok=True)  # where that fails, it fails once, and not for each photo

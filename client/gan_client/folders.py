@@ -84,12 +84,12 @@ def translate(
 
 def _translated(client: Client, photo: Path, options: Translation) -> Picture:
     try:
-        return client.translate(photo, **options)
+        return client.translate_many(photo, **options)[0]
     except ServiceError as error:
         if error.code != "deadline_exceeded":
             raise
-    job = client.submit(client.translate, photo, **options)  # so large a photo takes longer than a request may
-    picture = job.wait()
+    job = client.submit(client.translate_many, photo, **options)  # so large a photo takes longer than a request may
+    (picture,) = job.wait()
     job.cancel()  # so that the service need not keep it
     return picture
 

@@ -77,6 +77,8 @@ class Translation(TypedDict, total=False):
     format: Format
     quality: int
     cycle: bool
+    mask: bool
+    strength: float
 
 
 class Scoring(TypedDict, total=False):

@@ -21,6 +21,8 @@ from gan_client import Client, Picture, ServiceError
 from metrics.sets.featuresets import of_features
 from models import read_text
 from service.jobs import kept
+from service.settings import Settings
+from tests.service.conftest import PATIENT, local_server, save_translator
 
 HORSE = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))[0]
 
@@ -216,6 +218,31 @@ def test_translate_many_with_the_round_trip(client):
     assert alone.cycle_l1 is not None
     assert 0 < alone.cycle_l1 <= 1
     assert client.translate(HORSE).cycle_l1 is None
+
+
+def test_masks_go_there_and_come_back(tmp_path):
+    """What may change, from the client; what did, from a model with attention."""
+    (tmp_path / "models").mkdir()
+    save_translator(tmp_path / "models" / "horse.safetensors", attention=8)
+    settings = Settings(models=(tmp_path / "models",), store=tmp_path / "store", **PATIENT)
+    with local_server(settings) as attentive, Client(attentive.url) as client:
+        with Image.open(HORSE) as photo:
+            original = np.asarray(photo)
+        black = io.BytesIO()
+        Image.fromarray(original[..., 0] * 0).save(black, "PNG")
+        kept = client.translate(HORSE, black.getvalue(), format="png")
+        assert np.array_equal(pixels(kept), original)
+        assert kept.mask is None
+        (picture,) = client.translate_many(HORSE, mask=True)
+        assert picture.data == client.translate(HORSE).data
+        picture.save(tmp_path / "zebra.png")
+        assert (tmp_path / "zebra.mask.png").read_bytes() == picture.mask
+        mask = np.asarray(Image.open(io.BytesIO(picture.mask)))
+        assert mask.shape == original.shape[:2]
+        assert np.array_equal(pixels(picture)[mask == 0], original[mask == 0])
+        nothing, all_black = client.translate_many([HORSE, HORSE], [black.getvalue()], strength=0.5, mask=True)
+        assert nothing == all_black
+        assert not np.asarray(Image.open(io.BytesIO(nothing.mask))).any()
 
 
 def test_inspect_leads_back_to_the_same_pixels(client):
