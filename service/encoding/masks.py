@@ -13,7 +13,7 @@ from service.call import File
 
 
 def read_mask(file: File, most: int) -> Pixels:
-    """Decodes a mask of what may change, `most` pixels at most: uint8 [h, w], upright. Colours become grey as Pillow has it.
+    """Decodes a mask of what may change, `most` pixels at most: uint8 [h, w], upright. Colours become grey.
 
     Raises what `models.decode` does, and InputError for transparency, which could mean either.
     """
