@@ -255,6 +255,7 @@ SHIPPED = {
     "cifar10-dcgan": ("dcgan", {"width": 128}),
     "cifar10-dcgan-classes": ("dcgan", {"classes": 10, "class_embedding": 0}),
     "horse2zebra": ("cyclegan", {"width": 32, "blocks": 6}),
+    "mnist-alae": ("alae-mlp", {"channels": 1, "latent_size": 50, "code_size": 50}),
     "mnist-dcgan": ("dcgan", {"channels": 1}),
 }
 
