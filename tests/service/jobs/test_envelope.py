@@ -10,6 +10,7 @@ from service.jobs.envelope import pack_call, unpack_call
 def call(**body: object) -> Call:
     files = {
         "b": [File("b.png", io.BytesIO(b"\n\x00b"))],
+        "none": [],
         "a": [File("é\n", io.BytesIO(b"")), File("2", io.BytesIO(b"two"))],
     }
     return Call("text/html", {"id": "7"}, SampleJob.model_validate(body), files, None, "somebody")
@@ -25,7 +26,7 @@ def test_a_call_comes_back() -> None:
     assert got.body == sent.body
     assert got.body.model_fields_set == {"classes", "seed"}
     read = {field: [(file.name, file.read()) for file in many] for field, many in got.files.items()}
-    assert read == {"a": [("é\n", b""), ("2", b"two")], "b": [("b.png", b"\n\x00b")]}
+    assert read == {"a": [("é\n", b""), ("2", b"two")], "b": [("b.png", b"\n\x00b")], "none": []}
     assert got.is_job
     assert got.seed == 7
     assert got.accept == "*/*"  # the submission's was about the 202
