@@ -4,7 +4,6 @@ from pydantic import Field
 
 import models
 from service.call import Answer, Call
-from service.encoding import pictures
 from service.endpoints.fields import Seed
 from service.endpoints.openai import (
     EVENTS,
@@ -12,9 +11,9 @@ from service.endpoints.openai import (
     ImagesAnswer,
     PromptedRequest,
     answer,
-    coding_of,
+    finished,
+    form_of,
     named,
-    size_of,
 )
 from service.endpoints.provenance import origin_of
 from service.engine.classes import ClassLabel, class_weights, default_classes
@@ -35,20 +34,17 @@ async def generate(runtime: Runtime, call: Call) -> Answer:
     served = runtime.registry.sampler(request.model)
     network = served.unit.network
     count = request.n or 1
-    size = size_of(request.size if request.size != f"{network.image_size}x{network.image_size}" else None, count)
-    media, quality = coding_of(request)
+    form = form_of(request, count, network.image_size)
     seeds = models.sample_seeds(call.seed if request.seed is None else request.seed, count)
     rows = await runtime.beside_the_loop(call, _rows, network, request.prompt, seeds)
     pixels = await served.unit.images(rows)
     runtime.served("generations", served.source.name, pixels, drift=served.source.name)
 
-    def finished(index: int) -> Finished:
-        image = pictures.resized(pixels[index], size)
+    def drawn(index: int) -> Finished:
         origin = origin_of(served, "trainedAlgorithmicMedia", {"seed": str(seeds[index])})
-        file = runtime.writer.image(image, media, quality, origin)
-        return Finished(file, image.shape[0], image.shape[1], origin, seeds[index])
+        return finished(runtime, form, pixels[index], origin, seeds[index])
 
-    images = await runtime.each(call, finished, range(count))
+    images = await runtime.each(call, drawn, range(count))
     return await answer(runtime, call, "image_generation", served.id, images)
 
 

@@ -170,6 +170,28 @@ def coding_of(request: ImageRequest) -> tuple[ImageFormat, int]:
     return kind, _QUALITY if quality is None else max(1, quality)
 
 
+@dataclass(frozen=True)
+class Form:
+    """How images are to be answered: (width, height) or their own size, file format, quality."""
+
+    size: tuple[int, int] | None
+    media: ImageFormat
+    quality: int
+
+
+def form_of(request: ImageRequest, count: int, own: int) -> Form:
+    """Of `count` images that are drawn with `own` pixels a side. Raises as `size_of` and `coding_of`."""
+    drawn = request.size == f"{own}x{own}"  # nothing to resample, however many there are
+    return Form(None if drawn else size_of(request.size, count), *coding_of(request))
+
+
+def finished(runtime: Runtime, form: Form, pixels: Pixels, origin: Origin, seed: int) -> Finished:
+    """An image that was drawn."""
+    image = pictures.resized(pixels, form.size)
+    file = runtime.writer.image(image, form.media, form.quality, origin)
+    return Finished(file, image.shape[0], image.shape[1], origin, seed)
+
+
 def named(prompt: str, names: Iterable[str]) -> list[str]:
     """Those names of which all words stand in the prompt, in a row and whole, in the order of their last mention."""
     text = _words(prompt)
