@@ -22,9 +22,9 @@ import models
 from benchmarks.certificates import certificate
 from benchmarks.serve_speed import ROOT
 from models.images import Pixels
+from models.origin import Origin
 from service.encoding import pictures
 from service.encoding.manifests import Signer, Verifier
-from service.encoding.origin import Origin
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer
 
@@ -37,10 +37,10 @@ def subjects() -> dict[str, tuple[Pixels, Origin]]:
     network = models.load(ROOT / "models" / "pretrained" / "cifar10-dcgan.safetensors", models.Generator)
     drawn = models.to_uint8(network(models.draw([7], network.latent_size)))[0]
     photo = np.asarray(Image.open(sorted(PHOTO.iterdir())[0]).convert("RGB").resize((256, 256)))
-    about = {"gan.model": "cifar10-dcgan@1", "gan.digest": network.digest}
+    about = {"model": "cifar10-dcgan@1", "digest": network.digest}
     training = network.metadata.training
     return {
-        "sample, 32 px": (drawn, Origin("trainedAlgorithmicMedia", {**about, "gan.seed": "7"}, training)),
+        "sample, 32 px": (drawn, Origin("trainedAlgorithmicMedia", {**about, "seed": "7"}, training)),
         "translation, 256 px": (photo, Origin("compositeWithTrainedAlgorithmicMedia", about, training, "0" * 64)),
     }
 

@@ -18,7 +18,7 @@ from bulk.cluster import Actors
 from bulk.pipeline import Report, reports
 from bulk.run import Plan
 from bulk.shipping import Shipped
-from models import Generator, InputError
+from models import Generator, InputError, Origin
 
 SHARD = 512  # samples
 _BATCH = 32  # that the network sees at a time, on any device: others would round otherwise
@@ -77,10 +77,11 @@ def shard(generator: Generator, piece: Piece, seed: int) -> bytes:
             if generator.classes:
                 classes = torch.tensor(numbers, device=device) % len(generator.classes)
             for number, pixels in zip(numbers, models.to_uint8(generator(latents, classes)), strict=True):
-                text = {"gan.digest": generator.digest, "gan.seed": str(seed + number)}
+                about = {"digest": generator.digest, "seed": str(seed + number)}
                 if generator.classes:
-                    text["gan.class"] = str(number % len(generator.classes))
-                picture = models.encode(pixels, text=text)
+                    about["class"] = str(number % len(generator.classes))
+                origin = Origin("trainedAlgorithmicMedia", about)
+                picture = models.encode(pixels, text=origin.text, xmp=origin.packet())
                 member = tarfile.TarInfo(f"{seed + number:012}.png")  # of no owner, and of 1970
                 member.size = len(picture)
                 archive.addfile(member, io.BytesIO(picture))

@@ -14,7 +14,7 @@ from bulk.cluster import Actors
 from bulk.pipeline import Report, reports
 from bulk.run import Plan
 from bulk.shipping import Shipped
-from models import Direction, InputError, Pixels, Translator, filesets
+from models import Direction, InputError, Origin, Pixels, Translator, filesets
 
 _AT_A_TIME = 4  # photos in a piece, of which at most as many are begun again when an actor dies
 
@@ -87,8 +87,9 @@ class Painter:
         images = models.to_float(np.array(pixels[None]))  # a copy: what Pillow gives is read-only, which torch warns of
         padded, size = models.pad_to_stride(images, self.translator.stride, minimum)
         translated = models.crop(self.translator(padded.to(device), self.direction), size)
-        text = {"gan.digest": self.translator.digest, "gan.direction": self.direction}
-        return models.encode(models.to_uint8(translated)[0], text=text)
+        about = {"digest": self.translator.digest, "direction": self.direction}
+        origin = Origin("compositeWithTrainedAlgorithmicMedia", about)
+        return models.encode(models.to_uint8(translated)[0], text=origin.text, xmp=origin.packet())
 
 
 class _Translating:

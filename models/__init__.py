@@ -4,7 +4,7 @@ model = models.load("models/pretrained/NAME.safetensors")
 images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     # [16, c, s, s] in [-1, 1]
 """
 
-from models import console, filesets, strict_json
+from models import console, filesets, origin, strict_json
 from models.checkpoints.checkpoint import (
     add_directions,
     load,
@@ -68,6 +68,7 @@ from models.networks.initial import he_deviation, initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
 from models.networks.table import architectures, discriminators, kind_of, metadata_of
 from models.networks.unet import UNetConfig
+from models.origin import SOURCE_TYPES, Origin, SourceType
 from models.precision import Precision, faster_in_bfloat16
 from models.strict_json import legible
 
@@ -75,6 +76,7 @@ __all__ = [
     "ACCEPTED",
     "MAX_PIXELS",
     "SEED_LIMIT",
+    "SOURCE_TYPES",
     "Architecture",
     "Autoencoder",
     "AutoencoderConfig",
@@ -95,6 +97,7 @@ __all__ = [
     "Metadata",
     "Model",
     "NotFoundError",
+    "Origin",
     "OverloadError",
     "PatchGANConfig",
     "Pixels",
@@ -102,6 +105,7 @@ __all__ = [
     "ResNetConfig",
     "SampleNorm",
     "SamplerConfig",
+    "SourceType",
     "Space",
     "Told",
     "Translator",
@@ -137,6 +141,7 @@ __all__ = [
     "load",
     "metadata_of",
     "opened",
+    "origin",
     "pad_to_stride",
     "plain",
     "random_seed",

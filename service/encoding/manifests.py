@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from models.errors import OverloadError
+from models.origin import SOURCE_TYPES, Origin
 from service import __version__
 from service.encoding import png
-from service.encoding.origin import PREFIX, SOURCE_TYPES, Origin
 from service.settings import Settings
 
 ASSERTION = "gan-service.origin"
@@ -103,8 +103,7 @@ def _algorithm(secret: bytes) -> str:
 def _definition(origin: Origin, media: str) -> dict[str, Any]:
     """The manifest before it is bound to a file: who claims, what was done, and with which model."""
     kind = {"digitalSourceType": SOURCE_TYPES + origin.source}
-    about: dict[str, Any] = {name.removeprefix(PREFIX): value for name, value in origin.text.items()}
-    about["training"] = origin.training
+    about: dict[str, Any] = {**origin.about, "training": origin.training}
     actions: list[dict[str, Any]] = [{"action": "c2pa.created", **kind}]
     ingredients: list[dict[str, str]] = []
     if origin.photo is not None:

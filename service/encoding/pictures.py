@@ -13,8 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
+from models.origin import Origin
 from service.encoding import png
-from service.encoding.origin import Origin, into_gif
 
 ImageFormat = Literal["png", "jpeg", "webp", "avif"]
 Animation = Literal["gif", "webp", "apng"]
@@ -41,7 +41,7 @@ def animate(pixels: Pixels, kind: Animation, frame_ms: int, quality: int, origin
         ends = [10 * (frame_ms * count // 10) for count in range(len(images) + 1)]
         durations = [end - start for start, end in itertools.pairwise(ends)]
         images[0].save(buffer, "GIF", **{**common, "duration": durations}, disposal=1)
-        return into_gif(buffer.getvalue(), xmp)
+        return origin.into_gif(buffer.getvalue())
     if kind == "webp":
         images[0].save(buffer, "WEBP", **common, quality=quality, xmp=xmp)
     else:

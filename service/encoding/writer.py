@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.images import Pixels
+from models.origin import Origin
 from service.encoding import pictures
 from service.encoding.manifests import Signer
-from service.encoding.origin import Origin
 from service.encoding.pictures import Animation, ImageFormat
 
 _ANIMATIONS: Mapping[Animation, str] = {"gif": "image/gif", "webp": "image/webp", "apng": "image/png"}

@@ -12,9 +12,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 import models
 from models.errors import ConflictError, InputError
 from models.images import Pixels
+from models.origin import Origin
 from service.call import Answer, Call, Progress
 from service.encoding import pictures
-from service.encoding.origin import Origin
 from service.encoding.packing import ZipPack
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality

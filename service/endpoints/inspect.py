@@ -13,8 +13,8 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 import models
+from models import origin
 from service.call import Answer, Call, File
-from service.encoding import origin
 from service.encoding.manifests import Verdict
 from service.encoding.pictures import ImageFormat
 from service.http.answers import readable

@@ -10,9 +10,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
+from models.origin import Origin
 from service.call import Answer, Call
 from service.encoding import pictures
-from service.encoding.origin import Origin
 from service.encoding.packing import JsonPack, ZipPack
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer

@@ -19,9 +19,9 @@ from pydantic_core import PydanticCustomError
 import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
+from models.origin import Origin
 from service.call import Answer, Call
 from service.encoding import pictures
-from service.encoding.origin import Origin
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import ModelName
 from service.runtime import Runtime

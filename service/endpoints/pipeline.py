@@ -19,10 +19,10 @@ import numpy as np
 import models
 from models.errors import InputError
 from models.images import Pixels
+from models.origin import Origin
 from service.call import Call, File, Progress, Show
 from service.encoding import pictures
 from service.encoding.masks import blended, mask_file, read_mask
-from service.encoding.origin import Origin
 from service.encoding.photos import Header, Photo, read_header, read_photo, srgb
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer

@@ -9,8 +9,8 @@ import numpy as np
 
 import models
 from models.images import Pixels
+from models.origin import SOURCE_TYPES, Origin
 from service.encoding import pictures
-from service.encoding.origin import SOURCE_TYPES, Origin
 from service.encoding.packing import JsonPack, NpzPack, ZipPack
 from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer

@@ -12,12 +12,14 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import models
 from bulk import sample
-from models import Generator, InputError
+from models import Generator, InputError, Origin, origin
 from tests.bulk.conftest import PRETRAINED, ROOT, actors_of, begun, surroundings, wait_until
 from tests.service.servers import family, free_port
 
@@ -36,8 +38,8 @@ def plain(model: Generator, seeds: list[int]) -> dict[str, bytes]:
     for start in range(0, len(seeds), 32):
         some = seeds[start : start + 32]
         for seed, pixels in zip(some, models.to_uint8(model(models.draw(some, model.latent_size))), strict=True):
-            text = {"gan.digest": model.digest, "gan.seed": str(seed)}
-            pictures[f"{seed:012}.png"] = models.encode(pixels, text=text)
+            about = Origin("trainedAlgorithmicMedia", {"digest": model.digest, "seed": str(seed)})
+            pictures[f"{seed:012}.png"] = models.encode(pixels, text=about.text, xmp=about.packet())
     return pictures
 
 
@@ -92,7 +94,11 @@ def test_classes_go_round_over_the_whole_run(tmp_path: Path) -> None:
     for (name, picture), pixels, label in zip(made.items(), models.to_uint8(drawn), "234", strict=True):
         text = models.read_text(picture)
         assert (name, text["gan.class"]) == (f"{int(text['gan.seed']):012}.png", label)
-        assert picture == models.encode(pixels, text=text)
+        with Image.open(io.BytesIO(picture)) as image:
+            np.testing.assert_array_equal(image, pixels)
+            found = origin.read(image.info["xmp"])
+        assert found.source == "trainedAlgorithmicMedia"
+        assert found.text.items() <= text.items()
 
 
 def test_what_is_there_is_not_drawn_again(tmp_path: Path) -> None:

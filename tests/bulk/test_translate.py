@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 import models
 from bulk import translate
 from bulk.command import main
-from models import InputError, Translator
+from models import InputError, Origin, Translator
 from tests.bulk.conftest import PRETRAINED, actors_of, begun, wait_until
 
 MODEL = PRETRAINED / "horse2zebra.safetensors"
@@ -26,8 +26,8 @@ def plain(photo: Path, model: Translator) -> bytes:
     with Image.open(photo) as image:
         pixels = np.array(ImageOps.exif_transpose(image))
     translated = model(models.to_float(pixels[None]), "a_to_b")
-    text = {"gan.digest": model.digest, "gan.direction": "a_to_b"}
-    return models.encode(models.to_uint8(translated)[0], text=text)
+    origin = Origin("compositeWithTrainedAlgorithmicMedia", {"digest": model.digest, "direction": "a_to_b"})
+    return models.encode(models.to_uint8(translated)[0], text=origin.text, xmp=origin.packet())
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from PIL import Image
 
 from benchmarks.certificates import KEYS, Certificate, certificate
 from models.errors import OverloadError
+from models.origin import Origin
 from service.encoding.manifests import ASSERTION, Signer, Verifier
-from service.encoding.origin import Origin
 from service.encoding.writer import Writer
 
-SAMPLE = Origin("trainedAlgorithmicMedia", {"gan.model": "tiny@1", "gan.seed": "7"}, {"data": "mnist", "steps": 300})
-TRANSLATION = Origin("compositeWithTrainedAlgorithmicMedia", {"gan.model": "horse@1"}, {}, photo="ab" * 32)
+SAMPLE = Origin("trainedAlgorithmicMedia", {"model": "tiny@1", "seed": "7"}, {"data": "mnist", "steps": 300})
+TRANSLATION = Origin("compositeWithTrainedAlgorithmicMedia", {"model": "horse@1"}, {}, photo="ab" * 32)
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
 
 

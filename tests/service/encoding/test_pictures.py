@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from models.errors import InputError, LimitError
-from service.encoding.origin import Origin
+from models.origin import Origin
 from service.encoding.pictures import animate, check_sheet
 
 ORIGIN = Origin("trainedAlgorithmicMedia", {})

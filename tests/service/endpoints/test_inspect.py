@@ -13,7 +13,7 @@ import requests
 from PIL import Image, PngImagePlugin
 
 import models
-from service.encoding import origin
+from models import origin
 
 
 def inspect(url: str, data: bytes, name: str = "image.png") -> requests.Response:
@@ -116,7 +116,7 @@ def test_marks_of_others_are_told_too(local: Any, picture: Callable[..., bytes])
 @pytest.mark.parametrize("latent", ["", "AAAA", "AAAAAAA", "AACAfw==", "\u00e9", "AADAfw=="])
 def test_a_forged_latent_makes_nothing(local: Any, picture: Callable[..., bytes], latent: str) -> None:
     digest = requests.get(f"{local.url}/v1/models", timeout=300).json()["models"][0]["digest"]
-    packet = origin.Origin("trainedAlgorithmicMedia", {"gan.digest": digest, "gan.latent": latent}).packet()
+    packet = origin.Origin("trainedAlgorithmicMedia", {"digest": digest, "latent": latent}).packet()
     answer = inspect(local.url, picture(4, 4, kind="JPEG", xmp=packet))
     assert answer.status_code == 200
     assert (answer.json()["served"], answer.json()["sample"]) == (True, None)

@@ -14,8 +14,8 @@ import pytest
 
 from models.errors import BrokenImageError, LimitError, OverloadError
 from models.images import Pixels
+from models.origin import Origin
 from service.call import Call, File
-from service.encoding.origin import Origin
 from service.endpoints.pipeline import Order, translate_all
 from service.engine.batcher import Flow
 from service.engine.translator import Done, Translator

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.encoding import origin, pictures
-from service.encoding.origin import NOTHING, Origin
+from models import origin
+from models.origin import NOTHING, Origin
+from service.encoding import pictures
 
-TEXT = {"gan.model": "dcgan@2+a", "gan.seed": "7", "gan.note": "<Zèbre> & \"斑马\" 'x'"}
-ORIGIN = Origin("trainedAlgorithmicMedia", TEXT)
+ABOUT = {"model": "dcgan@2+a", "seed": "7", "note": "<Zèbre> & \"斑马\" 'x'"}
+ORIGIN = Origin("trainedAlgorithmicMedia", ABOUT)
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
 
 
@@ -56,13 +57,13 @@ def test_the_mark_is_the_one_that_iptc_asks_for() -> None:
 
 def test_what_was_written_is_read() -> None:
     found = origin.read(ORIGIN.packet())
-    assert (found.source, found.text) == ("trainedAlgorithmicMedia", TEXT)
+    assert (found.source, found.text) == ("trainedAlgorithmicMedia", ORIGIN.text)
 
 
 def test_a_gif_without_a_palette_of_its_own_takes_it_too() -> None:
     bare = b"GIF89a" + b"\1\0\1\0" + b"\0\0\0" + b"\x3b"
-    data = origin.into_gif(bare, b"packet")
-    assert (data[:13], data[-1:], origin.from_gif(data)) == (bare[:13], b"\x3b", b"packet")
+    data = ORIGIN.into_gif(bare)
+    assert (data[:13], data[-1:], origin.from_gif(data)) == (bare[:13], b"\x3b", ORIGIN.packet())
 
 
 RDF = (

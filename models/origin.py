@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 SourceType = Literal["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"]
 
 PREFIX = "gan."
-"""What the names of `Origin.text` begin with."""
+"""What names of ours begin with among other text in a picture."""
 
 SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 """IPTC's vocabulary, in which a `SourceType` is a word: what a network made, and what it made of a photo."""
@@ -40,26 +40,37 @@ class Origin:
 
     Attributes:
         source: what kind of picture it is, in IPTC's words.
-        text: model, digest, seed and the like; each name begins with PREFIX. A latent of 4,096 numbers and all beside
-            it take 23 kB of the 65,502 bytes that a JPEG has for a packet.
+        about: model, digest, seed and the like. A latent of 4,096 numbers and all beside it take 23 kB of the 65,502
+            bytes that a JPEG has for a packet.
         training: what the checkpoint says of how it was trained; signed manifests tell it, too.
         photo: SHA-256 of the file that was translated, as hexadecimal digits; likewise.
     """
 
     source: SourceType
-    text: Mapping[str, str]
+    about: Mapping[str, str]
     training: Mapping[str, Any] = field(default_factory=dict)
     photo: str | None = None
 
+    @property
+    def text(self) -> dict[str, str]:
+        """`about` under the names that it has among other text."""
+        return {PREFIX + name: value for name, value in self.about.items()}
+
     def packet(self) -> bytes:
-        """All of it as one XMP packet."""
-        ours = "".join(f" gan:{name.removeprefix(PREFIX)}={quoteattr(value)}" for name, value in self.text.items())
+        """The source and `about` as one XMP packet."""
+        ours = "".join(f" gan:{name}={quoteattr(value)}" for name, value in self.about.items())
         return f'{_HEAD}{self.source}"{ours}{_TAIL}'.encode()
+
+    def into_gif(self, gif: bytes) -> bytes:
+        """The GIF (89a) with the packet, right after its global colour table."""
+        table = 3 << (gif[10] & 7) + 1 if gif[10] & 0x80 else 0
+        return b"".join((gif[: 13 + table], _GIF_BLOCK, self.packet(), _GIF_TRAILER, gif[13 + table :]))
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a packet says, whoever wrote it: the source type as its word, or as its address where it is not IPTC's."""
+    """What a packet says, whoever wrote it: the source type as its word, or as its address where it is not IPTC's, and
+    text as `Origin.text`."""
 
     source: str | None
     text: Mapping[str, str]
@@ -92,12 +103,6 @@ def read(packet: bytes) -> Found:
             elif name.startswith(f"{{{_OURS}}}"):
                 text[PREFIX + name.removeprefix(f"{{{_OURS}}}")] = said
     return Found(source, text)
-
-
-def into_gif(gif: bytes, packet: bytes) -> bytes:
-    """The GIF (89a) with the packet, right after its global colour table."""
-    table = 3 << (gif[10] & 7) + 1 if gif[10] & 0x80 else 0
-    return b"".join((gif[: 13 + table], _GIF_BLOCK, packet, _GIF_TRAILER, gif[13 + table :]))
 
 
 def from_gif(gif: bytes) -> bytes:
