@@ -18,8 +18,7 @@ import torch
 
 import metrics
 from metrics import Samples
-from models import Autoencoder, Direction, Generator, InputError, Model, Translator, load, to_float, to_uint8
-from models.filesets import open_files
+from models import Autoencoder, Direction, Generator, InputError, Model, Translator, filesets, load, to_float, to_uint8
 from models.images import Pixels
 from training.data.images import load_images
 from training.data.layouts import Split
@@ -171,7 +170,7 @@ def outlines_of(plan: TranslatorPlan, side: str) -> list[Pixels] | None:
     if plan.outlines is None:
         return None
     folder = f"test{side.upper()}"
-    return rulers.read_outlines(plan.outlines / folder, open_files(plan.data / folder).images)
+    return rulers.read_outlines(plan.outlines / folder, filesets.open_files(plan.data / folder).images)
 
 
 def _ruled(model: Translator, plan: TranslatorPlan, direction: str, progress: Progress) -> dict[str, Any]:
