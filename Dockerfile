@@ -3,6 +3,7 @@
 #   docker build -t gan-service .                           CPU
 #   docker build -t gan-service --build-arg DEVICE=cuda .   NVIDIA GPU: the CUDA build of torch, some GB
 #   docker build -t gan-service --build-arg ENGINE=openvino .   translators by OpenVINO (docs/api/operating.md)
+#   docker build -t gan-service --build-arg EXTRAS="c2pa-python pillow-heif" .   signed pictures, HEIC
 #   docker run -p 3000:3000 -v gan-data:/data gan-service
 #
 # BASE is any Debian or Ubuntu with Python 3.11 or later and its venv module; `make image-test` builds on a bare Debian.
@@ -28,11 +29,12 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
     esac && \
     $pip -r requirements.txt -r requirements-scale.txt
 
+# Optional packages, separated by spaces, in the versions of constraints.txt.
 ARG ENGINE=torch
+ARG EXTRAS=
 RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
-    if [ "$ENGINE" = openvino ]; then \
-        pip install -qq --no-cache-dir --disable-pip-version-check -c constraints.txt openvino; \
-    fi
+    if [ "$ENGINE" = openvino ]; then EXTRAS="$EXTRAS openvino"; fi && \
+    if [ -n "$EXTRAS" ]; then pip install -qq --no-cache-dir --disable-pip-version-check -c constraints.txt $EXTRAS; fi
 
 COPY models models
 COPY metrics metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import tomllib
@@ -97,6 +98,31 @@ def test_the_dockerfile_ends_without_root_and_with_a_health_check() -> None:
     assert any(line.startswith("HEALTHCHECK ") for line in lines)
     assert any(line.startswith("ARG BASE=") for line in lines)
     assert "ARG DEVICE=cpu" in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "installed"),
+    [
+        ({}, []),
+        ({"EXTRAS": "c2pa-python pillow-heif"}, ["c2pa-python", "pillow-heif"]),
+        ({"ENGINE": "openvino"}, ["openvino"]),
+        ({"ENGINE": "openvino", "EXTRAS": "pillow-heif"}, ["pillow-heif", "openvino"]),
+    ],
+    ids=["none", "extras", "engine", "both"],
+)
+def test_the_image_takes_optional_packages(arguments: dict[str, str], installed: list[str], tmp_path: Path) -> None:
+    """The shell of the instruction itself, with a pip that tells what it is to install."""
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    defaults = dict(re.findall(r"^ARG (ENGINE|EXTRAS)=(.*)$", dockerfile, re.MULTILINE))
+    ((instruction),) = re.findall(r"^RUN --mount=\S+ \\\n((?:.*\\\n)*.*\$EXTRAS.*)$", dockerfile, re.MULTILINE)
+    pip = tmp_path / "pip"
+    pip.write_text('#!/bin/sh\necho "$@"\n')
+    pip.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **defaults, **arguments}
+    ran = subprocess.run(["sh", "-c", instruction], env=environment, check=True, capture_output=True, text=True)
+    assert ran.stdout.partition("-c constraints.txt")[2].split() == installed
+    pinned = (ROOT / "constraints.txt").read_text()
+    assert all(f"\n{name}==" in pinned for name in installed)
 
 
 def test_the_layering_rule_of_the_linter_names_every_room() -> None:
