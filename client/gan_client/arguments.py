@@ -16,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="gan", description="Command line of the GAN service.", allow_abbrev=False)
     _address_options(top)
     top.set_defaults(url=os.environ.get("GAN_URL") or DEFAULT_URL, api_key=os.environ.get("GAN_API_KEY", ""))
+    top.set_defaults(callback=None)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, about: str) -> argparse.ArgumentParser:
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     result = sample.add_mutually_exclusive_group(required=True)
     result.add_argument("-o", "--out", type=_folder, metavar="OUT", help="the folder, made where it is not there")
     result.add_argument("--job", action="store_true", help="do not wait: print the id of a job (gan jobs ID)")
+    _callback_option(sample)
     sample.add_argument("--seed", type=int, help="of the first image; the others count on from it (by default drawn)")
     sample.add_argument("--class", dest="classes", type=_label, help="number or name, of a model that has classes")
     sample.add_argument(
@@ -42,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     )
     encode.add_argument("--model", help="name, alias or NAME@VERSION; by default the first with an encoder")
     encode.add_argument("--search", action="store_true", help="by optimisation, of a model without an encoder")
+    _callback_option(encode)
     encode.add_argument("-o", "--out", type=Path, help="the JSON goes there")
 
     direction = command("direction", "Keep the direction from one set of photos to another.")
@@ -68,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--bootstrap", type=int, metavar="N", help="resamples behind the intervals; 0: none (200)")
     score.add_argument("--job", action="store_true", help="do not wait: print the id of a job (gan jobs ID)")
 
+    _callback_option(score)
+
     jobs = command("jobs", "Look at a job, follow it, wait for its result, or cancel it.")
     jobs.add_argument("id", metavar="ID")
     action = jobs.add_mutually_exclusive_group()
@@ -85,6 +90,11 @@ def _address_options(parser: argparse.ArgumentParser) -> None:
     )
     key = "where the service asks for one; GAN_API_KEY keeps it out of the list of processes"
     parser.add_argument("--api-key", metavar="KEY", default=argparse.SUPPRESS, help=key)
+
+
+def _callback_option(parser: argparse.ArgumentParser) -> None:
+    about = "an address that the service tells of the job's end, where its operator allows it"
+    parser.add_argument("--callback", type=_url, metavar="URL", help=about)
 
 
 def _image_options(parser: argparse.ArgumentParser) -> None:

@@ -22,11 +22,19 @@ _ALWAYS_JOBS = ("score", "reference")  # no request has to last as long
 
 
 class Client:
-    """One service. Where it is busy (429, 503), a request is sent again when it says, for up to `patience_s`."""
+    """One service. Where it is busy (429, 503), a request is sent again when it says, for up to `patience_s`. The
+    service tells `callback`, an address that its operator allows, of the end of every job that this client submits."""
 
     def __init__(
-        self, url: str = DEFAULT_URL, *, api_key: str = "", timeout_s: float = 60, patience_s: float = 60
+        self,
+        url: str = DEFAULT_URL,
+        *,
+        api_key: str = "",
+        callback: str | None = None,
+        timeout_s: float = 60,
+        patience_s: float = 60,
     ) -> None:
+        self._callback = callback
         self._url, self._timeout_s, self._patience_s = url.rstrip("/"), timeout_s, patience_s
         self._session = Session()
         if not (api_key.isascii() and api_key.isprintable()):
@@ -179,7 +187,8 @@ class Client:
         return response
 
     def _job(self, request: Request[T]) -> Job[T]:
-        submitted = self.request("POST", f"/v1/jobs/{request.name}", request.body, **request.files)
+        body = {**request.body, "callback": self._callback}
+        submitted = self.request("POST", f"/v1/jobs/{request.name}", body, **request.files)
         return Job(field_of(submitted, "id"), self)
 
 

@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
     typed = arguments.parser().parse_args(words)
     try:
         # A folder takes what time it takes: a service that is busy is asked again for ten minutes.
-        with Client(typed.url, api_key=typed.api_key, timeout_s=300, patience_s=600) as client:
+        with Client(typed.url, api_key=typed.api_key, callback=typed.callback, timeout_s=300, patience_s=600) as client:
             return _COMMANDS[typed.command](client, typed)
     except BrokenPipeError:  # nobody reads on, as after `| head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush has a place
@@ -49,6 +49,7 @@ def _sample(client: Client, typed: argparse.Namespace) -> int:
     options = _given(typed, "model", "classes", "truncation", "format", "quality")
     if typed.directions:
         options["directions"] = dict(typed.directions)
+    _check_callback(typed, typed.job, "--job")
     if typed.job:
         _print(client.submit(client.sample, typed.n, seed=typed.seed, **options).id)
         return 0
@@ -68,6 +69,7 @@ def _sample(client: Client, typed: argparse.Namespace) -> int:
 
 def _encode(client: Client, typed: argparse.Namespace) -> int:
     options = _given(typed, "model")
+    _check_callback(typed, typed.search, "--search")
     if typed.search:
         job = client.submit(client.encode, typed.photos, **options)
         _wait(job)
@@ -134,6 +136,11 @@ def _jobs(client: Client, typed: argparse.Namespace) -> int:
     else:
         _print(json.dumps(job.cancel() if typed.cancel else job.view(), indent=2))
     return 0
+
+
+def _check_callback(typed: argparse.Namespace, is_job: bool, flag: str) -> None:
+    if typed.callback is not None and not is_job:
+        raise ValueError(f"--callback tells of the end of a job: it goes with {flag}.")
 
 
 def _wait(job: Job[Any]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from tests.service.conftest import (  # noqa: F401  fixtures
+    Local,
     checkpoints,
     encoding,
     known_mirror,
@@ -17,6 +18,14 @@ from tests.service.conftest import (  # noqa: F401  fixtures
     scoring,
     serve,
 )
+
+HOOKS = "https://hooks.example.com"
+
+
+@pytest.fixture
+def hooked(serve: Callable[..., Local]) -> str:  # noqa: F811
+    """The address of a service whose jobs may call HOOKS, which nobody answers."""
+    return serve(webhook_hosts=(HOOKS,), webhook_secrets=("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",)).url
 
 
 @dataclass

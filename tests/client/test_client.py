@@ -22,6 +22,7 @@ from metrics.sets.featuresets import of_features
 from models import read_text
 from service.jobs import kept
 from service.settings import Settings
+from tests.client.conftest import HOOKS
 from tests.service.conftest import PATIENT, local_server, save_translator
 
 HORSE = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))[0]
@@ -420,3 +421,14 @@ def test_photos_have_latents_and_directions(encoding, tmp_path):
         assert client.directions() == []
         with pytest.raises(ServiceError, match="POST /v1/jobs/encode"):
             client.encode(HORSE, model="tiny")
+
+
+def test_a_job_calls_back(hooked):
+    with Client(hooked, callback=f"{HOOKS}/gan", timeout_s=300) as told, Client(hooked, timeout_s=300) as other:
+        assert told.submit(told.sample, 2, model="tiny").view()["webhook"]["state"] == "pending"
+        assert told.submit(told.translate, HORSE).view()["webhook"]["state"] == "pending"
+        assert other.submit(other.sample, 2, model="tiny").view()["webhook"] is None
+        assert told.sample(2, model="tiny", seed=1) == other.sample(2, model="tiny", seed=1)  # no job, nobody to tell
+    strange = Client(hooked, callback="https://elsewhere.example.com/")
+    with strange, pytest.raises(ServiceError, match="elsewhere"):
+        strange.submit(strange.sample, 2)

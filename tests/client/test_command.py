@@ -15,7 +15,7 @@ from PIL import Image
 
 from gan_client import Client
 from gan_client.command import main
-from tests.client.conftest import Proxy
+from tests.client.conftest import HOOKS, Proxy
 
 ROOT = Path(__file__).parents[2]
 HORSES = sorted((ROOT / "tests" / "fixtures" / "horse2zebra" / "testA").iterdir())
@@ -335,3 +335,16 @@ def test_photos_are_encoded_and_lead_somewhere(encoding, tmp_path):
     assert (tmp_path / "moved" / "3.png").is_file()
     assert "POST /v1/jobs/encode" in gan("encode", HORSES[0], "--model", "tiny").stderr
     assert gan(*moved, "--direction", "sefa-1").returncode == 2
+
+
+def test_a_job_calls_back(hooked, capsys):
+    assert main(["--url", hooked, "sample", "--job", "--model", "tiny", "--callback", f"{HOOKS}/gan"]) == 0
+    job = capsys.readouterr().out.split()[-1]  # after the service's own lines
+    with Client(hooked, timeout_s=300) as client:
+        assert client.job(job).view()["webhook"]["state"] == "pending"
+
+
+@pytest.mark.parametrize("words", [["sample", "-o", "out"], ["encode", str(HORSES[0])]])
+def test_what_is_no_job_calls_nobody_back(words, capsys):
+    assert main(["--url", NOWHERE, *words, "--callback", f"{HOOKS}/gan"]) == 2
+    assert "goes with --" in capsys.readouterr().err
