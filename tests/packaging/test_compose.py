@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_there_are_two_replicas_that_answer_and_a_worker(compose: dict[str, Any]
     web, worker = compose["services"]["web"], compose["services"]["worker"]
     assert web["deploy"]["replicas"] == 2
     assert web["environment"]["GAN_JOB_WORKER"] == "false"
-    assert worker["command"] == ["python", "-m", "service.worker"]
+    assert worker["command"][:3] == ["python", "-m", "service.worker"]
     assert web["image"] == worker["image"]
 
 
@@ -49,10 +50,19 @@ def test_there_are_two_replicas_that_answer_and_a_worker(compose: dict[str, Any]
 def test_its_settings_are_settings(compose: dict[str, Any], name: str) -> None:
     settings = Settings.from_environment(compose["services"][name]["environment"])
     assert settings.store.startswith("s3://")
-    assert settings.jobs == "redis://redis:6379/0"
+    assert settings.jobs == settings.rates == "redis://redis:6379/0"
+    assert not settings.store_links  # the bucket's address means nothing outside
     (network,) = compose["networks"]["inner"]["ipam"]["config"]
     assert settings.trusted_proxies == (network["subnet"],)
     assert ipaddress.ip_network(network["subnet"]).is_private
+
+
+def test_the_worker_answers_where_it_is_asked(compose: dict[str, Any]) -> None:
+    """The image's health check and Prometheus ask at the port of the web replicas."""
+    (port,) = re.findall(r"BENTOML_PORT=(\d+)", (FOLDER.parents[1] / "Dockerfile").read_text())
+    assert compose["services"]["worker"]["command"][3:] == ["--host", "0.0.0.0", "--port", port]
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    assert [one["dns_sd_configs"][0]["port"] for one in config["scrape_configs"]] == [int(port)]
 
 
 def test_what_is_named_is_there(compose: dict[str, Any]) -> None:

@@ -154,7 +154,9 @@ def test_web_answers_and_workers_work(scaled):
     web, worker = (scaled["Deployment", f"gan-service-{name}"] for name in ("web", "worker"))
     assert {"name": "GAN_JOB_WORKER", "value": "false"} in container_of(web)["env"]
     assert "command" not in container_of(web)
-    assert container_of(worker)["command"] == ["python", "-m", "service.worker"]
+    (port,) = container_of(worker)["ports"]  # which its probes name
+    asked = ["--host", "0.0.0.0", "--port", str(port["containerPort"])]
+    assert container_of(worker)["command"] == ["python", "-m", "service.worker", *asked]
     assert worker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 30
     selector = scaled["Service", "gan-service"]["spec"]["selector"].items()
     assert selector <= web["spec"]["template"]["metadata"]["labels"].items()
