@@ -1,6 +1,7 @@
 // Files by drop or paste: whole folders too, which browsers hand over entry by entry.
 
-const IMAGE = /\.(a?png|jpe?g|jpe|jfif|webp|avifs?|gif|bmp|tiff?|p[bgnpf]m)$/i;
+// HEIC is read where the service has the package for it, which it says where it has not.
+const IMAGE = /\.(a?png|jpe?g|jpe|jfif|webp|avifs?|hei[cf]|gif|bmp|tiff?|p[bgnpf]m)$/i;
 const NO_ENDING = /^[^.]+$/;
 
 export const isImage = (file) => file.type.startsWith("image/") || IMAGE.test(file.name);
@@ -13,7 +14,7 @@ const readEntry = (entry) =>
     entry.isFile ? entry.file((file) => resolve([file]), reject) : readFolder(entry).then(resolve, reject),
   );
 
-/** "a.heic", "a.heic and b.heic", "a.heic and 4 others" */
+/** "a.txt", "a.txt and b.txt", "a.txt and 4 others" */
 export const named = ([first, ...more]) => {
   if (more.length === 0) return first.name;
   return `${first.name} and ${more.length === 1 ? more[0].name : `${more.length} others`}`;

@@ -207,9 +207,9 @@ def test_what_is_within_the_limit_goes_up_untouched(page):
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (["IMG_1.HEIC"], "IMG_1.HEIC is not an image that can be read here"),
-        (["IMG_1.HEIC", "notes.txt"], "IMG_1.HEIC and notes.txt are not images"),
-        (["IMG_1.HEIC", "IMG_2.HEIC", "IMG_3.HEIC"], "IMG_1.HEIC and 2 others are not images"),
+        (["IMG_1.MOV"], "IMG_1.MOV is not an image that can be read here"),
+        (["IMG_1.MOV", "notes.txt"], "IMG_1.MOV and notes.txt are not images"),
+        (["IMG_1.MOV", "IMG_2.MOV", "IMG_3.MOV"], "IMG_1.MOV and 2 others are not images"),
     ],
 )
 def test_files_that_cannot_be_read_are_named_and_the_others_translated(page, tmp_path, names, sentence):
@@ -225,19 +225,33 @@ def test_files_that_cannot_be_read_are_named_and_the_others_translated(page, tmp
 
 def test_files_of_an_unknown_type_that_are_dropped_are_named(page):
     open_translate(page)
-    drop(page, "#view-translate", ["IMG_1.HEIC", "IMG_2.HEIC"])
-    page.says("#translate-fault", "IMG_1.HEIC and IMG_2.HEIC are not images that can be read here")
+    drop(page, "#view-translate", ["IMG_1.MOV", "IMG_2.MOV"])
+    page.says("#translate-fault", "IMG_1.MOV and IMG_2.MOV are not images that can be read here")
+
+
+def test_of_heic_the_service_decides(page, tmp_path):
+    """Browsers do not read it, nor know its type everywhere."""
+    photo = tmp_path / "IMG_1.HEIC"
+    Image.open(PHOTO).save(photo, "HEIF")
+    open_translate(page)
+    choose(page, "#translate-file", photo)
+    page.until(f"{AFTER}?.complete && {AFTER}.naturalWidth > 0")
+    page.gone("#translate-fault")
+    page.one("#translate-again").click()
+    drop(page, "#view-translate", ["IMG_2.heif"])
+    page.says("#translate-fault", "IMG_2.heif is not an image of an accepted kind")
+    assert ["415" in complaint for complaint in page.complaints()] == [True]
 
 
 def test_files_that_cannot_be_scored_are_named(page):
     page.open("score")
     page.until("document.querySelectorAll('#score-sets fieldset').length === 2")
     page.js("document.querySelector('#set-a input[value=files]').click()")
-    drop(page, "#set-a .drop", ["a.png", "notes.txt", "b.png", "IMG_1.HEIC"])
+    drop(page, "#set-a .drop", ["a.png", "notes.txt", "b.png", "IMG_1.MOV"])
     page.says("#set-a .drop strong", "2 files")
-    page.says("#set-a .drop span", "Left out, because they are not read here: notes.txt and IMG_1.HEIC.")
-    drop(page, "#set-a .drop", ["a.jfif", "b.JPE", "c.pbm", "d.avif", "00017", "labels.csv"])
-    page.says("#set-a .drop strong", "5 files")
+    page.says("#set-a .drop span", "Left out, because they are not read here: notes.txt and IMG_1.MOV.")
+    drop(page, "#set-a .drop", ["a.jfif", "b.JPE", "c.pbm", "d.avif", "e.heic", "00017", "labels.csv"])
+    page.says("#set-a .drop strong", "6 files")
     page.says("#set-a .drop span", "Left out, because they are not read here: labels.csv.")
     drop(page, "#set-a .drop", ["horses.tar.bz2"])
     page.says("#set-a .drop strong", "horses.tar.bz2")
