@@ -6,6 +6,7 @@ from service.call import Answer, Call
 from service.encoding.masks import read_clear_mask
 from service.endpoints.openai import (
     EVENTS,
+    STREAM,
     Finished,
     ImagesAnswer,
     PromptedRequest,
@@ -74,6 +75,6 @@ EDITS = Operation(
         FileField("image", "Photos, of every kind that /v1/translate takes.", most=MOST_FILES, alias="image[]"),
         FileField("mask", "Of the first photo, as large as it: what is transparent may change.", required=False),
     ),
-    answers={"application/json": ImagesAnswer, EVENTS: {"type": "string"}},
+    answers={"application/json": ImagesAnswer, EVENTS: STREAM},
     errors=(404, 413, 422),
 )

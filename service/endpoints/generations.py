@@ -7,6 +7,7 @@ from service.call import Answer, Call
 from service.endpoints.fields import Seed
 from service.endpoints.openai import (
     EVENTS,
+    STREAM,
     Finished,
     ImagesAnswer,
     PromptedRequest,
@@ -67,7 +68,7 @@ GENERATIONS = Operation(
     generate,
     "generate",
     body=GenerationRequest,
-    answers={"application/json": ImagesAnswer, EVENTS: {"type": "string"}},
+    answers={"application/json": ImagesAnswer, EVENTS: STREAM},
     errors=(404, 413),
     examples={"two": {"prompt": "", "n": 2, "size": "auto", "response_format": "b64_json", "seed": 7}},
 )

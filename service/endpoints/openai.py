@@ -27,6 +27,8 @@ from service.endpoints.fields import ModelName
 from service.runtime import Runtime
 
 EVENTS = "text/event-stream"
+STREAM = {"description": "Server-sent events."}
+"""Its schema names no type, since OpenAPI's tools differ on whether it is the whole body's, a text, or each event's."""
 
 Kind = Literal["image_generation", "image_edit"]
 
