@@ -13,7 +13,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -197,11 +197,16 @@ def _source(text: str, options: argparse.Namespace) -> object:
 
 @contextmanager
 def _progress_bar() -> Iterator[Progress]:
-    """Images and images/s on standard error, from the first process only. `delay` keeps an empty bar from standing
-    before what is said of a wrong set."""
-    with tqdm(unit=" images", bar_format=_BAR, disable=not world().first, file=_StandardError(), delay=0.001) as bar:
+    """Images and images/s on standard error, from the first process only; nothing before there is progress, so that no
+    empty bar stands before what is said of a wrong set."""
+    with ExitStack() as stack:
+        bars: list[tqdm] = []
 
         def tell(done: int, total: int) -> None:
+            if not bars:
+                made = tqdm(unit=" images", bar_format=_BAR, disable=not world().first, file=_StandardError())
+                bars.append(stack.enter_context(made))
+            (bar,) = bars
             bar.total = total or None
             bar.update(done - bar.n)
 

@@ -1,7 +1,7 @@
 """GET /v1/models, and one of them as OpenAI's clients ask for it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 import models
 from models import Precision, legible
+from models.errors import OverloadError
 from service.call import Answer, Call
 from service.directions.kept import KeptDirection
 from service.http.operation import Operation
@@ -16,6 +17,8 @@ from service.registry.checkpoints import AnyServed
 from service.registry.registry import Registry
 from service.registry.verdicts import Verdict
 from service.runtime import Runtime
+
+_STORE_S = 2.0  # for a store that hangs
 
 
 class GateView(BaseModel):
@@ -157,12 +160,21 @@ def _gate(verdict: Verdict | None) -> GateView | None:
     return None if verdict is None else GateView.model_validate(asdict(verdict))
 
 
+async def _kept(runtime: Runtime) -> Mapping[str, Sequence[KeptDirection]]:
+    """Directions in the store, by digest; none where it does not answer, since what is served does not depend on it."""
+    try:
+        async with asyncio.timeout(_STORE_S):
+            return await runtime.directions.by_digest()
+    except (TimeoutError, OverloadError):
+        return {}
+
+
 async def list_models(runtime: Runtime, _: Call) -> Answer:
     """All versions in service, and what was refused and why."""
     registry = runtime.registry
     served = registry.served()
     files = await asyncio.to_thread(lambda: [_file_of(one) for one in served])
-    kept = await runtime.directions.by_digest()
+    kept = await _kept(runtime)
     known = list(zip(served, files, strict=True))
     return Answer.of(
         Catalogue(

@@ -9,6 +9,7 @@ from saq.queue import Queue
 from saq.worker import Worker
 
 _TIMERS = {"schedule": 15, "sweep": 15, "worker_info": 30, "abort": 15}  # seconds
+_STOP_TRIES = 30  # of half a second, past the hard deadline of a cancelled job
 _log = logging.getLogger("gan")
 
 
@@ -36,10 +37,15 @@ class SaqWorker(Worker[Any]):
         """SAQ cancels its upkeep once, and waits; redis-py loses that now and then, and the upkeep sleeps on."""
         upkeep = [task for task in self.tasks if task.get_name() != "process"]
         stopping = asyncio.create_task(super().stop())
-        while not (await asyncio.wait({stopping}, timeout=0.5))[0]:
+        for _ in range(_STOP_TRIES):
+            if (await asyncio.wait({stopping}, timeout=0.5))[0]:
+                return await stopping
             for task in upkeep:
                 task.cancel()
-        await stopping
+        _log.warning("the queue of jobs does not let its worker go; what it was running is begun again elsewhere")
+        for task in (stopping, *self.tasks):
+            task.cancel()
+        return None
 
     async def process(self) -> bool:
         try:

@@ -251,7 +251,7 @@ def test_a_restart_by_torchrun_is_told_how_to_go_on(sampler, monkeypatch):
     run = sampler(pace={"kimg": 0.004})
     train(run)
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    with pytest.raises(ConflictError, match=r"torchrun has started this run again.*--resume .* in place of --out"):
+    with pytest.raises(ConflictError, match=r"torchrun has started this run again.*say --continue beside --out"):
         train(run)
 
 
