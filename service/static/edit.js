@@ -121,7 +121,8 @@ const setEnd = (index, place) => {
   now[index] = place;
   setEnds(now);
   if (index === 1) field("at").value = 50;
-  if (index === 0 && model().classes) field("class").value = place.label ?? place.seed % model().classes.length;
+  const { classes } = model();
+  if (index === 0 && classes) field("class").value = place.label ?? place.seed % BigInt(classes.length);
   showEnds();
   redraw();
 };

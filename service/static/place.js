@@ -1,6 +1,8 @@
 // Where a picture has its place: a seed, or a latent that was found for a photo. Written into links as text.
 
-/** {seed} or {latent: number[], space} as "seed:7" or "w:BASE64", float32 in the machine's order. */
+import { seedOf } from "./link.js";
+
+/** {seed: BigInt} or {latent: number[], space} as "seed:7" or "w:BASE64", float32 in the machine's order. */
 export const writePlace = ({ seed, latent, space }) => {
   if (latent === undefined) return `seed:${seed}`;
   const bytes = new Uint8Array(Float32Array.from(latent).buffer);
@@ -12,7 +14,7 @@ export const writePlace = ({ seed, latent, space }) => {
 /** The same back. Throws a sentence for text that is no place in the model. */
 export const readPlace = (text, model) => {
   const [kind, rest = ""] = text.split(":");
-  if (kind === "seed" && /^\d{1,16}$/.test(rest)) return { seed: Number(rest) };
+  if (kind === "seed") return { seed: seedOf(rest) };
   try {
     const bytes = Uint8Array.from(atob(rest.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
     const latent = [...new Float32Array(bytes.buffer)];

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -120,9 +121,31 @@ def test_a_search_shows_its_progress_and_can_be_cancelled(editing: Page) -> None
     editing.gone("#edit-fault")
 
 
+def test_a_sample_of_a_model_with_classes_is_of_its_seeds_own_class(editing: Page, encoding: Any) -> None:
+    editing.open("edit?model=classy&from=seed:7&class=0")
+    shows(editing, "seed%3A7")
+    editing.one("#edit-first-sample").click()
+    editing.until(f"!{DRAWN}.includes('seed%3A7&')")
+    shows(editing, "from=seed")
+    editing.gone("#edit-fault")
+    query = parse_qs(str(editing.js("location.hash.slice(6)")))
+    seed, label = int(query["from"][0].removeprefix("seed:")), int(query["class"][0])
+    assert label == seed % 2
+    expected = drawn(encoding.url, **{"model": "classy", "seed": seed, "class": label})
+    np.testing.assert_array_equal(editing.pixels("#edit-canvas"), expected)
+
+
+def test_a_link_keeps_every_digit_of_a_seed(editing: Page, encoding: Any) -> None:
+    seed = 2**63 - 25  # a number of JavaScript would be 2**63
+    editing.open(f"edit?model=tiny&from=seed:{seed}")
+    shows(editing, str(seed))
+    np.testing.assert_array_equal(editing.pixels("#edit-canvas"), drawn(encoding.url, model="tiny", seed=seed))
+
+
 @pytest.mark.parametrize(
     ("link", "says"),
     [
+        (f"model=tiny&from=seed:{2**63}", "is no seed"),
         ("model=gone&from=seed:7", "gone of this link is not served"),
         ("model=mirror&from=w:AAAA_", "no place in this model"),
         ("model=tiny&from=w:AAAAAAAA", "no place in this model"),
