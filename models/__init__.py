@@ -5,6 +5,7 @@ images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     #
 """
 
 from models import console, filesets, origin, strict_json
+from models.architectures import Architecture, AutoencoderConfig, SamplerConfig, TranslatorConfig
 from models.checkpoints.checkpoint import (
     add_directions,
     load,
@@ -29,18 +30,7 @@ from models.errors import (
     OverloadError,
     WeightsUnavailable,
 )
-from models.faces import (
-    Architecture,
-    Autoencoder,
-    AutoencoderConfig,
-    Direction,
-    Generator,
-    Model,
-    SamplerConfig,
-    Space,
-    Translator,
-    TranslatorConfig,
-)
+from models.faces import Autoencoder, Direction, Generator, Model, Space, Translator
 from models.files import atomic_path, sha256_of
 from models.images import (
     Pixels,

@@ -113,8 +113,8 @@ def opened(
         raise ImageError(f"{name} is empty (0 bytes): send a whole image file.", where=name)
     # `Image.open` would do the same, but takes a plugin's SyntaxError for "not mine", and its own limit of pixels is a
     # global, half of it a warning.
-    plugin = next((Image.OPEN[kind] for kind in formats if _is_of(kind, data[:_HEAD])), None)
-    if plugin is None and coded_as(data[:_HEAD]) == "HEIF" and not _HEIF:
+    plugin = next((Image.OPEN[kind] for kind in formats if _is_of(kind, data[:HEAD])), None)
+    if plugin is None and coded_as(data[:HEAD]) == "HEIF" and not _HEIF:
         raise ImageError(
             f"{name} is HEIC, which is read only where pillow-heif is installed (pip install pillow-heif): "
             "save it as JPEG, PNG or AVIF.",
@@ -158,7 +158,7 @@ class _Timed(io.BytesIO):
         return super().read(size)
 
 
-_HEAD = 64  # bytes in which every image says its kind
+HEAD = 64  # bytes in which every image says its kind
 _BRANDS = {
     "AVIF": frozenset((b"avif", b"avis")),
     "HEIF": frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")),

@@ -9,18 +9,19 @@ space w of an autoencoder, lie between its mapping and its generator, and are wh
 `spaces` is a generator's home: there an image has its place, and there directions are added. A generator without an
 encoder is at home in z.
 
-A face says which parts a checkpoint of it holds, and what it needs to know of an architecture (`Architecture` and the
-protocols after it). Which architecture has which face stands in the table, `models/networks/table.py`.
+A face says which parts a checkpoint of it holds, and what it needs to know of an architecture
+(`models/architectures.py`). Which architecture has which face stands in the table, `models/networks/table.py`.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import nn
 
+from models.architectures import Architecture, AutoencoderConfig, SamplerConfig, TranslatorConfig
 from models.errors import CheckpointError, InputError
 from models.metadata import Metadata
 
@@ -30,49 +31,6 @@ Space = Literal["z", "w"]
 DIRECTIONS = "directions"
 """The name under which a checkpoint holds latent directions, beside its networks."""
 _DIRECTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-class Architecture(Protocol):
-    """A frozen dataclass that rebuilds networks; its fields are what a checkpoint's `architecture` holds."""
-
-    @property
-    def channels(self) -> int:
-        """1 (grey) or 3 (RGB)."""
-        ...
-
-    def parts(self) -> dict[str, nn.Module]:
-        """New networks, initialised as their paper says, under the names that its face gives them."""
-        ...
-
-
-class SamplerConfig(Architecture, Protocol):
-    """What a `Generator` needs to know beside: the side in pixels, components of a latent, how many classes (or 0)."""
-
-    @property
-    def image_size(self) -> int: ...
-    @property
-    def latent_size(self) -> int: ...
-    @property
-    def classes(self) -> int: ...
-
-
-class AutoencoderConfig(SamplerConfig, Protocol):
-    """What an `Autoencoder` needs to know beside: the components of a code."""
-
-    @property
-    def code_size(self) -> int: ...
-
-
-class TranslatorConfig(Architecture, Protocol):
-    """What a `Translator` needs to know beside: of what the sides of an image are multiples, the least side, and
-    whether the generators give masks (`attention.py`)."""
-
-    @property
-    def stride(self) -> int: ...
-    @property
-    def minimum_size(self) -> int: ...
-    @property
-    def attends(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -301,6 +259,13 @@ class Translator(Model):
     @property
     def directions(self) -> tuple[Direction, ...]:
         return tuple("a_to_b" if part == "a_to_b" else "b_to_a" for part in self.parts)
+
+    @property
+    def ends(self) -> dict[str, Direction]:
+        """The domains that photos can become, and the direction that ends in each."""
+        a, b = self.domains
+        ends: dict[str, Direction] = {b: "a_to_b", a: "b_to_a"}
+        return {domain: direction for domain, direction in ends.items() if direction in self.directions}
 
     @property
     def stride(self) -> int:

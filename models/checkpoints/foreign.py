@@ -13,10 +13,10 @@ from typing import TypeGuard
 
 import torch
 
+from models.architectures import Architecture
 from models.checkpoints.checkpoint import save, with_directions
 from models.checkpoints.layouts import State, Told, read_layout
 from models.errors import CheckpointError, InputError
-from models.faces import Architecture
 from models.files import sha256_of
 from models.metadata import Metadata
 from models.networks.table import face_of, kind_of, metadata_of

@@ -17,8 +17,8 @@ from typing import Literal
 
 import torch
 
+from models.architectures import Architecture
 from models.errors import CheckpointError
-from models.faces import Architecture
 from models.networks.cyclegan import ResNetConfig
 from models.networks.dcgan import IMAGE_SIZES, DCGANConfig
 from models.networks.unet import UNetConfig

@@ -16,11 +16,10 @@ from typing import Protocol
 
 from PIL import Image
 
-from models.decoding import ACCEPTED, coded_as
+from models.decoding import ACCEPTED, HEAD, coded_as
 from models.errors import InputError
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in ACCEPTED)
-_HEAD = 64  # bytes, in which every image says its kind
 _SIGNATURES = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|GIF8[79]a|BM.{4}\0{4}|II[*+]\0|MM\0[*+]|RIFF.{4}WEBP|P[1-6]\s", re.DOTALL
 )
@@ -64,7 +63,7 @@ class FileSet:
         if ending(name):
             return False
         try:
-            return begins_like_an_image(self.read(name, _HEAD))
+            return begins_like_an_image(self.read(name, HEAD))
         except InputError:
             return False
 

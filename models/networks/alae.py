@@ -17,6 +17,7 @@ from torch import nn
 
 from models.errors import InputError, check_choice, check_range
 from models.faces import Autoencoder
+from models.networks.blocks import activations
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
 from models.networks.initial import initialize_as_he
 from models.networks.table import architecture
@@ -178,12 +179,7 @@ class DenseEncoder(nn.Module):
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations of both hidden layers, [n, hidden] each."""
-        hidden = images.flatten(1)
-        activations = []
-        for block in self.blocks:
-            hidden = block(hidden)
-            activations.append(hidden)
-        return activations
+        return activations(self.blocks, images.flatten(1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(images)[-1])
@@ -212,11 +208,7 @@ class ConvEncoder(nn.Module):
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after every block, highest resolution first; the last is [n, ., 4, 4]."""
-        activations = []
-        for block in self.blocks:
-            images = block(images)
-            activations.append(images)
-        return activations
+        return activations(self.blocks, images)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(images)[-1])

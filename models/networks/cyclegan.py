@@ -14,6 +14,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from models.errors import check_choice, check_range
 from models.faces import Translator
 from models.networks.attention import MaskHead, compose
+from models.networks.blocks import activations
 from models.networks.initial import initialize_as_dcgan
 from models.networks.table import architecture
 
@@ -221,11 +222,7 @@ class PatchDiscriminator(nn.Module):
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after every block, highest resolution first."""
-        activations = []
-        for block in self.blocks:
-            images = block(images)
-            activations.append(images)
-        return activations
+        return activations(self.blocks, images)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(images)[-1])

@@ -19,6 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from models.errors import InputError, check_choice, check_range
 from models.faces import Generator
+from models.networks.blocks import activations
 from models.networks.initial import initialize_as_dcgan
 from models.networks.table import architecture, discriminator
 
@@ -193,11 +194,7 @@ class DCGANDiscriminator(nn.Module):
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after every block, highest resolution first; the last is [n, ., 4, 4]."""
-        activations = []
-        for block in self.blocks:
-            images = block(images)
-            activations.append(images)
-        return activations
+        return activations(self.blocks, images)
 
     def forward(self, images: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         features = self.dropout(self.features(images)[-1])

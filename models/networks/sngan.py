@@ -22,6 +22,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from models.errors import InputError, check_choice, check_range
 from models.faces import Generator
+from models.networks.blocks import activations
 from models.networks.dcgan import ClassScale
 from models.networks.table import architecture, discriminator
 
@@ -157,11 +158,7 @@ class SNGANDiscriminator(nn.Module):
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after every block, highest resolution first."""
-        activations = []
-        for block in self.blocks:
-            images = block(images)
-            activations.append(images)
-        return activations
+        return activations(self.blocks, images)
 
     def forward(self, images: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
         _check_classes("discriminator", self.config.classes, classes)

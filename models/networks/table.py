@@ -19,8 +19,9 @@ from typing import Any, Literal, Protocol, TypeVar, get_args, get_origin, get_ty
 
 from torch import nn
 
+from models.architectures import Architecture
 from models.errors import CheckpointError, InputError
-from models.faces import Architecture, Model
+from models.faces import Model
 from models.metadata import Metadata
 
 Config = TypeVar("Config", bound=Architecture)

@@ -4,20 +4,19 @@ A direction means something to the checkpoint that it was fitted with alone, so 
 """
 
 import contextlib
-import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat
 
 import models
-from models.errors import ConflictError, InputError, LimitError, NotFoundError, OverloadError
-from service.storage import Store, check_name
+from models.errors import InputError, NotFoundError, OverloadError
+from service.named import Named, Words
+from service.storage import Store
 
 _log = logging.getLogger("gan")
-_SECTION = "directions"
 
 Method = Literal["means", "linear"]
 
@@ -50,70 +49,43 @@ class KeptDirection:
         return torch.tensor(self.vector, dtype=torch.float32)
 
 
-_RECORD = TypeAdapter(KeptDirection)
+_WORDS = Words("direction", missing="direction {name} kept here", again="make it again")
 
 
 class Directions:
-    """Named directions in a store that other replicas use, too: one record each, whose creation takes the name.
-
-    A record that cannot be read is no direction: it is left out, with a line in the log, and the next `add` of its
-    name replaces it.
-    """
+    """Named directions in a store that other replicas use, too, `most` of them at most."""
 
     def __init__(self, store: Store, most: int) -> None:
-        self._store = store
-        self._most = most
+        self._named = Named(store, "directions", KeptDirection, _WORDS, most)
         self._known: dict[str, tuple[float, KeptDirection]] = {}  # when each record was written, and what it says
 
     async def check_free(self, name: str) -> None:
         """Raises InputError, ConflictError or LimitError where `add` would, before anything is computed."""
-        with contextlib.suppress(NotFoundError):
-            await self.get(check_name(name))
-            raise _taken(name)
-        if len(await self._names()) >= self._most:
-            raise LimitError(f"{self._most} directions are kept already, the most; delete one first.", where="name")
+        await self._named.check_free(name)
 
     async def add(self, direction: KeptDirection) -> None:
         """Keeps a direction under its name.
 
         Raises:
-            InputError: not a name.  ConflictError: it is taken.  LimitError: too many; of several that are added at
-            one instant, a few more may pass.  OverloadError: no room.
+            InputError: not a name.  ConflictError: it is taken.  LimitError: too many.  OverloadError: no room.
         """
-        name = direction.name
-        await self.check_free(name)
-        if name in await self._names():  # and free, so that its record is damaged
-            await self._discard(name)
-        try:
-            await self._store.create(_SECTION, f"{name}.json", json.dumps(asdict(direction)).encode())
-        except ConflictError:
-            raise _taken(name) from None
+        await self._named.check_free(direction.name)
+        await self._named.create(direction)
 
     async def get(self, name: str) -> KeptDirection:
         """Raises NotFoundError, with the names there are; also where the record is damaged."""
-        try:
-            data = await self._store.get(_SECTION, f"{check_name(name)}.json")
-        except NotFoundError:
-            there = ", ".join(await self._names()) or "none yet"
-            raise NotFoundError(f"There is no direction {name} kept here; there are: {there}.", where=name) from None
-        try:
-            return _RECORD.validate_json(data)
-        except ValidationError as error:
-            _log.warning("the record of direction %s cannot be read: %s", name, str(error).splitlines()[0])
-            raise NotFoundError(
-                f"The record of direction {name} is damaged; make it again under this name.", where=name
-            ) from error
+        return await self._named.get(name)
 
     async def delete(self, name: str) -> KeptDirection:
         """Raises NotFoundError."""
         direction = await self.get(name)
-        await self._discard(name)
+        await self._named.discard(name)
         return direction
 
     async def all(self) -> list[KeptDirection]:
         """By name: those that can be read, and are not deleted meanwhile. A record is read when it is new."""
         known: dict[str, tuple[float, KeptDirection]] = {}
-        for name, written in (await self._names()).items():
+        for name, written in (await self._named.names()).items():
             if name in self._known and self._known[name][0] == written:
                 known[name] = self._known[name]
                 continue
@@ -131,16 +103,3 @@ class Directions:
         except OverloadError as error:
             _log.warning("directions are left out of the list of models: %s", error.message)
         return found
-
-    async def _discard(self, name: str) -> None:
-        with contextlib.suppress(NotFoundError):  # another replica was first
-            await self._store.delete(_SECTION, f"{name}.json")
-
-    async def _names(self) -> dict[str, float]:
-        """And when each was written."""
-        names = await self._store.names(_SECTION)
-        return {key.removesuffix(".json"): written for key, written in names.items() if key.endswith(".json")}
-
-
-def _taken(name: str) -> ConflictError:
-    return ConflictError(f"There is a direction {name} already; delete it first.", where="name")

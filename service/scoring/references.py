@@ -7,20 +7,20 @@ were uploaded as an .npz have none.
 import asyncio
 import contextlib
 import hashlib
-import json
 import logging
 import secrets
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from metrics import FeatureSet, Statistics
-from models.errors import ConflictError, InputError, LimitError, NotFoundError, OverloadError
-from service.storage import Store, check_name
+from models.errors import ConflictError, InputError, NotFoundError, OverloadError
+from service.named import Named, Words
+from service.storage import Store
 
 _log = logging.getLogger("gan")
 _SECTION = "references"
@@ -57,29 +57,23 @@ class Reference:
         return f"{self.file or self.name}.npz"
 
 
-_RECORD = TypeAdapter(Reference)
+_WORDS = Words("reference", missing="reference {name}", again="keep the set again", where="reference")
 
 
 class References:
-    """Named statistics in a store that other replicas use, too.
+    """Named statistics in a store that other replicas use, too, `most` of them at most.
 
     The numbers come first, in a file that nobody else names; creating the record then decides who has the name.
-    A record that cannot be read is no reference: it is left out, with a line in the log, and the next `add` of its
-    name replaces it.
     """
 
     def __init__(self, store: Store, most: int) -> None:
         self._store = store
-        self._most = most
+        self._named = Named(store, _SECTION, Reference, _WORDS, most)
         self._packing = asyncio.Lock()  # downloads, whose files may be large, one at a time
 
     async def check_free(self, name: str) -> None:
         """Raises InputError, ConflictError or LimitError where `add` would, before anything is computed."""
-        with contextlib.suppress(NotFoundError):
-            await self.get(check_name(name))
-            raise _taken(name)
-        if len(await self._names()) >= self._most:
-            raise LimitError(f"{self._most} references are kept already, the most; delete one first.", where="name")
+        await self._named.check_free(name)
 
     async def add(self, name: str, kept: FeatureSet, source: str, skipped: dict[str, Any] | None = None) -> Reference:
         """Keeps a set under a name.
@@ -87,10 +81,9 @@ class References:
         Args:
             source, skipped: as `Reference` has them.
         Raises:
-            InputError: not a name.  ConflictError: it is taken.  LimitError: too many; of several that are added at
-            one instant, a few more may pass.  OverloadError: no room.
+            InputError: not a name.  ConflictError: it is taken.  LimitError: too many.  OverloadError: no room.
         """
-        await self.check_free(name)
+        await self._named.check_free(name)
         data = await asyncio.to_thread(to_npz, kept)
         statistics = kept.statistics
         reference = Reference(
@@ -107,59 +100,42 @@ class References:
         )
         await self._store.put(_SECTION, reference.numbers, data)
         try:
-            await self._record(reference)
+            await self._named.create(reference)
         except ConflictError:
             await self._discard(reference.numbers)
-            raise _taken(name) from None
+            raise
         return reference
-
-    async def _record(self, reference: Reference) -> None:
-        """Creates the record, in place of one that cannot be read. Raises ConflictError."""
-        record = json.dumps(asdict(reference)).encode()
-        with contextlib.suppress(ConflictError):
-            return await self._store.create(_SECTION, f"{reference.name}.json", record)
-        with contextlib.suppress(NotFoundError):
-            await self.get(reference.name)
-            raise _taken(reference.name)
-        await self._discard(f"{reference.name}.json")
-        return await self._store.create(_SECTION, f"{reference.name}.json", record)
 
     async def get(self, name: str) -> Reference:
         """Raises NotFoundError, with the names there are; also where the record is damaged."""
-        try:
-            return _RECORD.validate_json(await self._read(name, f"{check_name(name)}.json"))
-        except ValidationError as error:
-            _log.warning("the record of reference %s cannot be read: %s", name, str(error).splitlines()[0])
-            raise NotFoundError(
-                f"The record of reference {name} is damaged; keep the set again under this name.", where="reference"
-            ) from error
+        return await self._named.get(name)
 
     async def has(self, name: str) -> bool:
         """Whether a record bears this name, also one that cannot be read."""
-        return name in await self._names()
+        return name in await self._named.names()
 
     async def features(self, name: str) -> FeatureSet:
         """What was kept. Raises NotFoundError."""
         reference = await self.get(name)
-        return await asyncio.to_thread(from_npz, await self._read(name, reference.numbers), f"reference {name}")
+        return await asyncio.to_thread(from_npz, await self._numbers(reference), f"reference {name}")
 
     async def statistics(self, name: str) -> bytes:
         """The statistics alone, as an .npz that pytorch-fid reads. Raises NotFoundError."""
         reference = await self.get(name)
         async with self._packing:
-            return await asyncio.to_thread(_without_features, await self._read(name, reference.numbers))
+            return await asyncio.to_thread(_without_features, await self._numbers(reference))
 
     async def delete(self, name: str) -> Reference:
         """Raises NotFoundError."""
         reference = await self.get(name)
-        await self._discard(f"{name}.json")
+        await self._named.discard(name)
         await self._discard(reference.numbers)
         return reference
 
     async def all(self) -> list[Reference]:
         """By name: those that can be read, and are not deleted meanwhile."""
         found = []
-        for name in await self._names():
+        for name in await self._named.names():
             try:
                 found.append(await self.get(name))
             except (NotFoundError, InputError):
@@ -172,19 +148,11 @@ class References:
         with contextlib.suppress(NotFoundError):  # another replica was first
             await self._store.delete(_SECTION, key)
 
-    async def _names(self) -> list[str]:
-        return [key.removesuffix(".json") for key in await self._store.names(_SECTION) if key.endswith(".json")]
-
-    async def _read(self, name: str, key: str) -> bytes:
+    async def _numbers(self, reference: Reference) -> bytes:
         try:
-            return await self._store.get(_SECTION, key)
+            return await self._store.get(_SECTION, reference.numbers)
         except NotFoundError:
-            there = ", ".join(await self._names()) or "none yet"
-            raise NotFoundError(f"There is no reference {name}; there are: {there}.", where="reference") from None
-
-
-def _taken(name: str) -> ConflictError:
-    return ConflictError(f"There is a reference {name} already; delete it first.", where="name")
+            raise await self._named.missing(reference.name) from None
 
 
 def _short_digest(data: bytes) -> str:

@@ -53,6 +53,24 @@ def test_a_damaged_record_is_no_direction_and_is_replaced(tmp_path: Path) -> Non
     asyncio.run(main())
 
 
+def test_of_two_that_add_one_name_at_an_instant_the_first_has_it(tmp_path: Path) -> None:
+    first = Directions(FolderStore(tmp_path), 9)
+
+    class Raced(FolderStore):
+        async def names(self, section: str) -> dict[str, float]:
+            found = await super().names(section)
+            if not found:  # the name was looked at, and is free: now the other replica is quicker
+                await first.add(SMILE)
+            return found
+
+    async def main() -> None:
+        with pytest.raises(ConflictError, match="already"):
+            await Directions(Raced(tmp_path), 9).add(replace(SMILE, n_a=7))
+        assert await first.get("smile") == SMILE
+
+    asyncio.run(main())
+
+
 def test_a_list_reads_what_is_new_alone(tmp_path: Path) -> None:
     read: list[str] = []
 
