@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         broken = run(options.plan(options), address=options.address, actors=options.actors)
     except (GanError, OSError) as error:
-        _say(f"error: {error}")
+        _say(f"error: {console.sentence(error)}")
         return 2
     except KeyboardInterrupt:
         _say("Interrupted. What is done is kept: the same command goes on from there.")

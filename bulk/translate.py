@@ -60,12 +60,9 @@ def translate(read: str, written: str, checkpoint: Path, domain: str, *, max_pix
 
 def direction_to(domain: str, translator: Translator) -> Direction:
     """The direction that ends in a domain; raises InputError where there is none."""
-    a, b = translator.domains
-    ends: dict[str, Direction] = {b: "a_to_b", a: "b_to_a"}
-    possible = {name: direction for name, direction in ends.items() if direction in translator.directions}
-    if domain not in possible:
-        raise InputError(f"--direction is what photos become: {' or '.join(possible)}, not {domain!r}.")
-    return possible[domain]
+    if domain not in translator.ends:
+        raise InputError(f"--direction is what photos become: {' or '.join(translator.ends)}, not {domain!r}.")
+    return translator.ends[domain]
 
 
 def picture(name: str) -> str:

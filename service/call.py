@@ -125,5 +125,9 @@ class Answer:
         """A model, or what `json` takes, as strict JSON: no NaN, no infinity."""
         if isinstance(content, BaseModel):
             content = content.model_dump(mode="json")
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return cls(text.encode(), JSON, headers or {}, status)
+        return cls(strict_json(content), JSON, headers or {}, status)
+
+
+def strict_json(value: object) -> bytes:
+    """What `json` takes, as answers have it: no blanks; raises ValueError for NaN and infinity."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

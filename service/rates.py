@@ -14,6 +14,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from service.errors import RateLimitError
+from service.setting_values import without_secrets
 
 _MOST_CALLERS = 10_000  # remembered in this process; past it all are forgotten, since a caller's address costs nothing
 _ANSWER_S = 0.5  # a request waits no longer for Redis
@@ -39,7 +40,7 @@ class Rates:
         self._item = RateLimitItemPerMinute(max(1, per_minute))
         self._memory = MemoryStorage()
         self._here = SlidingWindowCounterRateLimiter(self._memory)
-        self._shown = _shown(url) if url else ""
+        self._shown = without_secrets(url) if url else ""
         self._pool = _pool(url, self._shown) if url is not None and self.limited else None
         self._shared = None if self._pool is None else SlidingWindowCounterRateLimiter(_storage(self._pool))
         self._alone_until = -math.inf
@@ -113,9 +114,3 @@ def _pool(url: str, shown: str) -> Any:
 
 def _storage(pool: Any) -> RedisStorage:
     return RedisStorage("async+redis://", implementation="redispy", key_prefix="gan-rates", connection_pool=pool)
-
-
-def _shown(url: str) -> str:
-    """Without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"

@@ -201,6 +201,10 @@ class Runtime:
             results += await self.beside_the_loop(call, _for_a_slice, function, left)
         return results
 
+    def most_pixels(self, call: Call) -> int:
+        """Of one photo: a job, which has no deadline, takes larger ones."""
+        return self.settings.job_translate_pixels if call.is_job else self.settings.translate_pixels
+
     @property
     def ready(self) -> bool:
         """True when every model that can be loaded is, and warm."""

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, get_args
+from urllib.parse import urlsplit
 
 import torch
 from pydantic import BeforeValidator, ValidationInfo
@@ -69,6 +70,14 @@ def networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ipaddress.ip_network(value, strict=False)  # raises ValueError, with a sentence
     return values
+
+
+def without_secrets(url: str) -> str:
+    """An address without user, password and query, for people to read; a path as it is."""
+    if "://" not in url:
+        return url
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 Names = Annotated[tuple[str, ...], split(",")]

@@ -34,6 +34,7 @@ from obstore.store import MemoryStore, from_url
 
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from models.files import atomic_path
+from service.setting_values import without_secrets
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetResult
@@ -124,9 +125,9 @@ def open_bucket(where: str, setting: str) -> "tuple[obstore.store.ObjectStore, s
             "timeout": "60s",
             "allow_http": True,
         }  # for an endpoint that says http://
-        return from_url(where, retry_config=retries, client_options=client), _shown(where)
+        return from_url(where, retry_config=retries, client_options=client), without_secrets(where)
     except (BaseError, ValueError) as error:
-        raise ValueError(f"{setting}: {_shown(where)} cannot be opened: {_first_line(error)}") from None
+        raise ValueError(f"{setting}: {without_secrets(where)} cannot be opened: {_first_line(error)}") from None
 
 
 async def check_store(store: Store, where: str) -> None:
@@ -143,10 +144,10 @@ async def check_store(store: Store, where: str) -> None:
     except OverloadError as error:
         raise ValueError(f"GAN_STORE: {error.message}") from None
     except NotFoundError:
-        raise ValueError(f"GAN_STORE: there is no {_shown(where)}; a bucket has to be made first.") from None
+        raise ValueError(f"GAN_STORE: there is no {without_secrets(where)}; a bucket has to be made first.") from None
     raise ValueError(
-        f"GAN_STORE: {_shown(where)} lets a name be created twice, so that two replicas could run one job with two "
-        "results. A store with conditional writes (If-None-Match) is needed."
+        f"GAN_STORE: {without_secrets(where)} lets a name be created twice, so that two replicas could run one job "
+        "with two results. A store with conditional writes (If-None-Match) is needed."
     )
 
 
@@ -326,12 +327,6 @@ def _unusable(reason: str) -> OverloadError:
     return OverloadError(
         f"The service's store cannot be used: {reason}. Its operator has to see to it.", retry_after_s=_RETRY_S
     )
-
-
-def _shown(where: str) -> str:
-    """Without user, password and query."""
-    url = urlsplit(where)
-    return f"{url.scheme}://{url.hostname or ''}{url.path}" if url.scheme and url.netloc else where
 
 
 def _first_line(error: Exception) -> str:

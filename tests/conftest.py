@@ -1,14 +1,26 @@
-"""What was not tested, and why, in a line for each reason at the end: a missing browser must not look like success."""
+"""What all tests share, and at the end a line for each reason not to test: a missing browser is no success."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests.service.servers import s3_server
+
 settings.register_profile("any machine", deadline=None)  # how long an example takes is for the machine's load to say
 settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """The URL of a folder in a bucket of a real S3 server, whose credentials the environment has meanwhile."""
+    with s3_server() as (url, environment), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield url
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,12 +3,13 @@
 Each pack takes the file that it is written to. A pack that is not closed leaves that file unfinished.
 """
 
-import json
 import zipfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
+
+from service.call import strict_json
 
 
 class _Zip(zipfile.ZipFile):
@@ -70,16 +71,11 @@ class JsonPack:
     def __init__(self, out: BinaryIO, head: Mapping[str, Any], name: str) -> None:
         self._out = out
         self._between = b""
-        out.write(_json(head)[:-1] + b"," + _json(name) + b":[")
+        out.write(strict_json(head)[:-1] + b"," + strict_json(name) + b":[")
 
     def add(self, item: Mapping[str, Any] | str) -> None:
-        self._out.write(self._between + _json(item))
+        self._out.write(self._between + strict_json(item))
         self._between = b","
 
     def close(self) -> None:
         self._out.write(b"]}")
-
-
-def _json(value: object) -> bytes:
-    """As `Answer.of` writes it."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

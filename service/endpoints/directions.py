@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from service.http.body import FileField
 from service.http.operation import Operation
 from service.registry.checkpoints import Served
 from service.runtime import Runtime
+
+View = TypeVar("View", bound="DirectionView")
 
 MOST_PHOTOS = 64
 
@@ -71,14 +73,9 @@ class DirectionList(BaseModel):
     directions: list[DirectionView]
 
 
-def view(direction: KeptDirection) -> DirectionView:
-    """As clients see it, without its numbers."""
-    return DirectionView(**{**asdict(direction), "created_at": datetime.fromtimestamp(direction.created_at, UTC)})
-
-
-def whole(direction: KeptDirection) -> Direction:
-    """With them."""
-    return Direction(**{**asdict(direction), "created_at": datetime.fromtimestamp(direction.created_at, UTC)})
+def view(kept: KeptDirection, kind: type[View]) -> View:
+    """As clients see it: with its numbers as a `Direction`, without them as a `DirectionView`."""
+    return kind(**{**asdict(kept), "created_at": datetime.fromtimestamp(kept.created_at, UTC)})
 
 
 async def create(runtime: Runtime, call: Call) -> Answer:
@@ -108,7 +105,7 @@ async def create(runtime: Runtime, call: Call) -> Answer:
         vector=fit.vector.astype(np.float32).tolist(),
     )
     await runtime.directions.add(direction)
-    return Answer.of(whole(direction), headers={"Location": f"/v1/directions/{direction.name}"}, status=201)
+    return Answer.of(view(direction, Direction), headers={"Location": f"/v1/directions/{direction.name}"}, status=201)
 
 
 async def _side(
@@ -139,16 +136,16 @@ async def _side(
 
 async def list_all(runtime: Runtime, _: Call) -> Answer:
     """Every kept direction, by name."""
-    return Answer.of(DirectionList(directions=[view(one) for one in await runtime.directions.all()]))
+    return Answer.of(DirectionList(directions=[view(one, DirectionView) for one in await runtime.directions.all()]))
 
 
 async def get(runtime: Runtime, call: Call) -> Answer:
-    return Answer.of(whole(await runtime.directions.get(call.parameters["name"])))
+    return Answer.of(view(await runtime.directions.get(call.parameters["name"]), Direction))
 
 
 async def delete(runtime: Runtime, call: Call) -> Answer:
     """Removes it and answers what it was."""
-    return Answer.of(whole(await runtime.directions.delete(call.parameters["name"])))
+    return Answer.of(view(await runtime.directions.delete(call.parameters["name"]), Direction))
 
 
 _PATH = "/v1/directions/{name}"

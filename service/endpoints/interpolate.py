@@ -194,10 +194,9 @@ def plan_frames(
     """
     latents, classes = _keyframes(network, request, in_w)
     space: models.Space = "z" if in_w is None else "w"
-    method: Blend = (
-        models.slerp if (request.method or ("slerp" if space == "z" else "lerp")) == "slerp" else models.lerp
-    )
-    pairs = ((latents, method), (classes, models.lerp))
+    blends: Mapping[str, Blend] = {"slerp": models.slerp, "lerp": models.lerp}
+    method = request.method or ("slerp" if space == "z" else "lerp")
+    pairs = ((latents, blends[method]), (classes, models.lerp))
     if request.shape == "map":
         if request.loop:
             raise InputError("A map has no loop.", where="loop")

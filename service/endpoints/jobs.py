@@ -13,7 +13,6 @@ With an `Idempotency-Key` header, submitting again (after a lost answer) finds t
 
 import asyncio
 import errno
-from dataclasses import replace
 from typing import BinaryIO
 
 from pydantic import BaseModel, Field, create_model
@@ -82,7 +81,7 @@ def runner(runtime: Runtime, job: Operation, handler: Handler) -> Runner:
         except (ValueError, TypeError, LookupError) as error:  # whoever accepted it could read it
             raise UnreadableError(str(error)) from error
         try:
-            return await handler(runtime, replace(call, show=report.show))
+            return await handler(runtime, call)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 return error_answer(error)

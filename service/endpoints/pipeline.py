@@ -88,9 +88,10 @@ class Translated:
 
 def direction_of(network: models.Translator, wanted: str, where: str = "direction") -> models.Direction:
     """From a_to_b, b_to_a or the name of the domain to translate to; raises InputError for the field `where`."""
-    first, second = network.domains
-    named: dict[str, models.Direction] = {"a_to_b": "a_to_b", "b_to_a": "b_to_a", first: "b_to_a", second: "a_to_b"}
-    if wanted not in named or named[wanted] not in network.directions:
+    named: dict[str, models.Direction] = {direction: direction for direction in network.directions}
+    named |= network.ends
+    if wanted not in named:
+        first, second = network.domains
         raise InputError(
             f"This model has {first} (a) and {second} (b), and goes {' and '.join(network.directions)}; "
             f"direction is one of these, or the domain to translate to.",
@@ -110,7 +111,7 @@ async def translate_all(
     Raises what `models.decode` and `order.reads_mask` do, InputError for transparency in a JPEG and for a mask of
     another size, LimitError for sizes, OverloadError.
     """
-    most = runtime.settings.job_translate_pixels if call.is_job else runtime.settings.translate_pixels
+    most = runtime.most_pixels(call)
     uploads = [_Upload(photo, mask) for photo, mask in zip(files, allowed or [None] * len(files), strict=True)]
     headers = await runtime.each(call, functools.partial(_looked_at, most=most), uploads)
     for header in headers:
@@ -228,7 +229,7 @@ class _Pipeline:
     async def _image(self, pixels: Pixels, direction: models.Direction) -> tuple[Pixels, Pixels | None]:
         done = self._pieces.of(pixels) if self._pieces is not None else None
         make = functools.partial(self._order.unit.masked, pixels, direction, self.flow, done)
-        return await (patience.patiently(make) if self._call.is_job else make())
+        return await patience.let_in(self._call, make)
 
     def _read(self, upload: _Upload) -> tuple[Photo, Pixels | None]:
         """A photo, and the client's mask of it."""

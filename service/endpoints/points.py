@@ -98,9 +98,7 @@ async def of_seeds(
 
 async def at_home(call: Call, unit: Sampler, points: torch.Tensor, space: models.Space) -> torch.Tensor:
     """Points of a space as those of the model's home; a job waits for room."""
-    if not call.is_job:
-        return await unit.at_home(points, space)
-    return await patience.patiently(partial(unit.at_home, points, space, Flow(patient=True)))
+    return await patience.let_in(call, partial(unit.at_home, points, space, Flow(patient=call.is_job)))
 
 
 async def step(runtime: Runtime, served: Served[Sampler], steps: Mapping[str, float]) -> torch.Tensor:

@@ -33,7 +33,7 @@ async def squares(runtime: Runtime, call: Call, unit: Sampler, files: Sequence[F
 
     Raises what `models.decode` does, and LimitError, as for translation; sizes are looked at before any is decoded.
     """
-    most = runtime.settings.job_translate_pixels if call.is_job else runtime.settings.translate_pixels
+    most = runtime.most_pixels(call)
     headers = await runtime.each(call, functools.partial(read_header, most=most), files)
     cut = functools.partial(_square, network=unit.network, most=most)
     found = []
@@ -58,9 +58,7 @@ async def codes(runtime: Runtime, call: Call, served: Served[Sampler], files: Se
 
 async def encoded(call: Call, unit: Sampler, found: Squares) -> torch.Tensor:
     """The same, of squares; a job waits for room."""
-    if not call.is_job:
-        return await unit.codes(found.pixels)
-    return await patience.patiently(functools.partial(unit.codes, found.pixels, Flow(patient=True)))
+    return await patience.let_in(call, functools.partial(unit.codes, found.pixels, Flow(patient=call.is_job)))
 
 
 def check_encodes(served: Served[Sampler]) -> None:

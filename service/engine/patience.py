@@ -9,7 +9,7 @@ import numpy as np
 
 from models.errors import OverloadError
 from models.images import Pixels
-from service.call import Progress, Show
+from service.call import Call, Progress, Show
 from service.engine.batcher import Flow
 from service.engine.sampler import Latents, Sampler
 
@@ -40,6 +40,11 @@ async def parts(unit: Sampler, rows: Latents, progress: Progress | None, show: S
         done += len(pixels)
         show(pixels[-1])
         progress(done, total)
+
+
+async def let_in(call: Call, make: Callable[[], Awaitable[Result]]) -> Result:
+    """What `make` gives; a job waits for room in a full queue, of which a request is told."""
+    return await (patiently(make) if call.is_job else make())
 
 
 async def patiently(make: Callable[[], Awaitable[Result]]) -> Result:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel
 
-from service.call import Call, File, Progress
+from service.call import Call, File, Report
 
 
 def pack_call(call: Call) -> bytes:
@@ -28,7 +28,7 @@ def pack_call(call: Call) -> bytes:
 
 
 def unpack_call(
-    packed: bytes, model: type[BaseModel] | None, seed: int, progress: Progress, spool: BinaryIO | None = None
+    packed: bytes, model: type[BaseModel] | None, seed: int, report: Report, spool: BinaryIO | None = None
 ) -> Call:
     """The call again. `model` is what its body is checked against."""
     head, rest = _split(packed)
@@ -37,7 +37,7 @@ def unpack_call(
     for field, name, size in head["files"]:
         files.setdefault(field, []).append(File(name, io.BytesIO(rest[:size])))
         rest = rest[size:]
-    return Call(body=body, files=files, progress=progress, seed=seed, spool=spool)
+    return Call(body=body, files=files, progress=report, show=report.show, seed=seed, spool=spool)
 
 
 def _line(head: Mapping[str, Any]) -> bytes:

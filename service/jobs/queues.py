@@ -17,6 +17,7 @@ from saq.queue import Queue
 
 from models.errors import OverloadError
 from service.jobs.local_queue import LocalQueue
+from service.setting_values import without_secrets
 
 _MARK = "gan-store"
 _ANSWER_S = 1.5  # a client is told within two seconds that the queue is gone
@@ -40,7 +41,7 @@ class Queues:
 
     def __init__(self, url: str | None) -> None:
         self._queues: dict[str, Queue] = {}
-        self._shown = _shown(url) if url else "of this process"
+        self._shown = without_secrets(url) if url else "of this process"
         self.shared = url is not None
         """Whether other processes take jobs from it, and put jobs into it."""
         self._pool: Any = None
@@ -229,9 +230,3 @@ def _patient(dequeue: Callable[..., Awaitable[Job | None]]) -> Callable[..., Awa
             return None
 
     return wait
-
-
-def _shown(url: str) -> str:
-    """Without user, password and query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bulk import places
 from models import InputError, NotFoundError
-from tests.service.servers import s3_server
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with s3_server() as (url, environment), pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield url.rpartition("/")[0]
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -63,7 +53,7 @@ def test_a_bucket_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_there_is_said(bucket: str) -> None:
-    with pytest.raises(NotFoundError, match="There is nothing under s3://gan/empty"):
+    with pytest.raises(NotFoundError, match=f"There is nothing under {bucket}/empty"):
         places.source(f"{bucket}/empty")
 
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,21 +12,12 @@ from obstore.store import MemoryStore
 
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.storage import FolderStore, ObjectStore, Store, check_name, check_store, open_store
-from tests.service.servers import s3_server
 
 HOSTILE = [
     "", ".", "..", "../x", "a/b", "a/../b", "/etc/passwd", "a\\b", "..\\x", "C:\\x", "a\0b", "a\nb", "a\n", " a", "a ",
     ".hidden", "a.", "-a", "a" * 65, "ä", "a./../../x", "%2e%2e", "~", "$HOME", "a;b", "con:", "a.\u202etxt",
 ]  # fmt: skip
 KINDS = ("folder", "memory", "s3")
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with s3_server() as (url, environment), pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield url
 
 
 @pytest.fixture(params=KINDS)

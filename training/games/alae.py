@@ -26,7 +26,7 @@ from training.games.autoencoder import Autoencoder, Drawing
 from training.games.game import Game, Players, Step, game
 from training.games.judge import Judge, Sight, Verdict
 from training.games.optimize import Mover, equalized, frozen
-from training.games.sampler import read_images
+from training.games.sampler import latents_of, read_images
 from training.objective.terms import reciprocity
 
 LATENT_SHARE = 0.1  # of the learning rate, for F and D, as in the authors' code
@@ -149,10 +149,7 @@ class ALAE(Game):
         return missed.detach()
 
     def _latents(self, draws: torch.Generator) -> Tensor:
-        """This process's share of a batch."""
-        batch_size = self.run.pace.batch
-        latents = torch.randn(batch_size, self.latent_size, generator=draws)
-        return latents[self.stage.share(batch_size)].to(self.stage.device)
+        return latents_of(self.stage, self.run.pace.batch, self.latent_size, draws)
 
     def _drawn(self, latents: Tensor) -> Tensor:
         with self.stage.autocast():

@@ -18,7 +18,7 @@ from training.games.dcgan_options import NETWORKS, DCGANRun
 from training.games.game import Game, Players, Step, game
 from training.games.judge import Judge, Sight, Verdict, given
 from training.games.optimize import Mover, frozen
-from training.games.sampler import Sampler, read_images
+from training.games.sampler import Sampler, latents_of, read_images
 from training.networks.backbone_weights import backbone
 from training.networks.projected import ProjectedDiscriminator
 from training.objective.terms import feature_matching, inception_features
@@ -121,9 +121,7 @@ class DCGAN(Game):
 
     def _fake(self, draws: torch.Generator, classes: Tensor | None) -> Tensor:
         """Generated images, of the same classes as the real ones beside them."""
-        batch_size = self.run.pace.batch
-        latents = torch.randn(batch_size, self.run.network.latent_size, generator=draws)
-        latents = latents[self.stage.share(batch_size)].to(self.stage.device)
+        latents = latents_of(self.stage, self.run.pace.batch, self.run.network.latent_size, draws)
         fake: Tensor = self.generated(latents, *given(classes))
         return fake
 

@@ -61,6 +61,12 @@ def read_images(run: SamplerRun, *, aloud: bool) -> Dataset:
     return told(found, aloud=aloud)
 
 
+def latents_of(stage: Stage, batch_size: int, latent_size: int, draws: torch.Generator) -> Tensor:
+    """This process's share of a batch that all draw alike, so that many processes learn from what one would."""
+    latents = torch.randn(batch_size, latent_size, generator=draws)
+    return latents[stage.share(batch_size)].to(stage.device)
+
+
 class Sampler:
     """A generator of images from latents (`training.games.game.Family`).
 

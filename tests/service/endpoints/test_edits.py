@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import requests
 from openai.types import ImageEditCompletedEvent, ImageEditPartialImageEvent
 from PIL import Image
 
+import models
 from models.errors import InputError
 from service.endpoints.edits import direction
 
@@ -55,6 +55,13 @@ def opened(data: str | None) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
+def horses_and_zebras(*directions: models.Direction) -> models.Translator:
+    config = models.ResNetConfig(width=4, blocks=1)
+    networks = config.parts()
+    metadata = models.metadata_of(config, domains=("horse", "zebra"))
+    return models.Translator({direction: networks[direction] for direction in directions}, config, metadata, digest="")
+
+
 def translated(url: str, photo: bytes, **fields: str) -> bytes:
     return requests.post(f"{url}/v1/translate", files={"images": photo}, data=fields, timeout=300).content
 
@@ -80,12 +87,12 @@ def test_the_prompt_names_the_domain(local: Any, client: openai.OpenAI, photo: b
     ],
 )
 def test_domains_are_named_by_whole_words_and_the_last_counts(prompt: str, way: str) -> None:
-    network: Any = SimpleNamespace(domains=("horse", "zebra"), directions=("a_to_b", "b_to_a"))
+    network = horses_and_zebras("a_to_b", "b_to_a")
     assert direction(network, prompt) == way
 
 
 def test_a_model_of_one_direction_goes_that_way() -> None:
-    network: Any = SimpleNamespace(domains=("horse", "zebra"), directions=("b_to_a",))
+    network = horses_and_zebras("b_to_a")
     assert direction(network, "") == "b_to_a"
     with pytest.raises(InputError, match="goes b_to_a") as caught:
         direction(network, "a zebra")

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import requests
 import models
 from gan_client import Client
 from service.jobs import kept
-from tests.service.servers import s3_server
 
 ROOT = Path(__file__).parents[3]
 SERVER = """
@@ -35,14 +34,6 @@ uvicorn.run(standalone(Runtime(Settings.from_environment())), port=int(sys.argv[
 """
 Serve = Callable[..., Any]
 BODY = {"model": "tiny", "n": 40, "seed": 7, "output": "zip"}
-
-
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with s3_server() as (url, environment), pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield url
 
 
 @pytest.fixture(autouse=True)
