@@ -12,7 +12,9 @@ BIOME  := node_modules/.bin/biome
 TS     := clients/typescript
 TSC    := $(TS)/node_modules/.bin/tsc
 S3     := build/s3/bin/moto_server
-PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+# Python compiles a module where it is first imported; pip would compile 20,000, most of which never are.
+INSTALL := -m pip install -qq --disable-pip-version-check --no-compile
+PIP    := $(BIN)/python $(INSTALL) -c constraints.txt
 
 export BENTOML_DO_NOT_TRACK := True
 
@@ -107,7 +109,7 @@ $(TSC): $(TS)/package-lock.json
 $(S3): requirements-s3.txt | $(BIN)/python
 	@echo "Installing the S3 server of the tests (once)..."
 	"$(PYTHON)" -m venv build/s3
-	build/s3/bin/pip install -qq --disable-pip-version-check -r requirements-s3.txt
+	build/s3/bin/python $(INSTALL) -r requirements-s3.txt
 	@touch $@
 
 # Only scores need these weights, so that a machine without them serves all the same. Tried once, not at every start.

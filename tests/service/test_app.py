@@ -35,9 +35,7 @@ def test_importing_it_reads_no_environment_and_starts_no_thread(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("GAN_MAX_BATCH", "0", "GAN_MAX_BATCH: "),
         ("GAN_MAXBATCH", "8", "GAN_MAXBATCH: "),
-        ("GAN_API_KEYS", "plain", "API key entry 1"),
         ("GAN_STORE", "/dev/null/store", "store cannot be used"),
         ("GAN_JOBS", "redis://:secret@127.0.0.1:1/0", "redis://127.0.0.1:1/0 cannot be used"),
     ],
