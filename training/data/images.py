@@ -1,17 +1,16 @@
-"""Training images in memory, and the stream that deals them out.
+"""Training images, and the stream that deals them out.
 
 A data set is decoded once, to uint8 at its training size, and stays in memory: 50,000 CIFAR-10 images take 154 MB,
-1,334 photos at 286 px take 327 MB. A batch is then an index, a flip and a crop, well under a millisecond, so
-loading is not the bottleneck; the log's `data_share` is the measured proof of it for each run.
+1,334 photos at 286 px take 327 MB. What is larger is mapped from a file (`packed.py`). A batch is then an index, a flip
+and a crop, well under a millisecond, so loading is not the bottleneck; the log's `data_share` is the measured proof of
+it for each run.
 
 The stream is stateless: image number i of the run is a function of (seed, i) alone. So a resumed run goes on with
 the very image it would have seen, and several processes take their slices of one and the same order.
 """
 
-import hashlib
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -21,7 +20,9 @@ from PIL import Image
 
 from models import GanError, ImageError, InputError, centre_square, decode, filesets, upright
 from models.images import Pixels
+from training.data.decoded import Decoded, Decoding, digests_of, in_memory
 from training.data.layouts import Arrays, Files, Split, find, find_domain
+from training.data.packed import packed
 from training.data.sources import open_source
 
 LISTED = 10  # broken files named in one message
@@ -29,10 +30,23 @@ FAKE_IMAGES = 64
 
 
 @dataclass(frozen=True)
+class Keep:
+    """What becomes of a source's images: broken ones are left out or refused; all are kept in memory, or mapped from a
+    file in the folder `packed`."""
+
+    skip_broken: bool = False
+    packed: str = ""
+
+
+WHOLE = Keep()  # all in memory, and none of them broken
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Images as uint8 [n, h, w, c] with optional labels [n], all at one size.
 
     `skipped` lists the files that did not decode, with the reason, where the run was told to go on without them.
+    `known_digest` is that of images which are mapped from a file.
     """
 
     name: str
@@ -40,35 +54,36 @@ class Dataset:
     labels: torch.Tensor | None = None
     classes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    known_digest: str | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory."""
-        return self.pixels.nbytes
+        """Bytes that have to be in memory: of mapped images, none."""
+        return 0 if self.known_digest else self.pixels.nbytes
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over shape, pixels and labels: two runs with one digest learn from the same images."""
-        sha = hashlib.sha256(repr(tuple(self.pixels.shape)).encode())
-        sha.update(self.pixels.numpy().data)
-        if self.labels is not None:
-            sha.update(self.labels.numpy().data)
-        return sha.hexdigest()
+        if self.known_digest:
+            return self.known_digest
+        alone, labelled = digests_of(self.pixels, self.labels)
+        return labelled or alone
 
 
 def load_images(
-    path: str, size: int, channels: int, *, conditional: bool = False, skip_broken: bool = False, split: Split = "train"
+    path: str, size: int, channels: int, *, conditional: bool = False, keep: Keep = WHOLE, split: Split = "train"
 ) -> Dataset:
     """Reads the data of a sampler's run: `fake`, or a folder or .zip in any layout of `training.data.layouts`.
 
     Args:
         split: "test" for the images that a run with this data does not learn from.
     Raises:
-        InputError: nothing there, an image that does not decode (unless `skip_broken`), or labels asked of data
-            that has none.
+        InputError: nothing there, an image that does not decode (unless `skip_broken`), labels asked of data that
+            has none, or a folder of packs that cannot be used (`packed`).
+        LimitError: images that are to be kept in memory, and are more than this machine has.
     """
     if path == "fake":
         pixels = _fake(FAKE_IMAGES, size, channels, seed=0)
@@ -81,12 +96,13 @@ def load_images(
             f"--conditional needs two classes or more: {source.name} should have one folder per class.",
             where="conditional",
         )
-    pixels, kept, skipped = _read(source, found, size, channels, skip_broken)
+    decoded, kept = _read(path, split, found, source, size, channels, keep)
+    skipped = tuple(decoded.faults.values())
     if not conditional:
-        return Dataset(source.name, pixels, skipped=skipped)
+        return Dataset(source.name, decoded.pixels, skipped=skipped, known_digest=decoded.digest)
     labels = torch.tensor(found.labels)[kept]
     _check_labels(source.name, labels, found.classes)
-    return Dataset(source.name, pixels, labels, found.classes, skipped)
+    return Dataset(source.name, decoded.pixels, labels, found.classes, skipped, decoded.labelled_digest)
 
 
 def _check_labels(name: str, labels: torch.Tensor, classes: tuple[str, ...]) -> None:
@@ -98,8 +114,12 @@ def _check_labels(name: str, labels: torch.Tensor, classes: tuple[str, ...]) -> 
         raise InputError(f"{name}: labels {sorted(unknown)} stand for no class.", where="conditional")
 
 
-def load_domain(path: str, domain: str, size: int, *, skip_broken: bool) -> Dataset | None:
-    """Reads one domain ("trainA", ...) of a translator's data; None where a test domain is not there."""
+def load_domain(path: str, domain: str, size: int, keep: Keep = WHOLE) -> Dataset | None:
+    """Reads one domain ("trainA", ...) of a translator's data; None where a test domain is not there.
+
+    Raises:
+        InputError, LimitError: as `load_images`.
+    """
     if path == "fake":
         seed = 1 + ("trainA", "trainB", "testA", "testB").index(domain)
         return Dataset("fake", _fake(FAKE_IMAGES // 4, size, 3, seed))
@@ -107,48 +127,47 @@ def load_domain(path: str, domain: str, size: int, *, skip_broken: bool) -> Data
     found = find_domain(source, domain)
     if not found.names:
         return None
-    pixels, _, skipped = _read(source, found, size, 3, skip_broken)
-    return Dataset(source.name, pixels, skipped=skipped)
+    decoded, _ = _read(path, domain, found, source, size, 3, keep)
+    skipped = tuple(decoded.faults.values())
+    return Dataset(source.name, decoded.pixels, skipped=skipped, known_digest=decoded.digest)
 
 
 def _read(
-    source: filesets.FileSet, found: Files | Arrays, size: int, channels: int, skip_broken: bool
-) -> tuple[torch.Tensor, torch.Tensor, tuple[str, ...]]:
-    """Pixels [n, size, size, c], the indices that were kept, and the lines about those that were not."""
-    if isinstance(found, Arrays):
-        pixels = np.stack(
-            [
-                _fit(Image.fromarray(image.squeeze()), size, channels, f"image {index}")
-                for index, image in enumerate(found.pixels)
-            ]
-        )
-        return torch.from_numpy(pixels), torch.arange(len(pixels)), ()
-    pixels = np.empty((len(found.names), size, size, channels), np.uint8)
-
-    def decode_into(index: int) -> str | None:
-        name = found.names[index]
-        try:
-            pixels[index] = _fit(upright(decode(source.read(name), name=name)), size, channels, name)
-        except (GanError, OSError) as error:
-            return str(error) if name in str(error) else f"{name}: {error}"  # some know pixels only
-        return None
-
-    with ThreadPoolExecutor() as pool:  # Pillow decodes without holding the interpreter
-        faults = list(pool.map(decode_into, range(len(found.names))))
-    broken = tuple(fault for fault in faults if fault)
-    if broken and not skip_broken:
-        more = f"\n  ... and {len(broken) - LISTED} more" if len(broken) > LISTED else ""
+    path: str, what: str, found: Files | Arrays, source: filesets.FileSet, size: int, channels: int, keep: Keep
+) -> tuple[Decoded, torch.Tensor]:
+    """The images, and the numbers [n] of those that were kept."""
+    decoding = Decoding(source.name, len(found), size, channels, _one(source, found, size, channels), found.labels)
+    decoded = packed(keep.packed, path, what, decoding) if keep.packed else in_memory(decoding)
+    faults = tuple(decoded.faults.values())
+    if faults and not keep.skip_broken:
+        more = f"\n  ... and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
         raise InputError(
-            f"{len(broken)} of {len(faults)} images in {source.name} cannot be used:\n  "
-            + "\n  ".join(broken[:LISTED])
+            f"{len(faults)} of {len(found)} images in {source.name} cannot be used:\n  "
+            + "\n  ".join(faults[:LISTED])
             + f"{more}\nRepair or remove them, or go on without them by --skip-broken.",
             where="data",
         )
-    if len(broken) == len(faults):
-        raise InputError(f"None of the {len(faults)} images in {source.name} can be used.", where="data")
-    kept = torch.tensor([index for index, fault in enumerate(faults) if not fault])
-    whole = torch.from_numpy(pixels)
-    return (whole[kept] if broken else whole), kept, broken
+    if len(faults) == len(found):
+        raise InputError(f"None of the {len(found)} images in {source.name} can be used.", where="data")
+    return decoded, torch.tensor([number for number in range(len(found)) if number not in decoded.faults])
+
+
+def _one(source: filesets.FileSet, found: Files | Arrays, size: int, channels: int) -> Callable[[int], Pixels]:
+    def of_array(number: int) -> Pixels:
+        assert isinstance(found, Arrays)
+        return _fit(Image.fromarray(found.pixels[number].squeeze()), size, channels, f"image {number}")
+
+    def of_file(number: int) -> Pixels:
+        assert isinstance(found, Files)
+        name = found.names[number]
+        try:
+            return _fit(upright(decode(source.read(name), name=name)), size, channels, name)
+        except (GanError, OSError) as error:
+            if name in str(error):
+                raise
+            raise ImageError(f"{name}: {error}") from error  # some know pixels only
+
+    return of_array if isinstance(found, Arrays) else of_file
 
 
 def _fit(image: Image.Image, size: int, channels: int, name: str) -> Pixels:

@@ -35,6 +35,9 @@ class Files:
     labels: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.names)
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -43,6 +46,9 @@ class Arrays:
     pixels: Pixels
     labels: tuple[int, ...]
     classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
 
 
 def find(source: filesets.FileSet, split: Split = "train") -> Files | Arrays:

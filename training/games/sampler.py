@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models import Metadata, SamplerConfig, draw, grid, metadata_of, sample_seeds, to_float, to_uint8
 from models.images import Pixels
-from training.data.images import Dataset, indices, load_images
+from training.data.images import Dataset, Keep, indices, load_images
 from training.engine.ema import Average, standing_statistics
 from training.engine.stage import Stage
 from training.games.family import Evaluation, told, variety
@@ -55,9 +55,8 @@ class SamplerRun(Run):
 def read_images(run: SamplerRun, *, aloud: bool) -> Dataset:
     """The images of a run (`training.games.game.Game.read`)."""
     data = run.data
-    found = load_images(
-        data.data, data.image_size, data.channels, conditional=data.conditional, skip_broken=data.skip_broken
-    )
+    keep = Keep(data.skip_broken, data.packed)
+    found = load_images(data.data, data.image_size, data.channels, conditional=data.conditional, keep=keep)
     return told(found, aloud=aloud)
 
 

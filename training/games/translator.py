@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models import Metadata, TranslatorConfig, grid, metadata_of, to_float, to_uint8
 from models.images import Pixels
-from training.data.images import Dataset, load_domain
+from training.data.images import Dataset, Keep, load_domain
 from training.engine.ema import Average
 from training.engine.stage import Stage
 from training.games.family import Evaluation, told, variety
@@ -91,7 +91,7 @@ def read_domains(run: TranslatorRun, *, aloud: bool) -> Domains:
     """Training photos at the load size, to be cropped; test photos at the size they are looked at."""
 
     def load(domain: str, size: int) -> Dataset | None:
-        found = load_domain(run.data.data, domain, size, skip_broken=run.data.skip_broken)
+        found = load_domain(run.data.data, domain, size, Keep(run.data.skip_broken, run.data.packed))
         return told(found, aloud=aloud) if found else None
 
     train_a, train_b = load("trainA", run.load_size), load("trainB", run.load_size)

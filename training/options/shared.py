@@ -30,6 +30,11 @@ class Data(Options):
 
     data: str = Field("", description="folder, .zip, or `fake`")
     skip_broken: bool = Field(False, description="list images that do not decode and go on without them; off: refuse")
+    packed: str = Field(
+        "",
+        description="folder that keeps the decoded images in files, which are mapped: for data larger than memory; "
+        "off: in memory",
+    )
 
 
 class Network(Options):
@@ -192,7 +197,7 @@ class Output(Options):
 
 
 # Options that say where and how fast a run goes, not what it computes: a resumed run may change them ...
-CHANGEABLE = ("machine.", "output.", "watch.", "data.data")
+CHANGEABLE = ("machine.", "output.", "watch.", "data.data", "data.packed")
 
 # ... and these, until a schedule begins to depend on the run's length: a run can be made longer.
 SCHEDULE = ("pace.kimg", "optimizer.decay_kimg")

@@ -20,7 +20,7 @@ import metrics
 from metrics import Samples
 from models import Autoencoder, Direction, Generator, InputError, Model, Translator, filesets, load, to_float, to_uint8
 from models.images import Pixels
-from training.data.images import load_images
+from training.data.images import Keep, load_images
 from training.data.layouts import Split
 from training.games.sampler import SamplerRun
 from training.shipping import rulers
@@ -214,13 +214,18 @@ def _mean(values: npt.NDArray[Any], protocol: str) -> dict[str, Any]:
 def split_of(run: SamplerRun, split: Split) -> metrics.Images:
     """A split of a run's data set, every image as the run reads it; read when its images are first asked for."""
 
+    data = run.data
+
     @cache
     def pixels() -> Pixels:
-        data, found = run.data, load_images(run.data.data, run.data.image_size, run.data.channels, split=split)
-        return found.pixels.numpy().repeat(3 // data.channels, axis=3)
+        keep = Keep(packed=data.packed)
+        return load_images(data.data, data.image_size, data.channels, keep=keep, split=split).pixels.numpy()
 
-    name = f"{Path(run.data.data).name} {split}"
-    return metrics.Images(name, None, lambda: (partial(pixels().__getitem__, index) for index in range(len(pixels()))))
+    def image(index: int) -> Pixels:
+        return pixels()[index].repeat(3 // data.channels, axis=2)
+
+    name = f"{Path(data.data).name} {split}"
+    return metrics.Images(name, None, lambda: (partial(image, index) for index in range(len(pixels()))))
 
 
 def evenly(images: metrics.Images, count: int) -> metrics.Images:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from models import InputError
 from tests.torchvision_ops import torchvision
-from training.data.images import batch, indices, load_domain, load_images
+from training.data.images import Keep, batch, indices, load_domain, load_images
 from training.data.layouts import find
 from training.data.sources import open_source
 
@@ -25,7 +25,7 @@ RANDOM = np.random.default_rng(0)
 
 
 def load(path, size=16, channels=3, conditional=False, skip_broken=False):
-    return load_images(str(path), size, channels, conditional=conditional, skip_broken=skip_broken)
+    return load_images(str(path), size, channels, conditional=conditional, keep=Keep(skip_broken))
 
 
 def zipped(folder: Path, target: Path, inside: str = "") -> Path:
@@ -194,8 +194,8 @@ def test_flat_folder_has_no_classes(tmp_path):
 def test_cyclegan_layout_from_folder_and_zip(tmp_path):
     archive = zipped(HORSES, tmp_path / "horse2zebra.zip", "horse2zebra/")
     for domain in ("trainA", "testB"):
-        ours = load_domain(str(HORSES), domain, 36, skip_broken=False)
-        inside = load_domain(str(archive), domain, 36, skip_broken=False)
+        ours = load_domain(str(HORSES), domain, 36)
+        inside = load_domain(str(archive), domain, 36)
         assert len(ours) == len(list((HORSES / domain).iterdir()))
         assert ours.digest == inside.digest
         assert ours.name == inside.name == "horse2zebra"
@@ -204,15 +204,15 @@ def test_cyclegan_layout_from_folder_and_zip(tmp_path):
 def test_cyclegan_layout_without_tests_and_without_training_images(tmp_path):
     (tmp_path / "trainA").mkdir()
     shutil.copy(next((HORSES / "trainA").iterdir()), tmp_path / "trainA")
-    assert load_domain(str(tmp_path), "testA", 32, skip_broken=False) is None
+    assert load_domain(str(tmp_path), "testA", 32) is None
     with pytest.raises(InputError, match="no images in trainB/"):
-        load_domain(str(tmp_path), "trainB", 32, skip_broken=False)
+        load_domain(str(tmp_path), "trainB", 32)
 
 
 def test_fake_is_the_same_every_time():
     assert load("fake").digest == load("fake").digest
     assert load("fake", conditional=True).classes == ("even", "odd")
-    assert load_domain("fake", "trainA", 16, skip_broken=False) is not None
+    assert load_domain("fake", "trainA", 16) is not None
 
 
 @pytest.mark.parametrize(

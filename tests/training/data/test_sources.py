@@ -12,7 +12,7 @@ from PIL import Image
 
 import metrics
 from models import InputError
-from training.data.images import load_images
+from training.data.images import Keep, load_images
 from training.data.sources import open_source
 
 SIDE = 16
@@ -91,4 +91,4 @@ def test_a_lost_link_is_a_broken_image(tmp_path: Path) -> None:
     (tmp_path / "lost.png").symlink_to("/nowhere/lost.png")
     with pytest.raises(InputError, match=r"1 of 2 images(?s:.*)lost\.png is a link to /nowhere/lost\.png"):
         load_images(str(tmp_path), SIDE, 3)
-    assert len(load_images(str(tmp_path), SIDE, 3, skip_broken=True)) == 1
+    assert len(load_images(str(tmp_path), SIDE, 3, keep=Keep(skip_broken=True))) == 1
