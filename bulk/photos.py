@@ -10,8 +10,8 @@ from bulk import places
 from metrics import load_image
 from models import InputError, Pixels, filesets, legible
 
-MAX_PIXELS = 2048 * 2048
-"""Of one photo: a translator holds some 1 KB a pixel, in every actor at once."""
+MAX_PIXELS = 16_777_216
+"""Of one photo, as in a job of the service. Every actor holds some 40 bytes a pixel while it joins tiles."""
 
 Photo = tuple[str, Pixels | str]
 

@@ -14,7 +14,7 @@ from bulk.cluster import Actors
 from bulk.pipeline import Report, reports
 from bulk.run import Plan
 from bulk.shipping import Shipped
-from models import Direction, InputError, Origin, Pixels, Translator, filesets
+from models import Direction, InputError, Origin, Pixels, Translator, filesets, tiles
 
 _AT_A_TIME = 4  # photos in a piece, of which at most as many are begun again when an actor dies
 
@@ -72,21 +72,42 @@ def picture(name: str) -> str:
 
 @dataclass(frozen=True)
 class Painter:
-    """A translator at work, on one photo at a time: its picture depends on nothing but the photo."""
+    """A translator at work, on one photo at a time: its picture depends on nothing but the photo.
+
+    Large photos go in tiles, from as many pixels on as in the service unless that is told otherwise.
+    """
 
     translator: Translator
     direction: Direction
 
     def __call__(self, pixels: Pixels) -> bytes:
         """A photo uint8 [h, w, 3] to the PNG of its translation, of the same size."""
-        device = next(self.translator.parts[self.direction].parameters()).device
-        minimum = self.translator.minimum_size
-        images = models.to_float(np.array(pixels[None]))  # a copy: what Pillow gives is read-only, which torch warns of
-        padded, size = models.pad_to_stride(images, self.translator.stride, minimum)
-        translated = models.crop(self.translator(padded.to(device), self.direction), size)
+        least = self.translator.minimum_size
+        height, width = (max(side, least) for side in pixels.shape[:2])
+        translated = self._piece(pixels) if height * width <= tiles.WHOLE else self._in_tiles(pixels)
         about = {"digest": self.translator.digest, "direction": self.direction}
         origin = Origin("compositeWithTrainedAlgorithmicMedia", about)
-        return models.encode(models.to_uint8(translated)[0], text=origin.text, xmp=origin.packet())
+        return models.encode(translated, text=origin.text, xmp=origin.packet())
+
+    def _piece(self, pixels: Pixels) -> Pixels:
+        images, size = self._input(pixels[None])
+        return models.to_uint8(models.crop(self.translator(images, self.direction), size))[0]
+
+    def _in_tiles(self, pixels: Pixels) -> Pixels:
+        """As a job of the service does it: every tile with the norms of the whole photo."""
+        module, whole = self.translator.parts[self.direction], tiles.aligned(pixels)
+        height, width = whole.shape[:2]
+        places = tiles.boxes(height, width, tiles.SIDE)
+        with tiles.fixed(module, tiles.measured(module, self._input(tiles.crops(whole))[0])):
+            parts = [self._piece(whole[top : top + rows, left : left + columns]) for top, left, rows, columns in places]
+        return tiles.blend(parts, places, height, width)[: pixels.shape[0], : pixels.shape[1]]
+
+    def _input(self, pixels: Pixels) -> tuple[torch.Tensor, tuple[int, int]]:
+        """uint8 [n, h, w, c] as the network takes it, and (h, w)."""
+        translator = self.translator
+        images = models.to_float(np.array(pixels))  # a copy: what Pillow gives is read-only, which torch warns of
+        padded, size = models.pad_to_stride(images, translator.stride, translator.minimum_size)
+        return padded.to(next(translator.parts[self.direction].parameters()).device), size
 
 
 class _Translating:

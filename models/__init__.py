@@ -4,7 +4,7 @@ model = models.load("models/pretrained/NAME.safetensors")
 images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     # [16, c, s, s] in [-1, 1]
 """
 
-from models import console, filesets, origin, strict_json
+from models import console, filesets, origin, strict_json, tiles
 from models.architectures import Architecture, AutoencoderConfig, SamplerConfig, TranslatorConfig
 from models.checkpoints.checkpoint import (
     add_directions,
@@ -144,6 +144,7 @@ __all__ = [
     "slerp",
     "split_alpha",
     "strict_json",
+    "tiles",
     "to_float",
     "to_rgb",
     "to_uint8",

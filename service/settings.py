@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from models import Precision
+from models import Precision, tiles
 from service.setting_values import Folders, Names, all_cores, half_the_cores, measured, networks, origins, pairs, split
 
 _PREFIX = "GAN_"
@@ -97,9 +97,9 @@ class Settings(BaseModel):
     """The same for a job: the photos of most phones. A pixel takes some 40 bytes while tiles are joined."""
     decoded_pixels: int = Field(default=33_554_432, ge=1)
     """Pixels of all decoded photos in the process at once, some 10 bytes each; the next ones wait, still encoded."""
-    tile: int = Field(default=512, ge=256, multiple_of=4)
+    tile: int = Field(default=tiles.SIDE, ge=256, multiple_of=4)
     """Side, in pixels, of the overlapping tiles in which large images are translated."""
-    tile_above_pixels: int = Field(default=1_048_576, ge=1)
+    tile_above_pixels: int = Field(default=tiles.WHOLE, ge=1)
     """Pixels up to which an image is translated in one piece; larger ones go in tiles."""
     set_files: int = Field(default=10_000, ge=2)
     """Images in one set to score; past it 413."""

@@ -20,6 +20,7 @@ import models
 from models.errors import InputError
 from models.images import Pixels
 from models.origin import Origin
+from models.tiles import Canvas, Place
 from service.call import Call, File, Progress, Show
 from service.encoding import pictures
 from service.encoding.masks import blended, mask_file, read_mask
@@ -28,7 +29,6 @@ from service.encoding.pictures import ImageFormat
 from service.encoding.writer import Writer
 from service.engine import patience
 from service.engine.batcher import Flow
-from service.engine.tiles import Canvas, Place
 from service.engine.translator import Done, Translator
 from service.runtime import Runtime
 

@@ -14,8 +14,8 @@ import torch
 import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
+from models.tiles import Norms, Place, aligned, aligned_size, blend, boxes, crop_boxes, crops, fixed, measured
 from service.engine.batcher import Batcher, Flow, Key
-from service.engine.tiles import Norms, Place, aligned, aligned_size, blend, boxes, crop_boxes, crops, fixed, pooled
 from service.telemetry import ForwardTime, current_span
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
@@ -208,7 +208,4 @@ class TranslatorRun:
 
     def _measure(self, measure: Measure, crops: Pixels) -> Norms:
         """Moments over the crops uint8 [k, h, w, c] of one image."""
-        module = self._network.parts[measure.direction]
-        with pooled(module) as moments:
-            module(self._input(crops)[0])
-        return Norms(tuple(moments))
+        return measured(self._network.parts[measure.direction], self._input(crops)[0])

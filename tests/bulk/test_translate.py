@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -15,8 +16,12 @@ from PIL import Image, ImageOps
 import models
 from bulk import translate
 from bulk.command import main
-from models import InputError, Origin, Translator
+from models import InputError, Origin, Pixels, Translator
+from service.engine.engine import Engine
+from service.settings import Settings
+from service.telemetry import Telemetry
 from tests.bulk.conftest import PRETRAINED, actors_of, begun, wait_until
+from tests.service.conftest import save_translator
 
 MODEL = PRETRAINED / "horse2zebra.safetensors"
 
@@ -32,24 +37,26 @@ def plain(photo: Path, model: Translator) -> bytes:
 
 @pytest.fixture
 def photos(horses: list[Path], tmp_path: Path) -> Path:
-    """Nine photos, two of them in a folder, and three files that are none or cannot be used."""
+    """Nine photos of 128 px, two of them in a folder, and three files that are none or cannot be used."""
     folder = tmp_path / "photos"
     (folder / "trip").mkdir(parents=True)
     for number, horse in enumerate(horses[:9]):
-        (folder / ("trip" if number < 2 else "") / horse.name).write_bytes(horse.read_bytes())
+        with Image.open(horse) as image:
+            image.crop((64, 64, 192, 192)).save(folder / ("trip" if number < 2 else "") / horse.name)
     (folder / "broken.jpg").write_bytes(horses[0].read_bytes()[:900])
     (folder / "notes.txt").write_text("no photo")
-    Image.new("RGB", (2049, 2048)).save(folder / "large.png", compress_level=1)
+    Image.new("RGB", (200, 101)).save(folder / "large.png")
     return folder
 
 
 def test_an_actor_is_killed_and_nothing_shows_of_it(photos: Path, tmp_path: Path) -> None:
     zebras = tmp_path / "zebras"
     arguments = ("translate", photos, zebras, "--model", "horse2zebra", "--direction", "zebra", "--actors", 2)
+    arguments += ("--max-pixels", 20_000)
     with begun(*arguments) as process:
         wait_until(lambda: list(zebras.glob("**/*.png")), process)
-        killed = actors_of(process.pid)[0]
-        os.kill(killed, signal.SIGKILL)
+        os.kill(actors_of(process.pid)[0], signal.SIGKILL)
+        assert len(list(zebras.glob("**/*.png"))) < 9, "it was killed while there was work"
         said = process.communicate()[1]
     assert process.returncode == 3, said
     assert "2 of the inputs were broken: see errors.jsonl" in said
@@ -60,7 +67,7 @@ def test_an_actor_is_killed_and_nothing_shows_of_it(photos: Path, tmp_path: Path
     errors = [json.loads(line) for line in (zebras / "errors.jsonl").read_text().splitlines()]
     assert [line["name"] for line in errors] == ["broken.jpg", "large.png"]
     assert "truncated or corrupt" in errors[0]["error"]
-    assert "at most 4,194,304 are accepted" in errors[1]["error"]
+    assert "at most 20,000 are accepted" in errors[1]["error"]
     assert not list(zebras.rglob(".*.tmp")), "what was half written by the killed actor"
 
     for name in ("broken.jpg", "large.png"):
@@ -97,6 +104,26 @@ def test_a_photo_of_any_size_comes_back_in_its_size() -> None:
     pixels = models.as_pixels(Image.radial_gradient("L").resize((51, 38)))
     with Image.open(io.BytesIO(translate.Painter(model, "b_to_a")(pixels))) as picture:
         assert picture.size == (51, 38)
+
+
+def test_a_large_photo_goes_in_the_tiles_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its layers sum in another order, so a value here and there is rounded to its neighbour."""
+    model = models.load(save_translator(tmp_path / "small.safetensors"), Translator)
+    photo = np.random.default_rng(0).integers(0, 256, (401, 303, 3), dtype=np.uint8)
+
+    async def served() -> Pixels:
+        engine = Engine(Settings(tile=256, tile_above_pixels=100_000), Telemetry())
+        try:
+            return await (await engine.serve("small", model)).image(photo, "a_to_b")  # type: ignore[union-attr]
+        finally:
+            engine.close()
+
+    monkeypatch.setattr("models.tiles.SIDE", 256)
+    monkeypatch.setattr("models.tiles.WHOLE", 100_000)
+    with Image.open(io.BytesIO(translate.Painter(model, "a_to_b")(photo))) as picture:
+        difference = np.abs(np.asarray(picture, int) - asyncio.run(served()))
+    assert difference.max() <= 1
+    assert difference.mean() < 0.01
 
 
 @pytest.mark.parametrize(("name", "made"), [("a.jpg", "a.png"), ("b/a.b.JPEG", "b/a.b.png"), ("b.c/a", "b.c/a.png")])

@@ -3,7 +3,6 @@
 import asyncio
 import ctypes
 import dataclasses
-import itertools
 import sys
 import threading
 from pathlib import Path
@@ -16,11 +15,11 @@ from torch import nn
 
 import models
 from models.errors import CheckpointError, InputError
+from models.tiles import OVERLAP, boxes
 from service.engine.batcher import Flow
 from service.engine.engine import Engine
 from service.engine.prepare import fold_batch_norm, in_fixed_batches, prepare, same_in_any_batch
 from service.engine.sampler import Latents, Sampler
-from service.engine.tiles import OVERLAP, blend, boxes, starts
 from service.engine.translator import Translator
 from service.runtime import hand_over_soon
 from service.settings import Settings
@@ -207,22 +206,6 @@ def test_weights_that_give_no_numbers_are_refused(checkpoints: Path) -> None:
         device.close()
 
     asyncio.run(test())
-
-
-def test_tiles_cover_a_side_and_overlap() -> None:
-    for length in (4, 508, 512, 516, 700, 1024, 1500, 4000):
-        begins = starts(length, 512)
-        assert begins[0] == 0
-        assert begins[-1] == max(0, length - 512)
-        assert not any(begin % 4 for begin in begins)
-        assert all(later - earlier <= 512 - OVERLAP + 4 for earlier, later in itertools.pairwise(begins))
-
-
-def test_blending_untouched_tiles_gives_the_image_back() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
-    places = boxes(700, 900, 512)
-    parts = [image[y : y + rows, x : x + columns] for y, x, rows, columns in places]
-    np.testing.assert_array_equal(blend(parts, places, 700, 900), image)
 
 
 def test_a_large_image_in_tiles_is_the_image_in_one_piece_without_a_seam(checkpoints: Path) -> None:

@@ -19,6 +19,8 @@ from torch import nn
 
 from models.images import Pixels
 
+SIDE = 512  # of a tile, in pixels
+WHOLE = 1_048_576  # pixels up to which an image is better translated in one piece
 OVERLAP = 128  # pixels that neighbours share: about twice the radius that 9 residual blocks see, 90 pixels
 ALIGN = 4  # the networks' stride, in pixels
 CROP = 256  # side of the crops that statistics are taken from, in pixels
@@ -35,9 +37,9 @@ class Norms:
     moments: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
 
-@contextlib.contextmanager
-def pooled(module: nn.Module) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]]]:
-    """While the block runs, instance norms take a batch for parts of one image; gives the moments they find."""
+@torch.inference_mode()
+def measured(module: nn.Module, crops: torch.Tensor) -> Norms:
+    """What a generator's instance norms find over crops [k, c, h, w] of one image, taken together."""
     moments: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def look(norm: nn.InstanceNorm2d, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> torch.Tensor:
@@ -47,10 +49,11 @@ def pooled(module: nn.Module) -> Iterator[list[tuple[torch.Tensor, torch.Tensor]
 
     handles = [norm.register_forward_hook(look) for norm in _norms(module)]
     try:
-        yield moments
+        module(crops)
     finally:
         for handle in handles:
             handle.remove()
+    return Norms(tuple(moments))
 
 
 @contextlib.contextmanager
