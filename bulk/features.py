@@ -22,7 +22,7 @@ from bulk.run import Plan
 from bulk.shipping import Shipped
 from bulk.sums import Measured, Sums
 from metrics import FEATURE_LIMIT, PROTOCOLS, FeatureSet
-from models import MAX_PIXELS, InputError, LimitError, Pixels
+from models import MAX_PIXELS, InputError, LimitError, Pixels, addresses
 
 _AT_A_TIME = 64  # images in a piece: whole batches of any extractor, as the whole set would be divided
 PUT_DOWN_EVERY_S = 60.0
@@ -48,10 +48,11 @@ def features(read: str, written: str, *, protocol: str = "pytorch-fid", keep: bo
     images = files.images
     shards = [one for one in files.names if photos.is_shard(one)]
     if not images and not shards:
-        raise InputError(f"There is no image in {files.name}.", where=read)
+        raise InputError(f"There is no image in {files.name}.", where=files.name)
     if keep and len(images) > FEATURE_LIMIT:
         raise LimitError(
-            f"{read} has {len(images):,} images; features are kept of at most {FEATURE_LIMIT:,}: leave --keep out."
+            f"{files.name} has {len(images):,} images; features are kept of at most {FEATURE_LIMIT:,}: "
+            "leave --keep out."
         )
     pieces = photos.pieces([*images, *shards], _AT_A_TIME)
     words = "\0".join([read, protocol, str(keep), *images, *shards]).encode(errors="surrogateescape")
@@ -77,7 +78,8 @@ def _parts(written: str) -> tuple[str, str]:
     """The folder or bucket of a file that is to be written, and its name there; raises InputError for another name."""
     folder, _, name = written.rpartition("/")
     if not name.endswith(".npz") or (places.is_bucket(written) and folder.endswith("/")):
-        raise InputError(f"Cannot write {written}: give a name that ends in .npz.", where=written)
+        shown = addresses.without_secrets(written)
+        raise InputError(f"Cannot write {shown}: give a name that ends in .npz.", where=shown)
     return folder or ("/" if written.startswith("/") else "."), name
 
 

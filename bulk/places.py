@@ -15,11 +15,10 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
-from models import InputError, NotFoundError, atomic_path, filesets, legible
+from models import InputError, NotFoundError, addresses, atomic_path, filesets, legible
 
 _URL = re.compile(r"(s3|gs|az)://[^/]+(/.*)?")
 RETRIES = 5
-_ANY_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class Place(Protocol):
@@ -67,8 +66,9 @@ def is_bucket(where: str) -> bool:
     """Whether this is the URL of a bucket, not a path; raises InputError for a URL of another kind."""
     if _URL.fullmatch(where):
         return True
-    if _ANY_URL.match(where):
-        raise InputError(f"{where} is no place for images: name a folder, or a bucket by s3://, gs:// or az://.")
+    if addresses.scheme(where):
+        shown = addresses.without_secrets(where)
+        raise InputError(f"{shown} is no place for images: name a folder, or a bucket by s3://, gs:// or az://.")
     return False
 
 
@@ -78,7 +78,8 @@ def check_apart(read: str, written: str) -> None:
         (where.rstrip("/") if is_bucket(where) else str(Path(where).resolve())) for where in (written, read)
     )
     if inner == outer or inner.startswith(f"{outer}/"):
-        raise InputError(f"{written} lies inside {read}: its results would be inputs. Choose a place outside of it.")
+        inner, outer = addresses.without_secrets(written), addresses.without_secrets(read)
+        raise InputError(f"{inner} lies inside {outer}: its results would be inputs. Choose a place outside of it.")
 
 
 class Folder:
@@ -111,13 +112,13 @@ class Bucket:
     """What lies in a bucket under a prefix; credentials come from the environment."""
 
     def __init__(self, url: str) -> None:
-        self.url, self.store = url, _opened(url)
+        self.shown, self.store = addresses.without_secrets(url), _opened(url)
 
     def names(self) -> Set[str]:
         try:
             return {item["path"] for items in obstore.list(self.store) for item in items}
         except BaseError as error:
-            raise _unreachable(self.url, error) from error
+            raise _unreachable(self.shown, error) from error
 
     def read(self, name: str) -> bytes | None:
         try:
@@ -125,13 +126,13 @@ class Bucket:
         except FileNotFoundError:
             return None
         except BaseError as error:
-            raise _unreachable(self.url, error) from error
+            raise _unreachable(self.shown, error) from error
 
     def write(self, name: str, data: bytes) -> None:
         try:
             obstore.put(self.store, name, data)
         except BaseError as error:
-            raise _unreachable(self.url, error) from error
+            raise _unreachable(self.shown, error) from error
 
     def remove(self, name: str) -> None:
         try:
@@ -139,7 +140,7 @@ class Bucket:
         except FileNotFoundError:
             pass
         except BaseError as error:
-            raise _unreachable(self.url, error) from error
+            raise _unreachable(self.shown, error) from error
 
 
 @cache
@@ -151,26 +152,27 @@ def _opened(url: str) -> ObjectStore:
             client_options={"connect_timeout": "5s", "timeout": "120s", "allow_http": True},
         )
     except (BaseError, ValueError) as error:
-        raise InputError(f"{url} cannot be opened: {_first_line(error)}") from None
+        shown = addresses.without_secrets(url)
+        raise InputError(f"{shown} cannot be opened: {_first_line(error).replace(url, shown)}") from None
 
 
 def _bucket_files(url: str) -> filesets.FileSet:
     bucket = Bucket(url)
     names = sorted(name for name in bucket.names() if not filesets.is_hidden(name))
     if not names:
-        raise NotFoundError(f"There is nothing under {url}.", where=url)
+        raise NotFoundError(f"There is nothing under {bucket.shown}.", where=bucket.shown)
 
     def read(name: str, most: int = -1) -> bytes:
         data = bucket.read(name)
         if data is None:
-            raise InputError(f"{legible(name)} has vanished from {url}.", where=legible(name))
+            raise InputError(f"{legible(name)} has vanished from {bucket.shown}.", where=legible(name))
         return data if most < 0 else data[:most]
 
-    return filesets.FileSet(url, tuple(names), (), read)
+    return filesets.FileSet(bucket.shown, tuple(names), (), read)
 
 
-def _unreachable(url: str, error: BaseError) -> OSError:
-    return OSError(f"{url} cannot be read or written: {_first_line(error)}")
+def _unreachable(shown: str, error: BaseError) -> OSError:
+    return OSError(f"{shown} cannot be read or written: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

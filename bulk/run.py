@@ -10,7 +10,7 @@ from tqdm import tqdm
 from bulk import places
 from bulk.cluster import Actors, connected
 from bulk.pipeline import Report
-from models import ConflictError, legible
+from models import ConflictError, addresses, legible
 
 ABOUT = "bulk.json"
 BROKEN = "errors.jsonl"
@@ -76,10 +76,11 @@ def _claim(place: places.Place, plan: Plan) -> None:
             for name, value in plan.about.items()
             if before.get(name) != value
         ]
+        shown = addresses.without_secrets(plan.written)
         raise ConflictError(
-            f"{plan.written} holds results of another run ({'; '.join(changes)}), and would be taken "
+            f"{shown} holds results of another run ({'; '.join(changes)}), and would be taken "
             "for this one's. Choose another place.",
-            where=plan.written,
+            where=shown,
         )
 
 

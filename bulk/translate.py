@@ -37,7 +37,7 @@ def translate(read: str, written: str, checkpoint: Path, domain: str, *, max_pix
     files = places.source(read)
     names = files.images
     if not names:
-        raise InputError(f"There is no image in {files.name}.", where=read)
+        raise InputError(f"There is no image in {files.name}.", where=files.name)
     made = Counter(map(picture, names))
     twice = [name for name in names if made[picture(name)] > 1]
     there = places.place(written).names()

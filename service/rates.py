@@ -7,14 +7,14 @@ import logging
 import math
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
+from models.addresses import scheme, without_secrets
 from service.errors import RateLimitError
-from service.setting_values import without_secrets
+from service.setting_values import ESCAPED
 
 _MOST_CALLERS = 10_000  # remembered in this process; past it all are forgotten, since a caller's address costs nothing
 _ANSWER_S = 0.5  # a request waits no longer for Redis
@@ -88,7 +88,7 @@ class Rates:
 
 def _pool(url: str, shown: str) -> Any:
     """Of connections to Redis. Raises ValueError."""
-    if urlsplit(url).scheme not in ("redis", "rediss"):
+    if scheme(url) not in ("redis", "rediss"):
         raise ValueError("GAN_RATES begins with redis:// or rediss://.")
     try:
         from redis.asyncio import BlockingConnectionPool
@@ -108,8 +108,8 @@ def _pool(url: str, shown: str) -> Any:
             socket_timeout=_ANSWER_S,
             retry=Retry(NoBackoff(), 0),
         )
-    except ValueError as error:
-        raise ValueError(f"GAN_RATES: {shown} is no address of Redis: {error}") from None
+    except ValueError:  # whose text may hold a piece of a password
+        raise ValueError(f"GAN_RATES: {shown} {ESCAPED}") from None
 
 
 def _storage(pool: Any) -> RedisStorage:

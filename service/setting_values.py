@@ -5,7 +5,6 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, get_args
-from urllib.parse import urlsplit
 
 import torch
 from pydantic import BeforeValidator, ValidationInfo
@@ -13,6 +12,7 @@ from pydantic import BeforeValidator, ValidationInfo
 import models
 from models import Precision
 
+ESCAPED = "cannot be read as an address; a password's @ is written %40, its / %2F, its # %23 and its ? %3F."
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+", re.ASCII)  # as a browser writes it
 
 
@@ -70,14 +70,6 @@ def networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ipaddress.ip_network(value, strict=False)  # raises ValueError, with a sentence
     return values
-
-
-def without_secrets(url: str) -> str:
-    """An address without user, password and query, for people to read; a path as it is."""
-    if "://" not in url:
-        return url
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 Names = Annotated[tuple[str, ...], split(",")]

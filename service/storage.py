@@ -26,15 +26,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import MemoryStore, from_url
 
+from models.addresses import scheme, without_secrets
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from models.files import atomic_path
-from service.setting_values import without_secrets
 
 if TYPE_CHECKING:
     from obstore import Attributes, GetResult
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _KEY = re.compile(rf"(?:{_NAME.pattern})(?:\.[a-z]{{1,16}})?")  # a name, and the suffix that the code above adds
 _SECTION = re.compile(r"[a-z]{1,32}")
-_URL = re.compile(r"[a-z][a-z0-9+]*://")
 _SCHEMES = ("s3", "gs", "az")
 _RETRY_S = 60.0
 _LINK_S = 300.0  # a download that began in time may go on after it
@@ -107,7 +105,7 @@ def open_store(where: str, links: bool = True) -> Store:
     Raises:
         ValueError: no such kind of store, or its options in the environment (AWS_..., GOOGLE_..., AZURE_...) are wrong.
     """
-    if _URL.match(where) is None:
+    if not scheme(where):
         return FolderStore(Path(where))
     bucket, shown = open_bucket(where, "GAN_STORE")
     return ObjectStore(bucket, shown, links)
@@ -115,8 +113,9 @@ def open_store(where: str, links: bool = True) -> Store:
 
 def open_bucket(where: str, setting: str) -> "tuple[obstore.store.ObjectStore, str]":
     """The bucket of a URL, and how messages call it: without user, password and query. Raises ValueError."""
-    if urlsplit(where).scheme not in _SCHEMES:
+    if not where.startswith(tuple(f"{one}://" for one in _SCHEMES)):
         raise ValueError(f"{setting} is a folder or begins with {'://, '.join(_SCHEMES)}://.")
+    shown = without_secrets(where)
     try:
         # The defaults would try for three minutes, ten times.
         retries: RetryConfig = {"max_retries": 2, "retry_timeout": datetime.timedelta(seconds=10)}
@@ -125,9 +124,10 @@ def open_bucket(where: str, setting: str) -> "tuple[obstore.store.ObjectStore, s
             "timeout": "60s",
             "allow_http": True,
         }  # for an endpoint that says http://
-        return from_url(where, retry_config=retries, client_options=client), without_secrets(where)
+        return from_url(where, retry_config=retries, client_options=client), shown
     except (BaseError, ValueError) as error:
-        raise ValueError(f"{setting}: {without_secrets(where)} cannot be opened: {_first_line(error)}") from None
+        why = _first_line(error).replace(where, shown)
+        raise ValueError(f"{setting}: {shown} cannot be opened: {why}") from None
 
 
 async def check_store(store: Store, where: str) -> None:

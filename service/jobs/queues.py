@@ -9,15 +9,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from saq.errors import MissingDependencyError
 from saq.job import Job, Status
 from saq.queue import Queue
 
+from models.addresses import scheme, without_secrets
 from models.errors import OverloadError
 from service.jobs.local_queue import LocalQueue
-from service.setting_values import without_secrets
+from service.setting_values import ESCAPED
 
 _MARK = "gan-store"
 _ANSWER_S = 1.5  # a client is told within two seconds that the queue is gone
@@ -26,6 +26,7 @@ _CONNECT_S = 10.0
 _LISTEN_S = 2.0  # a worker asks again at least so often, in case a notice was lost
 _log = logging.getLogger("gan")
 logging.getLogger("saq").setLevel(logging.CRITICAL)  # a traceback a second for each kind while the server is gone
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # a line for each try to connect
 
 Result = TypeVar("Result")
 
@@ -51,17 +52,19 @@ class Queues:
             self._open(url)
 
     def _open(self, url: str) -> None:
-        scheme = urlsplit(url).scheme
+        kind = scheme(url)
+        if kind not in ("redis", "rediss", "postgres", "postgresql"):
+            raise ValueError("GAN_JOBS begins with redis://, rediss:// or postgres://.")
         try:
-            if scheme in ("redis", "rediss"):
+            if kind.startswith("redis"):
                 self._over_redis(url)
-            elif scheme in ("postgres", "postgresql"):
-                self._over_postgres(url)
             else:
-                raise ValueError("GAN_JOBS begins with redis://, rediss:// or postgres://.")
+                self._over_postgres(url)
+        except ValueError:  # whose text may hold a piece of a password
+            raise ValueError(f"GAN_JOBS: {self._shown} {ESCAPED}") from None
         except (MissingDependencyError, ModuleNotFoundError):
             raise ValueError(
-                f"GAN_JOBS begins with {scheme}://, and its driver is not installed: "
+                f"GAN_JOBS begins with {kind}://, and its driver is not installed: "
                 "pip install -c constraints.txt -r requirements-scale.txt"
             ) from None
 

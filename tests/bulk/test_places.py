@@ -48,8 +48,11 @@ def test_a_bucket_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hidden")
     monkeypatch.setattr(places, "RETRIES", 0)
     with pytest.raises(OSError, match="s3://gone/photos cannot be read or written: ") as caught:
-        places.source("s3://gone/photos")
+        places.source("s3://key:hidden@gone/photos")
     assert "hidden" not in str(caught.value)
+    with pytest.raises(InputError, match="az://photos/a cannot be opened: ") as refused:
+        places.source("az://key:hidden@photos/a")
+    assert "hidden" not in str(refused.value)
 
 
 def test_nothing_there_is_said(bucket: str) -> None:
@@ -57,10 +60,11 @@ def test_nothing_there_is_said(bucket: str) -> None:
         places.source(f"{bucket}/empty")
 
 
-@pytest.mark.parametrize("where", ["http://a/b", "S3://a", "file:///tmp", "s3:///a"])
+@pytest.mark.parametrize("where", ["http://key:secret@a/b", "S3://a", "file:///tmp", "s3:///a", "s3:/a"])
 def test_other_addresses_are_refused(where: str) -> None:
-    with pytest.raises(InputError, match="is no place for images"):
+    with pytest.raises(InputError, match="is no place for images") as caught:
         places.is_bucket(where)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

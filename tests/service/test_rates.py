@@ -93,6 +93,7 @@ def test_while_redis_does_not_answer_each_counts_for_itself(redis: Server) -> No
     [
         ("postgres://u:secret@host/x", "GAN_RATES begins with redis:// or rediss://"),
         ("redis://:secret@127.0.0.1:1/0", "GAN_RATES: redis://127.0.0.1:1/0 cannot be used"),
+        ("redis://:secret/x@127.0.0.1:1/0", "GAN_RATES: redis://127.0.0.1:1/0 cannot be read as an address"),
     ],
 )
 def test_a_redis_that_cannot_be_used_is_a_sentence_without_its_password(url: str, sentence: str) -> None:

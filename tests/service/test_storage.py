@@ -188,7 +188,9 @@ def test_a_store_in_which_two_create_one_name_is_refused() -> None:
     ("where", "sentence"),
     [
         ("ftp://user:secret@host/x", "GAN_STORE is a folder or begins with s3://, gs://, az://"),
+        ("S3:/bucket/x", "GAN_STORE is a folder or begins with s3://, gs://, az://"),
         ("az://container/x", "az://container/x cannot be opened: .*Account must be specified"),
+        ("az://key:secret@container/x", "az://container/x cannot be opened"),
         ("s3://user:secret@nobody-made-this/x", "there is no s3://nobody-made-this/x"),
         ("/dev/null/store", "GAN_STORE: The service's store cannot be used: Not a directory"),
     ],

@@ -16,7 +16,7 @@ from saq.job import Status
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from service.call import Answer, Progress
 from service.jobs import attempt as attempts
-from service.jobs import queues
+from service.jobs import queues, saq_worker
 from service.jobs.jobs import Jobs, UnreadableError
 from service.jobs.kept import Kept
 from service.jobs.records import Attempt, Record
@@ -543,7 +543,12 @@ def test_a_runner_that_raises_is_begun_three_times(store: FolderStore, url: str 
     asyncio.run(main())
 
 
-def test_what_one_version_cannot_read_is_left_to_another(store: FolderStore, shared_url: str) -> None:
+def test_what_one_version_cannot_read_is_left_to_another(
+    store: FolderStore, shared_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "_PASS_ON_S", 1.0)
+    monkeypatch.setitem(saq_worker._TIMERS, "schedule", 1)  # seconds between two looks for what is to be offered again
+
     async def main() -> None:
         class Older(Work):
             async def __call__(self, payload: bytes, seed: int, progress: Progress, spool: BinaryIO) -> Answer:
@@ -615,10 +620,15 @@ def test_who_shares_a_queue_has_to_share_the_store(tmp_path: Path, shared_url: s
     [
         ("amqp://user:secret@host", "GAN_JOBS begins with redis"),
         ("redis://:secret@127.0.0.1:1/0", r"GAN_JOBS: redis://127.0.0.1:1/0 cannot be used \(ConnectionError\)"),
+        ("redis://:secret/x@127.0.0.1:1/0", "GAN_JOBS: redis://127.0.0.1:1/0 cannot be read as an address"),
         ("postgres://gan:secret@127.0.0.1:1/x", "GAN_JOBS: postgres://127.0.0.1:1/x cannot be used"),
     ],
 )
-def test_a_queue_that_cannot_be_used_is_a_sentence_without_its_password(url: str, sentence: str) -> None:
+def test_a_queue_that_cannot_be_used_is_a_sentence_without_its_password(
+    url: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "_ANSWER_S", ANSWER_S)
+
     async def main() -> None:
         jobs = Jobs(FolderStore(Path("unused")), url)
         jobs.register("score", Work())
