@@ -2,7 +2,7 @@
 
 Who holds a lease renews it. One that has not changed for a while, by the clock of whoever waits, is of a process that
 died, and is taken away. Should two find that at one instant, both may do the work: a lease saves work, and must not be
-relied on for more.
+relied on for more. A job would need a queue and a worker, and a version must come into service without them.
 """
 
 import asyncio
