@@ -1,0 +1,204 @@
+"""How long the event loop of a service stands still while its bucket is slow, full or read-only.
+
+    python -m benchmarks.store_faults               some 2 minutes
+    python -m benchmarks.store_faults --seconds 3   a look whether it runs
+
+The service runs in this process, before moto's S3 server (`make test` installs it) and a proxy that is told to be slow
+or to refuse. Clients in a process of their own draw samples, submit jobs, look at them and list references meanwhile.
+The exit status is 1 where the loop stood still for 50 ms, or a sample failed.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests
+import uvicorn
+
+from benchmarks.serve_speed import ROOT, make_checkpoints
+from service.http.protocol import http_protocol
+from service.routes import standalone
+from service.runtime import Runtime
+from service.settings import Settings
+
+MOST_MS = 50.0
+BEAT_S = 0.005
+CLIENTS = 8
+SLOW_S = 0.3  # of every request to the bucket
+REFUSALS = {"full": (507, "InsufficientStorage"), "read-only": (403, "AccessDenied")}
+FAULTS = ("none", "slow", *REFUSALS)
+
+
+def proxy(port: int, behind: str, fault: Path) -> None:
+    """Passes requests on to an S3 server, or does what the file `fault` says; until it is killed."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            now = fault.read_text()
+            if now == "slow":
+                time.sleep(SLOW_S)
+            if now in REFUSALS and self.command != "GET":
+                status, code = REFUSALS[now]
+                self.answer(status, {}, f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
+                return
+            got = requests.request(self.command, behind + self.path, headers=dict(self.headers), data=body, timeout=60)
+            self.answer(got.status_code, dict(got.headers), got.content)
+
+        def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            for name in headers.keys() - {"Content-Length", "Connection", "Server", "Date"}:
+                self.send_header(name, headers[name])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+
+
+def load(url: str, seconds: float) -> Counter[str]:
+    """What was answered, as "sample 200", by clients in closed loops."""
+    end, answers = time.monotonic() + seconds, Counter[str]()
+    lock = threading.Lock()
+
+    def client(number: int) -> None:
+        with requests.Session() as session:
+            while time.monotonic() < end:
+                job = session.post(f"{url}/v1/jobs/sample", json={"model": "dcgan", "n": 2}, timeout=60)
+                seen = session.get(f"{url}/v1/jobs/{job.json().get('id', '0' * 32)}", timeout=60)
+                listed = session.get(f"{url}/v1/references", timeout=60)
+                drawn = session.post(f"{url}/v1/sample", json={"model": "dcgan", "seed": number}, timeout=60)
+                with lock:
+                    for name, one in (("submit", job), ("look", seen), ("list", listed), ("sample", drawn)):
+                        answers[f"{name} {one.status_code}"] += 1
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(client, range(CLIENTS)))
+    return answers
+
+
+class Beat:
+    """Looks how late the event loop is; `worst_ms` since it was last set to 0."""
+
+    def __init__(self) -> None:
+        self.worst_ms = 0.0
+
+    async def __call__(self) -> None:
+        while True:
+            began = time.perf_counter()
+            await asyncio.sleep(BEAT_S)
+            self.worst_ms = max(self.worst_ms, (time.perf_counter() - began - BEAT_S) * 1000)
+
+
+async def measured(folder: Path, fault: Path, seconds: float) -> dict[str, Any]:
+    runtime = Runtime(Settings(models=(folder,), store="s3://gan/kept"))
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    protocol: Any = http_protocol(runtime.settings)
+    server = uvicorn.Server(uvicorn.Config(standalone(runtime), http=protocol, log_level="warning", lifespan="on"))
+    serving, beat = asyncio.create_task(server.serve([listener])), Beat()
+    while not (server.started and runtime.ready):
+        await asyncio.sleep(0.1)
+    beating = asyncio.create_task(beat())
+    found: dict[str, Any] = {}
+    for name in FAULTS:
+        fault.write_text(name)
+        command = ("-m", "benchmarks.store_faults", "--load", url, "--seconds", str(seconds))
+        client = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE)
+        await asyncio.sleep(2)  # it starts
+        beat.worst_ms = 0.0
+        said, _ = await client.communicate()
+        found[name] = {"stood still for ms": round(beat.worst_ms, 1), "answers": json.loads(said)}
+    fault.write_text("none")
+    beating.cancel()
+    server.should_exit = True
+    await serving
+    return found
+
+
+@contextlib.contextmanager
+def process(*command: str) -> Iterator[None]:
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as one:
+        try:
+            yield
+        finally:
+            one.kill()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+    sys.exit("The S3 server does not answer.")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each fault")
+    parser.add_argument("--load", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--proxy", nargs=3, help=argparse.SUPPRESS)
+    typed = parser.parse_args()
+    if typed.load:
+        print(json.dumps(load(typed.load, typed.seconds)))
+        return 0
+    if typed.proxy:
+        port, behind, fault = typed.proxy
+        proxy(int(port), behind, Path(fault))
+    s3 = ROOT / "build" / "s3" / "bin" / "moto_server"
+    if not s3.is_file():
+        sys.exit("The S3 server is not installed: make test does it.")
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder, fault = Path(name), Path(name) / "fault"
+        fault.write_text("none")
+        make_checkpoints(folder)
+        (folder / "horse.safetensors").unlink()
+        behind, before = free_port(), free_port()
+        stack.enter_context(process(str(s3), "-H", "127.0.0.1", "-p", str(behind)))
+        wait_for(behind)
+        requests.put(f"http://127.0.0.1:{behind}/gan", timeout=30).raise_for_status()
+        address = f"http://127.0.0.1:{behind}"
+        own = (sys.executable, "-m", "benchmarks.store_faults", "--proxy", str(before), address, str(fault))
+        stack.enter_context(process(*own))
+        wait_for(before)
+        os.environ |= {"AWS_ENDPOINT": f"http://127.0.0.1:{before}", "AWS_REGION": "us-east-1"}
+        os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        found = asyncio.run(measured(folder, fault, typed.seconds))
+    print(json.dumps(found, indent=2))
+    still = max(one["stood still for ms"] for one in found.values())
+    failed = [
+        name for one in found.values() for name in one["answers"] if name.startswith("sample") and "200" not in name
+    ]
+    return 0 if still < MOST_MS and not failed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
