@@ -89,7 +89,7 @@ class Jobs:
         self._max_waiting = max_waiting
         self._attempts = attempts
         self._keep_s = keep_s
-        self._look_s = dead_s / 15
+        self._look_s = dead_s / 20  # 1.5 s: what another replica tells of a job is less than two seconds old
         self._here: dict[str, asyncio.Task[Left]] = {}
         self.webhooks = Webhooks(self._kept, callbacks)
         self.house = House(
