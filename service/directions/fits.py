@@ -21,14 +21,15 @@ _RIDGE = 1.0  # times half the squared length of the normal, where points have v
 
 @dataclass(frozen=True)
 class Fit:
-    """A direction float64 [d], and the share of points on their own side of the plane halfway between the means."""
+    """A direction float64 [d], finite as float32 too, and the share of points on their own side of the plane halfway
+    between the means."""
 
     vector: np.ndarray
     accuracy: float
 
 
 def means(a: np.ndarray, b: np.ndarray) -> Fit:
-    """Of points [n, d] and [m, d]. Raises InputError where the sets have one mean."""
+    """Of points [n, d] and [m, d]. Raises InputError where the sets have one mean, or lie too far apart."""
     return _fit(_apart(a, b), a, b)
 
 
@@ -63,6 +64,8 @@ def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     step = b.mean(axis=0) - a.mean(axis=0)
     if not np.linalg.norm(step) > 1e-6 * max(1.0, float(np.abs(a).max())):
         raise InputError("The two sets have the same mean: no direction leads from one to the other.", where="b")
+    if np.linalg.norm(step) > np.finfo(np.float32).max:  # no direction below is longer
+        raise InputError("The two sets lie further apart than a float32 can tell.", where="b")
     return step
 
 

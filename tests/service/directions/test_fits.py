@@ -43,3 +43,11 @@ def test_sets_of_one_mean_have_no_direction() -> None:
     for find in (fits.means, fits.linear):
         with pytest.raises(InputError, match="same mean"):
             find(one, one[::-1])
+
+
+def test_a_direction_can_be_kept_as_float32() -> None:
+    far = np.full((2, 3), 3e38)
+    for find in (fits.means, fits.linear):
+        assert np.isfinite(find(far / 4, -far / 4).vector.astype(np.float32)).all()
+        with pytest.raises(InputError, match="further apart"):
+            find(far, -far)
