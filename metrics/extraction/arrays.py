@@ -7,7 +7,6 @@ The array is `arr_0`, the name that numpy gives by itself and the evaluation of 
 import io
 import math
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import IO
 
 import numpy as np
 
+from metrics.sets.npz import UNREADABLE
 from models import InputError
 
 _NAMES = ("arr_0", "images")
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Stored:
                 _header(stream)
                 for _ in range(count):
                     yield np.frombuffer(stream.read(size), np.uint8).reshape(shape)  # ValueError where it ends before
-        except _DAMAGED as error:
+        except UNREADABLE as error:
             raise _damaged(self.name, error) from error
 
 
@@ -57,7 +56,7 @@ def stored_images(source: Path | bytes, name: str) -> Stored | None:
     """
     try:
         archive = _opened(source)
-    except _DAMAGED:
+    except UNREADABLE:
         return None
     with archive:
         members = {info.filename: info for info in archive.infolist()}
@@ -67,21 +66,24 @@ def stored_images(source: Path | bytes, name: str) -> Stored | None:
         try:
             with archive.open(found) as stream:
                 shape, fortran, dtype = _header(stream)
-        except _DAMAGED as error:
+        except UNREADABLE as error:
             raise _damaged(name, error) from error
         size = members[found].file_size
     array = found.removesuffix(".npy")
     whole = (*shape, 1) if len(shape) == 3 else shape
-    if dtype != np.uint8 or fortran or len(whole) != 4 or whole[3] not in (1, 3, 4) or 0 in whole:
+    if dtype != np.uint8 or fortran or len(whole) != 4 or whole[3] not in (1, 3, 4) or min(whole) < 1:
+        order = " in Fortran's order" if fortran else ""
         raise InputError(
-            f"{array} in {name} is {dtype} {list(shape)}, and images are uint8 [n, h, w, 3] (or 1 or 4 channels).",
+            f"{array} in {name} is {dtype} {list(shape)}{order}, and images are uint8 [n, h, w, 3] (or 1 or 4 "
+            "channels) in C's order.",
             where=name,
         )
     return Stored(source, name, found, whole, size)
 
 
 def _damaged(name: str, error: Exception) -> InputError:
-    return InputError(f"{name} is damaged: {str(error) or type(error).__name__}.", where=name)
+    said = str(error).partition("\n")[0][:100] or type(error).__name__  # numpy quotes headers, and gives advice below
+    return InputError(f"{name} is damaged: {said}.", where=name)
 
 
 def _opened(source: Path | bytes) -> zipfile.ZipFile:

@@ -6,6 +6,7 @@ Nothing pickled is loaded, so no code of the file's runs.
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,9 +16,9 @@ from models import InputError, NotFoundError
 
 Numbers = dict[str, npt.NDArray[np.generic]]
 
-_UNREADABLE = (  # what numpy and zipfile raise for text, cut or changed archives, pickles, locked or vast members
+UNREADABLE = (  # what numpy and zipfile raise for text, cut or changed archives, pickles, locked or vast members
     ValueError, TypeError, AttributeError, OSError, EOFError, BadZipFile, zlib.error, RuntimeError, MemoryError,
-    OverflowError, SyntaxError,
+    OverflowError, SyntaxError, TokenError,
 )  # fmt: skip
 
 
@@ -35,7 +36,7 @@ def read_npz(path: Path, numbers: Sequence[str], texts: Sequence[str]) -> tuple[
         # opened here, as numpy forgets to close what turns out to be a damaged archive
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files if name in (*numbers, *texts)}
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise refused(path.name, str(error) or type(error).__name__) from error
     for name, member in held.items():
         if not isinstance(member, np.ndarray):

@@ -51,6 +51,18 @@ def test_statistics_beside_images_are_taken_as_these() -> None:
     assert stored_images(b"no archive", "x") is None
 
 
+@pytest.mark.parametrize("shape", ["(-1, 8, 8, 3)", "(" + "9" * 5000 + ",)", "(" * 5000])
+def test_a_header_that_numpy_does_not_write_is_a_short_sentence(shape: str) -> None:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(InputError) as refused:
+        stored_images(packed.getvalue(), "x")
+    assert len(refused.value.message) < 200
+    assert refused.value.message.startswith(("x is damaged: ", "images in x is uint8 [-1,"))
+
+
 @pytest.mark.parametrize(
     "array",
     [
