@@ -131,7 +131,7 @@ def _media_type(request: Request) -> str:
 def _files(form: FormData, fields: tuple[FileField, ...]) -> dict[str, list[File]]:
     files: dict[str, list[File]] = {}
     for field in fields:
-        values = [value for name in field.names for value in form.getlist(name)]
+        values = [value for name in field.names for value in form.getlist(name) if value != ""]  # as good as left out
         if not field.also_text and any(isinstance(value, str) for value in values):
             raise InputError(
                 f"{field.name} takes files, not text (with curl: -F {field.name}=@FILE; a file that is text needs a "

@@ -1,6 +1,7 @@
 """multipart/form-data as RFC 7578 and RFC 2046 allow it: what a client may leave out, and what it may add.
 
-A part is a file where it has a file name, or where its field takes files: the name is only a SHOULD. There may be text
+A part is a file where it has a file name, or where its field takes files: the name is only a SHOULD. Without a name and
+without bytes it is what a page sends of an input in which no file was chosen, and becomes empty text. There may be text
 before the first delimiter and after the last, and white space after each. Text is UTF-8, or in one of a few charsets
 that the form, its field `_charset_` or the part names; every other codec of Python's is left alone, since some take
 quadratic time, and on the event loop.
@@ -30,7 +31,10 @@ _PREAMBLE = 1 << 16
 _FEW = 16  # parts in one chunk, up to which parsing takes less than handing it over
 _IN_MEMORY = 1 << 20  # of one file; the rest of a larger one goes to a temporary file
 _TEXT = 1 << 13  # a nameless file that is as short as this, and all text, was meant as text
-_CHARSETS = ("utf-8", "us-ascii", "iso-8859-1", "iso-8859-15", "windows-1252", "utf-16", "shift_jis", "gb18030", "big5")
+_CHARSETS = (
+    *("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "iso-8859-15", "windows-1252", "cp1252", "utf-16"),
+    *("shift_jis", "gb18030", "gbk", "big5"),
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
@@ -41,7 +45,7 @@ class _Part:
     data: bytearray = field(default_factory=bytearray)
     file: UploadFile | None = None
     charset: str = ""
-    nameless: bool = False  # a file without a file name
+    nameless: bool = False  # a file without a file name, or with an empty one
 
 
 class _Reader:
@@ -78,14 +82,14 @@ class _Reader:
         coding = headers.get("content-transfer-encoding", "binary").strip().lower()
         if coding not in ("binary", "8bit", "7bit"):
             raise MediaTypeError(f"Send {part.name} as it is, not in {coding}.", where=part.name)
-        media, media_options = parse_options_header(headers.get("content-type", "text/plain"))
+        _, media_options = parse_options_header(headers.get("content-type", ""))
         part.charset = media_options.get(b"charset", b"").decode("latin-1")
         if b"filename" in options or part.name in self._file_fields:
             self._count(part.name)
-            part.nameless = b"filename" not in options and media.startswith(b"text/")
-            name = _readable(options.get(b"filename", b"")) or part.name
+            name = _readable(options.get(b"filename", b""))
+            part.nameless = not name
             file: Any = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  the form closes it
-            part.file = UploadFile(file, size=0, filename=name, headers=headers)
+            part.file = UploadFile(file, size=0, filename=name or part.name, headers=headers)
         if len(self.parts) - self._files.total() > MAX_FIELDS:
             raise LimitError(f"Too many fields: at most {MAX_FIELDS} are taken.", where="body")
 
@@ -132,7 +136,7 @@ async def read_form(content_type: str, body: AsyncIterable[bytes], file_fields: 
             if part.file is not None:
                 await part.file.close()
         if isinstance(error, FormParserError):
-            raise InputError("The multipart body is broken.", where="body") from error
+            raise InputError(f"The multipart body is broken: {error}.", where="body") from error
         raise
 
 
@@ -179,14 +183,15 @@ async def _items(parts: list[_Part], charset: str) -> list[tuple[str, str | Uplo
 
 
 async def _text_of(file: UploadFile) -> str | UploadFile:
-    """The text that a client put where a file belongs, or the file."""
+    """Of a nameless file: the text that a client put where a file belongs, or the file."""
     start = await file.read(_TEXT + 1)
     await file.seek(0)
     try:
         text = start.decode()
     except UnicodeDecodeError:
         return file
-    if len(start) > _TEXT or _CONTROL.search(text):
+    is_text = (file.content_type or "text/plain").lower().startswith("text/")
+    if start and (not is_text or len(start) > _TEXT or _CONTROL.search(text)):
         return file
     await file.close()
     return text

@@ -73,6 +73,7 @@ FILES = {
     "text that is said to be none": part('name="images"', b"P3 1 1 255 0 0 0", "Content-Type: image/x-portable-pixmap"),
     "the extended name alone": part("name=images; filename*=UTF-8''%E2%98%83.png", PNG),
     "an empty name": part('name="images"; filename=""', PNG),
+    "an empty name, in a type of text": part('name="images"; filename=""', PNG, "Content-Type: text/plain"),
 }
 
 
@@ -88,10 +89,16 @@ def test_text_in_a_files_place_stays_text() -> None:
     assert read(form(part('name="images"', b"http://example.com/x.png"))) == [("images", "http://example.com/x.png")]
 
 
+def test_a_file_that_was_not_chosen_is_empty_text() -> None:
+    for said in ((), ("Content-Type: application/octet-stream",)):
+        assert read(form(part('name="images"; filename=""', b"", *said))) == [("images", "")]
+    assert read(form(part('name="images"', b""))) == [("images", "")]
+    assert read(form(part('name="images"; filename="a.png"', b""))) == [("images", ("a.png", b""))]
+
+
 def test_text_in_the_charset_that_is_named() -> None:
     cafe = "café"
-    assert read(form(part('name="a"', cafe.encode()))) == [("a", cafe)]
-    for charset in ("iso-8859-1", "windows-1252", "utf-16"):
+    for charset in ("utf-8", "UTF8", "iso-8859-1", "latin1", "windows-1252", "cp1252", "utf-16"):
         text = cafe.encode(charset)
         assert read(form(part('name="a"', text, f"Content-Type: text/plain; charset={charset}"))) == [("a", cafe)]
         assert read(form(part('name="_charset_"', charset.encode()), part('name="a"', text))) == [("a", cafe)]
@@ -120,6 +127,7 @@ BROKEN: dict[str, tuple[bytes, type[GanError]]] = {
     "base64": (form(part('name="a"', b"Nw==", "Content-Transfer-Encoding: base64")), MediaTypeError),
     "too many files": (form(*[part('name="images"', PNG)] * 5), LimitError),
     "too many fields": (form(*[part(f'name="{index}"', b"") for index in range(101)]), LimitError),
+    "a long name of a file": (form(part(f'name="images"; filename="{"n" * 5000}"', PNG)), InputError),
     "a long text": (form(part('name="a"', bytes((1 << 20) + 1))), LimitError),
 }
 
