@@ -1,4 +1,7 @@
-"""The kinds of values that settings have, made from the environment's texts, and defaults that depend on a machine."""
+"""The kinds of values that settings have, made from the environment's texts, and defaults that depend on a machine.
+
+`NUMERAL` is for forms and queries, too: wherever a number comes as text.
+"""
 
 import ipaddress
 import os
@@ -8,12 +11,21 @@ from typing import Annotated, get_args
 
 import torch
 from pydantic import BeforeValidator, ValidationInfo
+from pydantic_core import PydanticCustomError
 
 import models
 from models import Precision
 
 ESCAPED = "cannot be read as an address; a password's @ is written %40, its / %2F, its # %23 and its ? %3F."
+_NUMERAL = re.compile(r"\s*-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+", re.ASCII)  # as a browser writes it
+
+
+def _numeral(value: object) -> object:
+    """A text as JSON writes numbers. Pydantic alone reads 9_0 as 90, too, and `inf`."""
+    if isinstance(value, str) and _NUMERAL.fullmatch(value) is None:
+        raise PydanticCustomError("numeral", "Write a number in digits, such as 90 or 0.5")
+    return value
 
 
 def split(separator: str) -> BeforeValidator:
@@ -52,7 +64,7 @@ def half_the_cores() -> int:
 def all_cores() -> int:
     """`OMP_NUM_THREADS` where it is set: "4,2" has 4 at the outermost level, as OpenMP reads it."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if asked and not (asked.isdecimal() and 1 <= int(asked) <= 1024):
+    if asked and not (_NUMERAL.fullmatch(asked) and asked.isdecimal() and 1 <= int(asked) <= 1024):
         raise ValueError(f"OMP_NUM_THREADS is {asked[:20]!r}; write a whole number from 1 to 1024, or unset it.")
     return int(asked or os.cpu_count() or 1)
 
@@ -72,5 +84,10 @@ def networks(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+NUMERAL = BeforeValidator(_numeral)
+"""After the bounds, or the OpenAPI document would not show them: `Annotated[int, Field(ge=1), NUMERAL]`."""
+
+Whole = Annotated[int, NUMERAL]
+Real = Annotated[float, NUMERAL]
 Names = Annotated[tuple[str, ...], split(",")]
 Folders = Annotated[tuple[Path, ...], split(os.pathsep)]

@@ -24,7 +24,19 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from models import Precision, tiles
-from service.setting_values import Folders, Names, all_cores, half_the_cores, measured, networks, origins, pairs, split
+from service.setting_values import (
+    Folders,
+    Names,
+    Real,
+    Whole,
+    all_cores,
+    half_the_cores,
+    measured,
+    networks,
+    origins,
+    pairs,
+    split,
+)
 
 _PREFIX = "GAN_"
 LONGEST_DEADLINE_S = 300.0  # BentoML's own deadline stands behind it, and keeps a timer for every request until then
@@ -47,87 +59,87 @@ class Settings(BaseModel):
     `GAN_MODEL_CACHE`."""
     model_cache: Path = Path("data/models")
     """Folder for those copies; each process wants one of its own."""
-    model_bucket_s: float = Field(default=30.0, ge=1)
+    model_bucket_s: Real = Field(default=30.0, ge=1)
     """Seconds between looks at that bucket."""
     bento_models: Names = ()
     """Tags in BentoML's model store, such as `dcgan:latest`, whose folder holds one .safetensors file."""
     aliases: Annotated[dict[str, str], BeforeValidator(pairs)] = {}
     """Other names of models, as `alias=model` pairs; an `aliases.json` in a model folder adds to them."""
-    reload_s: float = Field(default=2.0, ge=0)
+    reload_s: Real = Field(default=2.0, ge=0)
     """Seconds between looks at the model folders; 0 looks once, at the start."""
-    gate_fid_margin: float | None = Field(default=None, ge=0)
+    gate_fid_margin: Real | None = Field(default=None, ge=0)
     """With a value, a new version goes into service only if its FID is at most the old one's plus this."""
-    gate_images: int = Field(default=1000, ge=16, le=50_000)
+    gate_images: Whole = Field(default=1000, ge=16, le=50_000)
     """Images that this gate has each of the two versions draw."""
     model_references: Annotated[dict[str, str], BeforeValidator(pairs)] = {}
     """What the gate and drift measure each model against, as `model=reference` pairs."""
 
     device: str = Field(default="cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$")
     """`cpu`, `cuda` or `cuda:N`."""
-    threads: int = Field(default_factory=half_the_cores, ge=1, le=1024)
+    threads: Whole = Field(default_factory=half_the_cores, ge=1, le=1024)
     """Threads inside a generator's forward pass. Half the cores, because HTTP and the encoders need some too."""
-    translate_threads: int = Field(default_factory=all_cores, ge=1, le=1024)
+    translate_threads: Whole = Field(default_factory=all_cores, ge=1, le=1024)
     """The same for translators, whose forward passes are long enough to have all cores."""
-    encode_threads: int = Field(default=3, ge=1, le=1024)
+    encode_threads: Whole = Field(default=3, ge=1, le=1024)
     """Threads that decode and encode pictures beside the event loop. One caller has all but one of them at a time."""
     precision: Annotated[Precision, BeforeValidator(measured)] = "float32"
     """`float32`, or `bfloat16`: a few levels of 255 off, faster on GPUs, with AMX and on AMD's avx512_bf16, slower on
     other CPUs. `auto` times both at the start and takes the faster one, which `/v1/models` tells."""
     translate_engine: Literal["torch", "openvino"] = "torch"
     """What runs translators on a CPU: `torch` or `openvino`, which is the faster one in bfloat16."""
-    max_batch: int = Field(default=16, ge=1, le=1024)
+    max_batch: Whole = Field(default=16, ge=1, le=1024)
     """Images in one forward pass of a generator; translators count blocks of 64 x 64 pixels. On a CPU, larger batches
     gain no more, and let the device wait for the answers to all of one; a GPU wants 64 or more."""
-    max_queue: int = Field(default=1024, ge=1)
+    max_queue: Whole = Field(default=1024, ge=1)
     """Images (translators: blocks) that may wait for one model before a request; past it 503, at once."""
 
-    max_requests: int = Field(default=512, ge=1)
+    max_requests: Whole = Field(default=512, ge=1)
     """Requests inside at once, uploads included; past it 503, at once."""
-    deadline_s: float = Field(default=30.0, gt=0, le=LONGEST_DEADLINE_S)
+    deadline_s: Real = Field(default=30.0, gt=0, le=LONGEST_DEADLINE_S)
     """Seconds that a request may take, upload included; then 408 or 504. What takes longer is a job."""
-    body_mb: int = Field(default=96, ge=1)
+    body_mb: Whole = Field(default=96, ge=1)
     """Size of a form with files, past which 413: room for two uncompressed statistics of 34 MB each."""
-    json_mb: int = Field(default=8, ge=1)
+    json_mb: Whole = Field(default=8, ge=1)
     """Size of any other body, past which 413."""
-    image_pixels: int = Field(default=50_000_000, ge=1)
+    image_pixels: Whole = Field(default=50_000_000, ge=1)
     """Pixels of one image that is looked at; past it 413."""
-    translate_pixels: int = Field(default=4_194_304, ge=1)
+    translate_pixels: Whole = Field(default=4_194_304, ge=1)
     """Pixels of one image to translate, about 2048 x 2048, a side of less than 8 counted for 8; past it 413."""
-    job_translate_pixels: int = Field(default=16_777_216, ge=1)
+    job_translate_pixels: Whole = Field(default=16_777_216, ge=1)
     """The same for a job: the photos of most phones. A pixel takes some 40 bytes while tiles are joined."""
-    decoded_pixels: int = Field(default=33_554_432, ge=1)
+    decoded_pixels: Whole = Field(default=33_554_432, ge=1)
     """Pixels of all decoded photos in the process at once, some 10 bytes each; the next ones wait, still encoded."""
-    tile: int = Field(default=tiles.SIDE, ge=256, multiple_of=4)
+    tile: Whole = Field(default=tiles.SIDE, ge=256, multiple_of=4)
     """Side, in pixels, of the overlapping tiles in which large images are translated."""
-    tile_above_pixels: int = Field(default=tiles.WHOLE, ge=1)
+    tile_above_pixels: Whole = Field(default=tiles.WHOLE, ge=1)
     """Pixels up to which an image is translated in one piece; larger ones go in tiles."""
-    set_files: int = Field(default=10_000, ge=2)
+    set_files: Whole = Field(default=10_000, ge=2)
     """Images in one set to score; past it 413."""
-    archive_mb: int = Field(default=512, ge=1)
+    archive_mb: Whole = Field(default=512, ge=1)
     """Size of an archive once unpacked; past it 413."""
-    archive_others: int = Field(default=1000, ge=0)
+    archive_others: Whole = Field(default=1000, ge=0)
     """Entries of an archive that need not be images, such as folders and labels; past it 413."""
-    score_queue: int = Field(default=2, ge=0)
+    score_queue: Whole = Field(default=2, ge=0)
     """Requests that may wait while another set is scored; past it 503."""
-    references: int = Field(default=50, ge=0)
+    references: Whole = Field(default=50, ge=0)
     """Named references kept; each takes 34 MB, and 8 KB more for each image. Past it 413."""
-    directions: int = Field(default=200, ge=0)
+    directions: Whole = Field(default=200, ge=0)
     """Named directions kept, up to 100 KB each. Past it 413."""
-    job_queue: int = Field(default=32, ge=1)
+    job_queue: Whole = Field(default=32, ge=1)
     """Jobs that may wait or run; past it 503."""
-    job_images: int = Field(default=50_000, ge=1)
+    job_images: Whole = Field(default=50_000, ge=1)
     """Images of one set that a score job may have a model draw; past it 413. A request has at most `GAN_SET_FILES`."""
-    job_keep_h: float = Field(default=24.0, gt=0)
+    job_keep_h: Real = Field(default=24.0, gt=0)
     """Hours that a finished job and its result are kept."""
-    job_dead_s: float = Field(default=30.0, ge=1)
+    job_dead_s: Real = Field(default=30.0, ge=1)
     """Seconds without a sign of life after which a job is taken from the process that runs it, and begun again."""
     jobs: str | None = None
     """Where jobs wait, for several replicas: `redis://`, `rediss://` or `postgres://`. Unset: in this process."""
-    job_followers: int = Field(default=256, ge=1)
+    job_followers: Whole = Field(default=256, ge=1)
     """Streams of jobs' events open at once; past it 503."""
-    job_followers_per_caller: int = Field(default=32, ge=1)
+    job_followers_per_caller: Whole = Field(default=32, ge=1)
     """The same for one API key, or one address where no keys are asked for."""
-    job_heartbeat_s: float = Field(default=15.0, gt=0)
+    job_heartbeat_s: Real = Field(default=15.0, gt=0)
     """Seconds between signs of life in a stream of events, which proxies would close else."""
     webhook_hosts: Names = ()
     """What may be told that a job is over: origins, `hooks.example.com` or `http://10.0.3.7:9000`, and networks,
@@ -144,7 +156,7 @@ class Settings(BaseModel):
     """A file with one such entry a line."""
     operators: Names = ()
     """Names of keys that see, fetch and cancel everybody's jobs; any other sees those that it submitted."""
-    rate_per_minute: int = Field(default=0, ge=0)
+    rate_per_minute: Whole = Field(default=0, ge=0)
     """Requests a minute of each key, or of each address where no keys are asked for; past it 429. 0 is no limit."""
     rates: str | None = None
     """Where those are counted for all replicas together: `redis://` or `rediss://`. Unset: in each process."""
@@ -155,25 +167,25 @@ class Settings(BaseModel):
     """Addresses and networks of proxies whose header says who the caller is. Empty: whoever connects is the caller."""
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     """The one header that those proxies write; the other is not looked at, since it may come from outside."""
-    connections: int = Field(default=4096, ge=1)
+    connections: Whole = Field(default=4096, ge=1)
     """Open at once, and at most half of the files that the process may open. For one more, the one that has waited
     longest for its client is closed."""
-    connections_per_address: int = Field(default=512, ge=1)
+    connections_per_address: Whole = Field(default=512, ge=1)
     """The same for one address (of IPv6, one network of 64 bits) that is no trusted proxy."""
-    header_kb: int = Field(default=32, ge=1, le=1024)
+    header_kb: Whole = Field(default=32, ge=1, le=1024)
     """The head of a request, address and headers; past it, 431."""
-    header_s: float = Field(default=10.0, gt=0)
+    header_s: Real = Field(default=10.0, gt=0)
     """Seconds for a head to arrive; then 408."""
-    keep_alive_s: float = Field(default=5.0, gt=0)
+    keep_alive_s: Real = Field(default=5.0, gt=0)
     """Seconds that a connection may stay open between two requests."""
-    send_s: float = Field(default=20.0, gt=0)
+    send_s: Real = Field(default=20.0, gt=0)
     """Seconds in which a client has to take the next 64 KiB of its answer, or be cut off."""
-    half_closed_s: float = Field(default=10.0, ge=0)
+    half_closed_s: Real = Field(default=10.0, ge=0)
     """Seconds that a request is worked on after its client has closed its side: it may wait for the answer, or be
     gone."""
-    bodies_mb: int = Field(default=1024, ge=1)
+    bodies_mb: Whole = Field(default=1024, ge=1)
     """Bodies of all requests together, in memory or in temporary files; half of it for one caller. Past it, 503."""
-    unsent_mb: int = Field(default=256, ge=1)
+    unsent_mb: Whole = Field(default=256, ge=1)
     """Answers that clients have not taken yet; past it, the one that has stood still longest is cut off."""
 
     c2pa_certificate: Path | None = None
@@ -198,9 +210,9 @@ class Settings(BaseModel):
     """Log lines as JSON, or plain."""
     drift: Literal["off", "fid", "kid"] = "off"
     """Measure what is served against each model's reference, by `fid` or `kid`."""
-    drift_per_minute: float = Field(default=60.0, gt=0, le=6000)
+    drift_per_minute: Real = Field(default=60.0, gt=0, le=6000)
     """Served images that drift looks at; each takes about 0.1 s of one core."""
-    drift_window: int = Field(default=1024, ge=16, le=50_000)
+    drift_window: Whole = Field(default=1024, ge=16, le=50_000)
     """Images in one value of drift."""
 
     @field_validator("translate_engine")

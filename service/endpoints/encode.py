@@ -7,7 +7,7 @@ from typing import Annotated, BinaryIO, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, Field
 
 import models
 from models.errors import ConflictError, InputError
@@ -29,16 +29,12 @@ from service.http.body import FileField
 from service.http.operation import Operation
 from service.registry.checkpoints import Served
 from service.runtime import Runtime
+from service.setting_values import NUMERAL
 
 MOST_FILES = 32
 _SHOWN = 10  # steps of a search from one picture of the best so far to the next
 
 Output = Literal["json", "npz", "image", "zip"]
-
-
-def _number(text: object) -> object:
-    """A form has only text: 3 is the class's number."""
-    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() else text
 
 
 class EncodeRequest(Body):
@@ -55,13 +51,13 @@ class EncodeRequest(Body):
 class EncodeJob(EncodeRequest):
     """The same as a job, which also looks for the latents of a model without an encoder."""
 
-    starts: Annotated[int, Field(ge=1, le=8)] | None = Field(
+    starts: Annotated[int, Field(ge=1, le=8), NUMERAL] | None = Field(
         None, description="Of a model without an encoder: latents from which the search begins; by default 4."
     )
-    steps: Annotated[int, Field(ge=1, le=2000)] | None = Field(
+    steps: Annotated[int, Field(ge=1, le=2000), NUMERAL] | None = Field(
         None, description="Of a model without an encoder: steps from each; by default 200."
     )
-    classes: Annotated[ClassLabel, BeforeValidator(_number)] | None = Field(
+    classes: ClassLabel | None = Field(
         None, alias="class", description="Of all photos, where it is known; by default it is looked for, too."
     )
 

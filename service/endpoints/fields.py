@@ -1,7 +1,7 @@
 """What clients send: bounds live in the types, so that the OpenAPI document and the checks cannot differ.
 
 Bounds are ge/le and lengths only. JSON is checked strictly: "3" is refused for a number. Form fields and query strings
-can only be text, so there "3" is read as 3.
+can only be text, so there "3" is read as 3, if it is written as JSON has it.
 """
 
 import json
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from pydantic_core import PydanticCustomError
 
 from models import SEED_LIMIT
+from service.setting_values import NUMERAL
 
 Protocol = Literal["pytorch-fid", "clean-fid"]
 
@@ -21,12 +22,14 @@ ReferenceName = Annotated[
 
 MAX_IMAGES = 256
 
-Seed = Annotated[int, Field(ge=0, le=SEED_LIMIT - 1)]
-Latent = Annotated[list[FiniteFloat], Field(fail_fast=True, min_length=1, max_length=4096)]
+Seed = Annotated[int, Field(ge=0, le=SEED_LIMIT - 1), NUMERAL]
+Latent = Annotated[list[Annotated[FiniteFloat, NUMERAL]], Field(fail_fast=True, min_length=1, max_length=4096)]
 ModelName = Annotated[str, Field(min_length=1, max_length=200, description="A name, alias or NAME@VERSION.")]
-Quality = Annotated[int, Field(ge=1, le=100, description="Of JPEG, WebP and AVIF.")]
+Quality = Annotated[int, Field(ge=1, le=100, description="Of JPEG, WebP and AVIF."), NUMERAL]
 Truncation = Annotated[
-    float, Field(ge=0.1, le=10.0, description="Latent components beyond it are drawn again: less varied, more typical.")
+    float,
+    Field(ge=0.1, le=10.0, description="Latent components beyond it are drawn again: less varied, more typical."),
+    NUMERAL,
 ]
 
 

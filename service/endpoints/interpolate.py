@@ -28,6 +28,7 @@ from service.http.body import FileField
 from service.http.operation import Operation
 from service.registry.checkpoints import Served
 from service.runtime import Runtime
+from service.setting_values import NUMERAL
 
 MAX_KEYFRAMES = 32
 KEYFRAMES = Field(fail_fast=True, min_length=1, max_length=MAX_KEYFRAMES)
@@ -65,7 +66,7 @@ class InterpolateRequest(Body):
     method: Literal["slerp", "lerp"] | None = Field(
         None, description="How latents are interpolated: by default slerp, in the space w lerp; classes always lerp."
     )
-    steps: Annotated[int, Field(ge=1, le=MAX_FRAMES)] = Field(
+    steps: Annotated[int, Field(ge=1, le=MAX_FRAMES), NUMERAL] = Field(
         8, description="Frames from one keyframe to the next; of a map, images along each side."
     )
     loop: bool = Field(False, description="Go on from the last keyframe to the first.")
@@ -75,14 +76,16 @@ class InterpolateRequest(Body):
     format: ImageFormat | None = Field(
         None, description="Of a strip and of single images; by default what Accept asks for; failing that, png."
     )
-    frame_ms: Annotated[int, Field(ge=10, le=10_000)] = Field(80, description="Of animations; of a GIF 20 or more.")
+    frame_ms: Annotated[int, Field(ge=10, le=10_000), NUMERAL] = Field(
+        80, description="Of animations; of a GIF 20 or more."
+    )
     quality: Quality = 90
 
 
 class InterpolateJob(InterpolateRequest):
     """The same with more steps, as a job."""
 
-    steps: Annotated[int, Field(ge=1, le=MAX_JOB_FRAMES)] = 8
+    steps: Annotated[int, Field(ge=1, le=MAX_JOB_FRAMES), NUMERAL] = 8
 
 
 class InterpolateAnswer(BaseModel):

@@ -25,6 +25,7 @@ from service.encoding import pictures
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import ModelName
 from service.runtime import Runtime
+from service.setting_values import NUMERAL
 
 EVENTS = "text/event-stream"
 STREAM = {"description": "Server-sent events."}
@@ -65,7 +66,7 @@ class ImageRequest(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
     model: ModelName | None = None
-    n: Annotated[int, Field(ge=1, le=256)] | None = 1
+    n: Annotated[int, Field(ge=1, le=256), NUMERAL] | None = 1
     size: Size | None = Field(
         None,
         description="WIDTHxHEIGHT, up to 2048, and 16,777,216 pixels of all images together: they are resampled where "
@@ -75,7 +76,7 @@ class ImageRequest(BaseModel):
         None, description="url gives a data: address, because nothing is kept. Default b64_json."
     )
     output_format: ImageFormat | None = Field(None, description="Default png.")
-    output_compression: Annotated[int, Field(ge=0, le=100)] | None = Field(
+    output_compression: Annotated[int, Field(ge=0, le=100), NUMERAL] | None = Field(
         None, description="The quality of JPEG, WebP and AVIF; default 90. PNG is lossless, and takes 100 only."
     )
     background: Background | None = None
@@ -86,7 +87,7 @@ class PromptedRequest(ImageRequest):
 
     prompt: Annotated[str, Field(max_length=32_000)] = ""
     stream: bool | None = Field(None, description="Answer with server-sent events.")
-    partial_images: Annotated[int, Field(ge=0, le=3)] | None = Field(
+    partial_images: Annotated[int, Field(ge=0, le=3), NUMERAL] | None = Field(
         None, description="Of a stream: how many partial images come first, each with twice the detail of the last."
     )
 

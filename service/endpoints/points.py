@@ -46,7 +46,7 @@ class Term(Body):
     mean_of: Annotated[list[Seed | Latent], Field(fail_fast=True, min_length=1, max_length=256)] | None = Field(
         None, description="Seeds or latents, whose mean is the term."
     )
-    weight: Annotated[FiniteFloat, Field(ge=-100, le=100)] = 1.0
+    weight: Annotated[FiniteFloat, Field(ge=-100, le=100)] | None = Field(None, description="By default 1.")
 
 
 Terms = Annotated[
@@ -69,7 +69,8 @@ async def combined(
         if len(alone) + (term.mean_of is not None) != 1:
             raise InputError("A term has one of seed, latent and mean_of.", where=f"combine.{number}")
         points = alone or term.mean_of or []
-        parts += [(point, term.weight / len(points)) for point in points]
+        weight = 1.0 if term.weight is None else term.weight
+        parts += [(point, weight / len(points)) for point in points]
     if len(parts) > _MOST_POINTS:
         raise LimitError(f"These are {len(parts):,} points; one sum takes {_MOST_POINTS:,}.", where="combine")
     served.unit.check_space(space)

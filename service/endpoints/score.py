@@ -16,6 +16,7 @@ from service.http.body import FileField
 from service.http.operation import Operation
 from service.runtime import Runtime
 from service.scoring import sets
+from service.setting_values import NUMERAL
 
 
 def _split(value: object) -> object:
@@ -25,7 +26,7 @@ def _split(value: object) -> object:
 
 Metric = Literal["fid", "kid", "prdc", "authenticity", "is", "fid_infinity"]
 
-Count = Annotated[int, Field(ge=2, le=1_000_000)]
+Count = Annotated[int, Field(ge=2, le=1_000_000), NUMERAL]
 
 
 class ScoreRequest(Body):
@@ -48,7 +49,7 @@ class ScoreRequest(Body):
         ["fid"], description="In a form separated by commas. prdc is precision, recall, density and coverage."
     )
     protocol: Protocol = Field("pytorch-fid", description="How images are resized to 299 x 299; both sets alike.")
-    bootstrap: Annotated[int, Field(ge=0, le=1000)] = Field(
+    bootstrap: Annotated[int, Field(ge=0, le=1000), NUMERAL] = Field(
         200, description="Resamples behind the 95 % intervals; 0 leaves them out."
     )
 

@@ -18,6 +18,7 @@ from service.http import accept
 from service.http.body import FileField
 from service.http.operation import Operation
 from service.runtime import Runtime
+from service.setting_values import NUMERAL
 
 MOST_FILES = 32
 
@@ -44,7 +45,7 @@ class TranslateRequest(Body):
         False,
         description="true: also give the mask, how far each pixel was changed, as a grey PNG (models with attention).",
     )
-    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = Field(
+    strength: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NUMERAL] = Field(
         1.0, description="How much of the change is kept: 0 gives the photo back, 1 the translation."
     )
 

@@ -20,27 +20,22 @@ def default_classes(network: models.Generator, seeds: Sequence[int]) -> list[Cla
 def class_weights(
     network: models.Generator, labels: ClassLabel | list[ClassLabel] | None, count: int
 ) -> torch.Tensor | None:
-    """Rows with a single 1, float32 [count, classes], from class numbers or names; None for none.
+    """Rows with a single 1, float32 [count, classes], from class numbers or names; None for none. A form has only text:
+    there "3" is the class of that name or, where there is none, of that number.
 
     Raises:
         InputError: the model has no classes, or not this one.
     """
     if labels is None:
         return None
-    each = labels if isinstance(labels, list) else [labels] * count
-    numbers = [_class_number(network, label) for label in each]
-    return torch.nn.functional.one_hot(torch.tensor(numbers), len(network.classes)).float()
-
-
-def _class_number(network: models.Generator, label: ClassLabel) -> int:
-    if not network.classes:
+    names = network.classes
+    if not names:
         raise InputError("This model has no classes; leave the class out.", where="class")
-    if isinstance(label, str) and label in network.classes:
-        return network.classes.index(label)
-    if isinstance(label, int) and label < len(network.classes):
-        return label
-    raise InputError(
-        f"This model has no class {label!r}; it has: {', '.join(network.classes)} (or 0 to "
-        f"{len(network.classes) - 1}).",
-        where="class",
-    )
+    known: dict[ClassLabel, int] = {key: number for number in range(len(names)) for key in (number, str(number))}
+    known |= {name: number for number, name in enumerate(names)}
+    each = labels if isinstance(labels, list) else [labels] * count
+    for label in each:
+        if label not in known:
+            sentence = f"This model has no class {label!r}; it has: {', '.join(names)} (or 0 to {len(names) - 1})."
+            raise InputError(sentence, where="class")
+    return torch.nn.functional.one_hot(torch.tensor([known[label] for label in each]), len(names)).float()

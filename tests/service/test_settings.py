@@ -1,5 +1,6 @@
 """Settings: read from the environment with a sentence for what is wrong, and printed for the documentation."""
 
+import json
 import os
 import re
 import subprocess
@@ -33,6 +34,16 @@ ROOT = Path(__file__).parents[2]
 def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Settings.from_environment(environment)
+
+
+@pytest.mark.parametrize("text", ["1_0", "+10", "010", "0x10", "\u0661\u0660", "inf", "nan", " ", "4,2", "ten"])
+def test_numbers_are_written_as_json_has_them(text: str) -> None:
+    kinds = {name: json.dumps(kind) for name, kind in Settings.model_json_schema()["properties"].items()}
+    numbers = [name for name, kind in kinds.items() if '"integer"' in kind or '"number"' in kind]
+    assert {"max_batch", "threads", "deadline_s", "gate_fid_margin"} <= set(numbers)
+    for name in numbers:
+        with pytest.raises(ValueError, match=f"GAN_{name.upper()}: Write a number in digits"):
+            Settings.from_environment({f"GAN_{name.upper()}": text})
 
 
 def test_an_engine_that_is_not_installed_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +95,7 @@ def test_a_translator_has_the_threads_that_openmp_reads(
     assert Settings.from_environment({}).translate_threads == threads
 
 
-@pytest.mark.parametrize("asked", ["many", "0", "-1", "1e3", "99999"])
+@pytest.mark.parametrize("asked", ["many", "0", "-1", "1e3", "99999", "\u0664"])
 def test_threads_that_are_no_number_are_a_sentence(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     with pytest.raises(ValueError, match=r"^OMP_NUM_THREADS is .* whole number"):

@@ -55,6 +55,14 @@ def test_classes_are_keyframes_too(local: Any) -> None:
     assert any((frames[2] != frames[end]).any() for end in (0, 4))
 
 
+def test_a_form_names_classes_by_number_too(local: Any) -> None:
+    fields = {"model": "classy", "seeds": "5", "classes": "0, dog", "steps": "4", "output": "json"}
+    form = [(name, (None, value)) for name, value in fields.items()]
+    answer = requests.post(f"{local.url}/v1/interpolate", files=form, timeout=300)
+    by_number = interpolate(local.url, "application/json", model="classy", seeds=[5], classes=[0, "dog"], steps=4)
+    assert answer.json() == by_number.json()
+
+
 def test_classes_alone_get_one_seed_that_is_told(local: Any) -> None:
     answer = interpolate(local.url, "application/json", model="classy", classes=["cat", "dog"], steps=4).json()
     (seed,) = answer["seeds"]

@@ -47,7 +47,7 @@ def test_a_sum_of_terms_is_drawn_as_it_is(local: Any) -> None:
 
 
 def test_weights_that_sum_to_nothing_leave_a_difference(local: Any) -> None:
-    _, latents = drawn(local.url, model="tiny", combine=[{"seed": 1}, {"seed": 1, "weight": -1}])
+    _, latents = drawn(local.url, model="tiny", combine=[{"seed": 1, "weight": None}, {"seed": 1, "weight": -1}])
     np.testing.assert_array_equal(latents, np.zeros((1, 8)))
 
 
