@@ -17,8 +17,6 @@ from typing import Self
 from pydantic import BaseModel
 
 from service.call import Answer, Call
-from service.errors import NotAcceptableError
-from service.http import accept
 from service.http.operation import Operation
 from service.jobs.preview import JobPreview
 from service.jobs.records import Record
@@ -57,8 +55,6 @@ class _Place:
 
 
 async def follow_job(runtime: Runtime, call: Call) -> Answer:
-    if accept.preferred(call.accept, {_MEDIA: True}) is None:
-        raise NotAcceptableError(f"Events come as {_MEDIA}, which Accept does not allow.", where="accept")
     record = await runtime.jobs.get(call.parameters["id"], call.principal)
     seen = _Place.parse(call.parameters.get(_LAST, ""))
     if record.over and seen == _Place.of(record):
@@ -116,5 +112,5 @@ EVENTS = Operation(
     headers={"X-Accel-Buffering": "no: proxies pass on each event as it comes."},
     request_headers={_LAST: "The id of the last event that came, where the connection broke."},
     empty={204: "The id is that of the end: there is nothing more to come."},
-    errors=(404, 406),
+    errors=(404,),
 )

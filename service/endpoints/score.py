@@ -38,12 +38,14 @@ class ScoreRequest(Body):
     a_reference: ReferenceName | None = None
     a_model: ModelName | None = None
     a_n: Count | None = Field(None, description="Images that the model draws.")
-    a_seed: Seed = Field(0, description="Image i is drawn from seed + i, as POST /v1/sample does.")
+    a_seed: Seed | None = Field(
+        None, description="Image i is drawn from seed + i, as POST /v1/sample does; by default 0."
+    )
     a_truncation: Truncation | None = None
     b_reference: ReferenceName | None = None
     b_model: ModelName | None = None
     b_n: Count | None = None
-    b_seed: Seed = 0
+    b_seed: Seed | None = None
     b_truncation: Truncation | None = None
     metrics: Annotated[list[Metric], BeforeValidator(_split), Field(min_length=1, max_length=16)] = Field(
         ["fid"], description="In a form separated by commas. prdc is precision, recall, density and coverage."
@@ -85,34 +87,27 @@ class ScoreAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class SetRequest:
-    """One of the two sets as the request gives it: the fields of ScoreRequest without their a_ or b_.
-
-    Attributes:
-        field: a or b.  seeded: a seed was given.
-    """
+    """One of the two sets, whose field is a or b, as the request gives it: ScoreRequest's without their a_ or b_."""
 
     field: str
     files: list[File]
     reference: str | None
     model: str | None
     n: int | None
-    seed: int
-    seeded: bool
+    seed: int | None
     truncation: float | None
 
     @classmethod
     def a(cls, call: Call) -> "SetRequest":
         body: ScoreRequest = call.body
-        seeded = "a_seed" in body.model_fields_set
         files = call.files.get("a", [])
-        return cls("a", files, body.a_reference, body.a_model, body.a_n, body.a_seed, seeded, body.a_truncation)
+        return cls("a", files, body.a_reference, body.a_model, body.a_n, body.a_seed, body.a_truncation)
 
     @classmethod
     def b(cls, call: Call) -> "SetRequest":
         body: ScoreRequest = call.body
-        seeded = "b_seed" in body.model_fields_set
         files = call.files.get("b", [])
-        return cls("b", files, body.b_reference, body.b_model, body.b_n, body.b_seed, seeded, body.b_truncation)
+        return cls("b", files, body.b_reference, body.b_model, body.b_n, body.b_seed, body.b_truncation)
 
     @property
     def ways(self) -> list[str]:
@@ -170,7 +165,7 @@ async def _side(runtime: Runtime, call: Call, asked: SetRequest) -> Side:
             f"images of {side}_model; it has {' and '.join(ways) or 'none of them'}.",
             where=side,
         )
-    if ways != ["a model"] and (asked.truncation is not None or asked.seeded):
+    if ways != ["a model"] and (asked.truncation is not None or asked.seed is not None):
         raise InputError(f"{side}_seed and {side}_truncation are for models.", where=f"{side}_seed")
     if asked.files:
         uploaded = await sets.uploaded(asked.files, side, runtime.settings)
@@ -191,9 +186,9 @@ def _drawn(runtime: Runtime, call: Call, asked: SetRequest) -> Side:
     if count > most:
         raise LimitError(f"At most {most:,} images of a model are scored at once, not {count:,}.", where=f"{side}_n")
     served = runtime.registry.sampler(asked.model)
-    loop = asyncio.get_running_loop()
-    images = sets.stream(served.unit, served.id, count, asked.seed, asked.truncation, loop)
-    return Side(images, {"source": served.id, "digest": served.digest, "seed": asked.seed})
+    seed, loop = asked.seed or 0, asyncio.get_running_loop()
+    images = sets.stream(served.unit, served.id, count, seed, asked.truncation, loop)
+    return Side(images, {"source": served.id, "digest": served.digest, "seed": seed})
 
 
 SCORE = Operation(

@@ -69,8 +69,9 @@ async def read_body(
     if request.scope.get("query_string"):
         first = next(iter(request.query_params), "query")[:100]
         raise InputError(f"{request.method} takes its fields in the body, not in the address.", where=first)
-    # Where no file has to come, JSON says the same as a form.
-    if not any(field.required for field in fields) and (not fields or _media_type(request) == "application/json"):
+    # Where no file has to come, JSON says the same as a form, and no body at all the same as {}.
+    reads_json = not fields or _media_type(request) == "application/json" or _is_bare(request)
+    if reads_json and not any(field.required for field in fields):
         return (await _json(model, request) if model else None), {field.name: [] for field in fields}
     form = await _form(request, fields)
     stack.push_async_callback(form.close)
@@ -81,6 +82,8 @@ async def read_body(
 
 
 async def _json(model: type[BaseModel], request: Request) -> BaseModel:
+    if _is_bare(request):
+        return _from_json(model, b"")
     if _media_type(request) != "application/json":
         raise MediaTypeError("Send JSON, with Content-Type: application/json.", where="content-type")
     _, options = parse_options_header(request.headers["content-type"])
@@ -91,8 +94,7 @@ async def _json(model: type[BaseModel], request: Request) -> BaseModel:
     async for piece in request.stream():
         marks.count(piece)
         body += piece
-    announced = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-    if announced and not body.removeprefix(codecs.BOM_UTF8):
+    if _announces(request) and not body.removeprefix(codecs.BOM_UTF8):
         raise InputError("A body was announced, and none came: send {} for all defaults.", where="body")
     if len(body) <= _SHORT:
         return _from_json(model, bytes(body))
@@ -122,6 +124,15 @@ async def _form(request: Request, fields: tuple[FileField, ...]) -> FormData:
         if error.errno not in _FULL:
             raise
         raise OverloadError(f"There is no room for the files: {error.strerror}.", retry_after_s=5) from error
+
+
+def _announces(request: Request) -> bool:
+    return request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+
+
+def _is_bare(request: Request) -> bool:
+    """Neither a body nor its type came."""
+    return "content-type" not in request.headers and not _announces(request)
 
 
 def _media_type(request: Request) -> str:

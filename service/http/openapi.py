@@ -148,7 +148,8 @@ def _request_body(operation: Operation) -> Json:
             content["application/json"]["examples"] = examples
     if operation.files:
         content["multipart/form-data"] = {"schema": _form(operation)}
-    needed = bool(operation.files) or bool(operation.body and _inlined(operation.body).get("required"))
+    required = operation.body is not None and "required" in _inlined(operation.body)
+    needed = required or any(field.required for field in operation.files)
     return {"required": needed, "content": content}
 
 

@@ -57,6 +57,12 @@ def test_a_body_that_was_announced_and_is_empty_is_not_all_defaults(local: Any, 
         assert "announced" in refused(chunked, 400)["message"]
 
 
+def test_no_body_at_all_is_all_defaults(local: Any) -> None:
+    assert requests.post(f"{local.url}/v1/sample", timeout=300).headers["Content-Type"] == "image/png"
+    refused(requests.post(f"{local.url}/v1/interpolate", timeout=300), 400)  # which needs something to go between
+    refused(requests.post(f"{local.url}/v1/encode", timeout=300), 415)  # which needs a file
+
+
 @pytest.mark.parametrize("coding", ["gzip", "br", "deflate", "identity, gzip"])
 def test_a_coded_body_is_told_what_is_read(local: Any, server: str, coding: str) -> None:
     for url in (local.url, server):

@@ -18,9 +18,11 @@ from schemathesis.specs.openapi.checks import (
 
 from service.endpoints.table import OPERATIONS
 from service.http.openapi import document
+from service.http.operation import Operation
 
 # These answer 503 where it is described: no classifier for IS, another set being scored, too many jobs.
 SCORES = ("score", "reference", "submit_score", "submit_reference")
+DOCUMENT = document(OPERATIONS)
 
 
 def test_there_is_one_description(server: str, local: Any) -> None:
@@ -32,8 +34,7 @@ def test_there_is_one_description(server: str, local: Any) -> None:
 
 
 def test_names_are_unique_and_every_reference_leads_somewhere() -> None:
-    described = document(OPERATIONS)
-    names = [one["operationId"] for path in described["paths"].values() for one in path.values()]
+    names = [one["operationId"] for path in DOCUMENT["paths"].values() for one in path.values()]
     assert len(names) == len(set(names))
 
     def references(node: Any) -> set[str]:
@@ -42,17 +43,33 @@ def test_names_are_unique_and_every_reference_leads_somewhere() -> None:
             return found.union(*(references(value) for value in node.values()))
         return set().union(*(references(value) for value in node)) if isinstance(node, list) else set()
 
-    schemas = {f"#/components/schemas/{name}" for name in described["components"]["schemas"]}
-    assert references(described) <= schemas
+    schemas = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    assert references(DOCUMENT) <= schemas
+
+
+def test_a_body_is_required_where_a_file_or_a_field_has_to_come() -> None:
+    posts = [path["post"] for path in DOCUMENT["paths"].values() if "post" in path]
+    needed = {post["operationId"] for post in posts if post["requestBody"]["required"]}
+    assert {"encode", "translate", "inspect", "direction", "edits"} <= needed
+    assert needed.isdisjoint({"sample", "interpolate", "score", "generations"})
+
+
+def defaults(operation: Operation) -> dict[str, Any]:
+    """What generated clients send of each field that they are not told."""
+    assert operation.body is not None
+    fields = DOCUMENT["components"]["schemas"][operation.body.__name__]["properties"]
+    return {name: field["default"] for name, field in fields.items() if "default" in field}
 
 
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        pytest.param(one.path, dict(body), id=f"{one.name}-{name}")
+        pytest.param(one.path, {**told, **body}, id=f"{one.name}-{name}{'-defaults' if told else ''}")
         for one in OPERATIONS
         for name, body in one.examples.items()
-        if not one.files
+        if not any(field.required for field in one.files)
+        if one.name not in SCORES
+        for told in ({}, defaults(one))
     ],
 )
 def test_every_example_works(local: Any, path: str, body: dict[str, Any]) -> None:
@@ -60,7 +77,7 @@ def test_every_example_works(local: Any, path: str, body: dict[str, Any]) -> Non
     assert answer.ok, answer.text[:300]
 
 
-SCHEMA = schemathesis.openapi.from_dict(document(OPERATIONS))
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 ASKED = [
     result.ok()
     for result in SCHEMA.get_all_operations()
