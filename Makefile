@@ -11,6 +11,7 @@ NPM    := $(shell command -v npm)
 BIOME  := node_modules/.bin/biome
 TS     := clients/typescript
 TSC    := $(TS)/node_modules/.bin/tsc
+AVATARS := datasets/avatars
 S3     := build/s3/bin/moto_server
 # Python compiles a module where it is first imported; pip would compile 20,000, most of which never are.
 INSTALL := -m pip install -qq --disable-pip-version-check --no-compile
@@ -19,7 +20,7 @@ PIP    := $(BIN)/python $(INSTALL) -c constraints.txt
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test setup lint format weights bento image-test benchmarks golden pretrained typescript constraints clean
+.PHONY: help serve test setup lint format weights bento image-test benchmarks golden avatars pretrained typescript constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +68,9 @@ benchmarks: $(VENV)/.dev $(VENV)/.weights ## Measure every speed in docs/speed.m
 golden: $(VENV)/.dev $(VENV)/.weights ## Compare our scores with the values that others publish (ARGS="--help")
 	$(BIN)/python -m benchmarks.golden $(ARGS)
 
+avatars: $(AVATARS)/node_modules/.package-lock.json ## Draw the avatar data set into DATA/avatars, with npm (ARGS="--seed 1 --count 1000")
+	node $(AVATARS)/make.js $(DATA)/avatars $(ARGS)
+
 pretrained: $(VENV)/.dev $(VENV)/.weights ## Train the shipped models again, from data to card (DATA=folder of datasets)
 	$(BIN)/python -m training pretrained --data $(DATA) $(ARGS)
 
@@ -103,6 +107,11 @@ $(BIOME): package-lock.json
 $(TSC): $(TS)/package-lock.json
 	@echo "Installing what generates the TypeScript client (once)..."
 	@npm ci --prefix $(TS) --loglevel=error --no-audit --no-fund
+	@touch $@
+
+$(AVATARS)/node_modules/.package-lock.json: $(AVATARS)/package-lock.json
+	@echo "Installing what draws the avatars (once)..."
+	@npm ci --prefix $(AVATARS) --loglevel=error --no-audit --no-fund
 	@touch $@
 
 # Newer than its requirements only because it is touched: pip keeps the time that a wheel says.

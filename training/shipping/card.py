@@ -52,6 +52,8 @@ WORST = 10  # test photos whose background moves most
 STEPS = 8  # pictures from one end of an interpolation to the other
 
 LICENCES = {
+    "avatars-64": "The designs are in the public domain (CC0 1.0): Lorelei by Lisa Wischofsky, Notionists by Zoish, "
+    "Open Peeps by Pablo Stanley, Pixel Art by DiceBear.",
     "cifar10": "CIFAR-10 (Krizhevsky 2009) is given out for research; its photographs belong to their authors.",
     "mnist": "MNIST (LeCun, Cortes, Burges 1998) is given out under CC BY-SA 3.0.",
     "horse2zebra": "horse2zebra (Zhu et al. 2017) was collected from ImageNet, for research that is not commercial; "
