@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from service import worker
 from tests.service.servers import Server, free_port, redis_server
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def test_it_does_what_another_was_asked_and_tells_how_it_is(
             return requests.get(f"{asked}/v1/jobs/{job}", timeout=60).json()
 
         assert view()["state"] == "queued"  # nobody works yet
-        with running(["-m", "service.worker", "--port", str(ports[1])], env) as worker:
+        with running(["-m", "service.worker", "--port", str(ports[1])], env) as process:
             wait_until(lambda: view()["state"] == "done", "the job's end")
             kept = requests.get(f"{asked}/v1/jobs/{job}/result", timeout=60).content
             assert kept == requests.post(f"{asked}/v1/sample", json=body, timeout=60).content
@@ -74,8 +75,8 @@ def test_it_does_what_another_was_asked_and_tells_how_it_is(
             long = {"model": "tiny", "n": 10_000, "seed": 1, "output": "npz"}
             job = requests.post(f"{asked}/v1/jobs/sample", json=long, timeout=60).json()["id"]
             wait_until(lambda: view()["state"] == "running", "the work")
-            worker.send_signal(signal.SIGTERM)
-            assert worker.wait(60) == 0
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
         assert view()["state"] == "queued"  # handed back; it did not count as an attempt
         assert view()["attempts"] == 0
 
@@ -88,29 +89,28 @@ def test_it_does_what_another_was_asked_and_tells_how_it_is(
     ],
 )
 def test_a_place_that_cannot_be_used_ends_it_with_a_sentence(
-    checkpoints: Path, tmp_path: Path, settings: dict[str, str], sentence: str
+    checkpoints: Path, tmp_path: Path, settings: dict[str, str], sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    env = environment(checkpoints, tmp_path, **settings)
-    ended = subprocess.run(
-        [sys.executable, "-m", "service.worker", "--port", "0"], cwd=ROOT, env=env, capture_output=True, timeout=300
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.decode().startswith(sentence)
-    assert b"secret" not in ended.stderr
+    assert ended(environment(checkpoints, tmp_path, **settings), monkeypatch).startswith(sentence)
 
 
 @pytest.mark.parametrize("jobs", ["redis://127.0.0.1/0", "postgres://gan@127.0.0.1/x"])
-def test_a_driver_that_is_not_installed_is_said(checkpoints: Path, tmp_path: Path, jobs: str) -> None:
-    without = (
-        "import sys; sys.modules.update(redis=None, psycopg=None, psycopg_pool=None); from service.worker import main"
-    )
-    env = environment(checkpoints, tmp_path, GAN_JOBS=jobs)
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{without}; from service.worker import main; main([])"],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        timeout=300,
-    )
-    assert ended.returncode == 1
-    assert b"its driver is not installed: pip install -c constraints.txt -r requirements-scale.txt" in ended.stderr
+def test_a_driver_that_is_not_installed_is_said(
+    checkpoints: Path, tmp_path: Path, jobs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("redis.asyncio", "psycopg_pool"):
+        monkeypatch.setitem(sys.modules, name, None)
+    said = ended(environment(checkpoints, tmp_path, GAN_JOBS=jobs), monkeypatch)
+    assert "its driver is not installed: pip install -c constraints.txt -r requirements-scale.txt" in said
+
+
+def ended(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a worker says on standard error as it ends, before it has begun."""
+    for name in os.environ.keys() - env.keys():
+        monkeypatch.delenv(name)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        worker.main(["--port", "0"])
+    assert "secret" not in str(caught.value)
+    return str(caught.value)
