@@ -111,7 +111,7 @@ def running(server: Server, folder: Path) -> Iterator[int]:
             start_new_session=True,
         )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 400  # against hanging alone
         while True:
             with contextlib.suppress(requests.RequestException):
                 if requests.get(f"http://127.0.0.1:{port}{server.ready}", timeout=2).ok:

@@ -17,6 +17,7 @@ import requests
 import models
 from gan_client import Client
 from service.jobs import kept
+from tests.service.sse import follow
 
 ROOT = Path(__file__).parents[3]
 SERVER = """
@@ -44,9 +45,8 @@ def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def finished(url: str, body: dict[str, Any] = BODY, kind: str = "sample", **options: Any) -> str:
     """The address of the result of a job."""
     job = requests.post(f"{url}/v1/jobs/{kind}", json=body, timeout=300, **options).json()["id"]
-    with Client(url, api_key=options.get("headers", {}).get("Authorization", "")[7:]) as client:
-        while client.job(job).view()["state"] in ("queued", "running"):
-            pass
+    with follow(url, job, **options.get("headers", {})) as events:
+        assert [event.data["state"] for event in events if event.name == "end"] == ["done"]
     return f"{url}/v1/jobs/{job}/result"
 
 
