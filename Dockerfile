@@ -3,7 +3,7 @@
 #   docker build -t gan-service .                           CPU
 #   docker build -t gan-service --build-arg DEVICE=cuda .   NVIDIA GPU: the CUDA build of torch, some GB
 #   docker build -t gan-service --build-arg ENGINE=openvino .   translators by OpenVINO (docs/api/operating.md)
-#   docker build -t gan-service --build-arg EXTRAS="c2pa-python pillow-heif" .   signed pictures, HEIC
+#   docker build -t gan-service --build-arg EXTRAS="c2pa-python pillow-heif av" .   signed pictures, HEIC, videos
 #   docker run -p 3000:3000 -v gan-data:/data gan-service
 #
 # BASE is any Debian or Ubuntu with Python 3.11 or later and its venv module; `make image-test` builds on a bare Debian.

@@ -16,7 +16,7 @@ from models.checkpoints.checkpoint import (
 )
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.layouts import Told
-from models.decoding import ACCEPTED, MAX_PIXELS, decode, opened, read_text, upright
+from models.decoding import ACCEPTED, HEAD, MAX_PIXELS, coded_as, decode, opened, read_text, upright
 from models.directions import find_directions, sefa
 from models.errors import (
     BrokenImageError,
@@ -50,6 +50,7 @@ from models.images import (
 )
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
 from models.metadata import Metadata
+from models.moving import Animation, Frame, Motion, Video, frames, motion
 from models.networks.alae import CodeDiscriminatorConfig
 from models.networks.attention import Unblended, compose
 from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
@@ -64,9 +65,11 @@ from models.strict_json import legible
 
 __all__ = [
     "ACCEPTED",
+    "HEAD",
     "MAX_PIXELS",
     "SEED_LIMIT",
     "SOURCE_TYPES",
+    "Animation",
     "Architecture",
     "Autoencoder",
     "AutoencoderConfig",
@@ -77,6 +80,7 @@ __all__ = [
     "DCGANConfig",
     "DCGANDiscriminatorConfig",
     "Direction",
+    "Frame",
     "GanError",
     "Generator",
     "ImageError",
@@ -86,6 +90,7 @@ __all__ = [
     "MaxoutConfig",
     "Metadata",
     "Model",
+    "Motion",
     "NotFoundError",
     "Origin",
     "OverloadError",
@@ -102,6 +107,7 @@ __all__ = [
     "TranslatorConfig",
     "UNetConfig",
     "Unblended",
+    "Video",
     "WeightsUnavailable",
     "add_directions",
     "addresses",
@@ -111,6 +117,7 @@ __all__ = [
     "centre_square",
     "check_seed",
     "check_sides",
+    "coded_as",
     "compose",
     "console",
     "crop",
@@ -121,6 +128,7 @@ __all__ = [
     "faster_in_bfloat16",
     "filesets",
     "find_directions",
+    "frames",
     "grid",
     "grid_size",
     "he_deviation",
@@ -131,6 +139,7 @@ __all__ = [
     "lerp",
     "load",
     "metadata_of",
+    "motion",
     "opened",
     "origin",
     "pad_to_stride",

@@ -53,11 +53,13 @@ MAX_PIXELS = 50_000_000
 MAX_SCANS = 100
 """Passes over a progressive JPEG: encoders write some ten. libtiff has the same bound for the JPEGs inside of TIFFs."""
 MAX_SECONDS = 1.0
-"""Of the reading thread's processor time, for a file, and as much again for every _SECOND_OF_PIXELS. Pillow reads what
+"""Of the reading thread's processor time, for a file, and as much again for every _SECOND_OF_PIXELS and every
+_SECOND_OF_FRAMES. Pillow reads what
 stands around the pixels in Python, piece by piece, and any format can have millions of them: frames, chunks, comments,
 padding. The pixels themselves take a fifth of what they are given.
 """
 _SECOND_OF_PIXELS = 12_500_000
+_SECOND_OF_FRAMES = 1000
 MAX_COMMENTS = 1000
 """Comments in a PNM of plain text: Pillow copies all that follows for each of them."""
 MAX_TEXT = 16 << 20
@@ -80,9 +82,14 @@ def decode(
     EXIF rotation is not applied (see `upright`). Arguments and errors are those of `opened`.
     """
     with opened(source, name=name, max_pixels=max_pixels, formats=formats) as file:
-        rawmode = _rawmode(file)
-        file.load()
-        return plain(_full_range(file, rawmode))
+        return decoded(file)
+
+
+def decoded(file: ImageFile.ImageFile) -> Image.Image:
+    """The picture that an opened file stands at, wholly, in a mode of `plain`."""
+    rawmode = _rawmode(file)
+    file.load()
+    return plain(_full_range(file, rawmode))
 
 
 @contextlib.contextmanager
@@ -107,6 +114,19 @@ def opened(
             MAX_COMMENTS, or more than MAX_SECONDS of work.
         OSError: the path cannot be read.
     """
+    with timed(source, name=name, max_pixels=max_pixels, formats=formats) as (file, _):
+        yield file
+
+
+@contextlib.contextmanager
+def timed(
+    source: bytes | Path,
+    *,
+    name: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] = ACCEPTED,
+) -> Iterator[tuple[ImageFile.ImageFile, "Clock"]]:
+    """`opened`, with the clock of the time that reading it may take."""
     name = name or (source.name if isinstance(source, Path) else "image")
     data = source.read_bytes() if isinstance(source, Path) else source
     if not data:
@@ -123,11 +143,11 @@ def opened(
     if plugin is None:
         raise ImageError(f"{name} is not an image of an accepted kind ({', '.join(formats)}).", where=name)
     try:
-        timed = _Timed(data, name)
-        with plugin[0](timed, name) as file:
+        clock = Clock(name)
+        with plugin[0](_Timed(data, clock), name) as file:
             _check(file, data, name, max_pixels)
-            timed.give(MAX_SECONDS * file.width * file.height / _SECOND_OF_PIXELS)
-            yield file
+            clock.give_for(file.size)
+            yield file, clock
     except GanError as error:
         error.where = error.where or name
         raise
@@ -140,21 +160,41 @@ def opened(
         raise BrokenImageError(f"{name} is truncated or corrupt: {said}.", where=name) from error
 
 
-class _Timed(io.BytesIO):
-    """The bytes of a file, read for so long and no longer: every loop of Pillow's over its pieces reads them here."""
+class Clock:
+    """The processor time that is left for reading one file, by the threads that read it, one after the other."""
 
-    def __init__(self, data: bytes, name: str) -> None:
-        super().__init__(data)
+    def __init__(self, name: str) -> None:
         self._name = name
         self._end = time.thread_time() + MAX_SECONDS
 
-    def give(self, seconds: float) -> None:
-        """So much more time."""
-        self._end += seconds
+    def give_for(self, size: tuple[int, int], frames: int = 1) -> None:
+        """So much more, for frames of (width, height)."""
+        self._end += MAX_SECONDS * frames * (size[0] * size[1] / _SECOND_OF_PIXELS + 1 / _SECOND_OF_FRAMES)
 
-    def read(self, size: int | None = -1) -> bytes:
+    def check(self) -> None:
+        """Raises LimitError where it is used up."""
         if time.thread_time() > self._end:
             raise LimitError(f"{self._name} is in too many pieces to be read; save it anew.", where=self._name)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """While the block does other work, which may end on another thread."""
+        left = self._end - time.thread_time()
+        try:
+            yield
+        finally:
+            self._end = time.thread_time() + left
+
+
+class _Timed(io.BytesIO):
+    """The bytes of a file, read for so long and no longer: every loop of Pillow's over its pieces reads them here."""
+
+    def __init__(self, data: bytes, clock: Clock) -> None:
+        super().__init__(data)
+        self._clock = clock
+
+    def read(self, size: int | None = -1) -> bytes:
+        self._clock.check()
         return super().read(size)
 
 

@@ -11,7 +11,7 @@ Files enter through decoding.py, and leave by `encode`.
 import io
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,15 @@ from models.errors import ImageError, InputError, LimitError
 Pixels = npt.NDArray[np.uint8]
 Format = Literal["png", "jpeg", "webp", "avif"]
 
-SIDES: Mapping[str, int] = {"png": 2**31 - 1, "jpeg": 65_500, "webp": 16_383, "gif": 65_535, "avif": 32_768}
+SIDES: Mapping[str, int] = {
+    "png": 2**31 - 1,
+    "jpeg": 65_500,
+    "webp": 16_383,
+    "gif": 65_535,
+    "avif": 32_768,
+    "mp4": 16_384,
+    "webm": 16_384,
+}
 """The longest side of a picture, in pixels, that a format (JPEG: its library) has room for."""
 _PLAIN = ("L", "LA", "RGB", "RGBA", "CMYK")
 
@@ -115,7 +123,7 @@ def check_sides(kind: str, height: int, width: int, name: str = "The image", whe
         )
 
 
-_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "gif": "GIF", "avif": "AVIF"}
+_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "gif": "GIF", "avif": "AVIF", "mp4": "MP4", "webm": "WebM"}
 
 
 def encode(
@@ -142,7 +150,7 @@ def encode(
     """
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
         raise InputError(f"An image to encode is uint8 [h, w, 1, 3 or 4], not {list(pixels.shape)}.")
-    if kind not in _NAMES:
+    if kind not in get_args(Format):
         raise InputError(f"Unknown image format {kind!r}: use png, jpeg, webp or avif.")
     check_sides(kind, *pixels.shape[:2])
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

@@ -205,6 +205,10 @@ class Runtime:
         """Of one photo: a job, which has no deadline, takes larger ones."""
         return self.settings.job_translate_pixels if call.is_job else self.settings.translate_pixels
 
+    def most_clip_pixels(self, call: Call) -> int:
+        """Of all frames of a clip."""
+        return self.settings.job_clip_pixels if call.is_job else self.settings.clip_pixels
+
     @property
     def ready(self) -> bool:
         """True when every model that can be loaded is, and warm."""

@@ -107,6 +107,11 @@ class Settings(BaseModel):
     """Pixels of one image to translate, about 2048 x 2048, a side of less than 8 counted for 8; past it 413."""
     job_translate_pixels: Whole = Field(default=16_777_216, ge=1)
     """The same for a job: the photos of most phones. A pixel takes some 40 bytes while tiles are joined."""
+    clip_pixels: Whole = Field(default=33_554_432, ge=1)
+    """Pixels of all frames of a clip to translate, 128 of 512 x 512, a frame of less than 64 x 64 counted for that;
+    past it 413."""
+    job_clip_pixels: Whole = Field(default=536_870_912, ge=1)
+    """The same for a job: 2,048 frames of 512 x 512."""
     decoded_pixels: Whole = Field(default=33_554_432, ge=1)
     """Pixels of all decoded photos in the process at once, some 10 bytes each; the next ones wait, still encoded."""
     tile: Whole = Field(default=tiles.SIDE, ge=256, multiple_of=4)

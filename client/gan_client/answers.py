@@ -97,9 +97,16 @@ def result_of(response: Response) -> Any:
         answer = response.json()
         if not (images := answer.get("images")) or isinstance(images[0], str):
             return answer
-        made = f"image/{({**answer, **images[0]})['format']}", answer["model"], answer["digest"]
+        made = answer["model"], answer["digest"]
         return [
-            Picture(b64decode(one["data"]), *made, one.get("seed"), one.get("cycle_l1"), _decoded(one.get("mask")))
+            Picture(
+                b64decode(one["data"]),
+                f"image/{({**answer, **one})['format']}",
+                *made,
+                one.get("seed"),
+                one.get("cycle_l1"),
+                _decoded(one.get("mask")),
+            )
             for one in images
         ]
 

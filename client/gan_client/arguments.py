@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from gan_client.client import DEFAULT_URL
-from gan_client.options import Format, Metric, Protocol
+from gan_client.options import ClipFormat, Format, Metric, Protocol
 
 KEPT_REFERENCE = "reference:"  # begins a set that is no path
 
@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         "--direction", dest="directions", type=_step, action="append", metavar="NAME=AMOUNT", help="what to change"
     )
     sample.add_argument("--truncation", type=float, help="0.1 to 10: less varied, more typical")
-    _image_options(sample)
+    _image_options(sample, "of the files (png)")
+    sample.set_defaults(format="png")
 
     encode = command("encode", "Find the latents of photos, and print them as JSON.")
     encode.add_argument(
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     translate.add_argument("--strength", type=float, help="0, the photo, to 1, the translation (1)")
     translate.add_argument("--mask", action="store_true", default=None, help="also NAME.mask.png: what was changed")
     translate.add_argument("--parallel", type=_count, default=4, metavar="N", help="photos under way at once (4)")
-    _image_options(translate)
+    _image_options(translate, "of the files (png, and of what moves its own)", *get_args(ClipFormat))
 
     score = command("score", "Compare two sets of images: a folder, an archive, an .npz, or reference:NAME.")
     score.add_argument("a", type=_set, metavar="A", help="what is judged")
@@ -97,9 +98,10 @@ def _callback_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--callback", type=_url, metavar="URL", help=about)
 
 
-def _image_options(parser: argparse.ArgumentParser) -> None:
+def _image_options(parser: argparse.ArgumentParser, about_format: str, *more_formats: str) -> None:
     parser.add_argument("--model", help="name, alias or NAME@VERSION; by default the first of the kind")
-    parser.add_argument("--format", choices=get_args(Format), default="png", help="of the files (png)")
+    formats = dict.fromkeys([*get_args(Format), *more_formats])
+    parser.add_argument("--format", choices=list(formats), help=about_format)
     parser.add_argument("--quality", type=int, help="1 to 100, of JPEG and WebP (90)")
 
 

@@ -86,7 +86,7 @@ def _direction(client: Client, typed: argparse.Namespace) -> int:
 
 
 def _translate(client: Client, typed: argparse.Namespace) -> int:
-    planned = folders.plan(typed.photos, typed.out, f".{typed.format}")
+    planned = folders.plan(typed.photos, typed.out, typed.format)
     left = {output: photo for output, photo in planned.items() if not output.is_file()}
     there, failed, done = len(planned) - len(left), 0, 0
     options = _given(typed, "model", "direction", "format", "quality", "strength", "mask")

@@ -14,14 +14,15 @@ from typing import Unpack
 from gan_client import images
 from gan_client.answers import Picture, ServiceError
 from gan_client.client import Client
-from gan_client.options import Translation
+from gan_client.options import ClipFormat, Format, Translation
 
 # What every other photo would be refused for as well.
 _OPTIONS = frozenset(Translation.__optional_keys__ - {"format"})  # JPEG is refused for a transparent photo alone
 
 
-def plan(photos: Sequence[Path], out: Path, ending: str) -> dict[Path, Path]:
-    """The photo of each output: names and sub-folders are kept, endings become `ending`.
+def plan(photos: Sequence[Path], out: Path, wanted: Format | ClipFormat | None = None) -> dict[Path, Path]:
+    """The photo of each output: names and sub-folders are kept, endings become those of `wanted` or, without one,
+    of what `translate` makes then: PNG, and of a clip its own format.
 
     Args:
         photos: files, taken as they are, and folders, of which the images in them and below are taken. What lies in
@@ -34,7 +35,7 @@ def plan(photos: Sequence[Path], out: Path, ending: str) -> dict[Path, Path]:
         for photo in _inside(given, out) if given.is_dir() else [given]:
             name = photo.relative_to(given) if given.is_dir() else Path(photo.name)
             kept = name.stem if name.suffix.lower() in images.SUFFIXES else name.name
-            output = out / name.with_name(kept + ending)
+            output = out / name.with_name(kept + _ending(wanted or images.moving_format(photo)))
             if output in planned:
                 raise ValueError(f"{planned[output]} and {photo} would both become {output}: rename one of them.")
             planned[output] = photo
@@ -45,6 +46,10 @@ def plan(photos: Sequence[Path], out: Path, ending: str) -> dict[Path, Path]:
     if place := next((output for output in planned if output.resolve() in originals), None):
         raise ValueError(f"{place} is one of the photos: let the outputs go to another folder.")
     return planned
+
+
+def _ending(kind: Format | ClipFormat | None) -> str:
+    return ".png" if kind in (None, "apng") else f".{kind}"
 
 
 def _inside(folder: Path, out: Path) -> list[Path]:
@@ -83,12 +88,18 @@ def translate(
 
 
 def _translated(client: Client, photo: Path, options: Translation) -> Picture:
+    if (moving := images.moving_format(photo)) is not None:  # of many frames: a request seldom has the time
+        return _as_job(client, photo, {"format": moving, **options})
     try:
         return client.translate_many(photo, **options)[0]
     except ServiceError as error:
         if error.code != "deadline_exceeded":
             raise
-    job = client.submit(client.translate_many, photo, **options)  # so large a photo takes longer than a request may
+    return _as_job(client, photo, options)  # so large a photo takes longer than a request may
+
+
+def _as_job(client: Client, photo: Path, options: Translation) -> Picture:
+    job = client.submit(client.translate_many, photo, **options)
     (picture,) = job.wait()
     job.cancel()  # so that the service need not keep it
     return picture

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gan_client.options import ClipFormat
+
 Image = str | Path | bytes
 Images = Image | Sequence[Image]  # a path may be of a folder; of a set, also of an archive or an .npz of statistics
 Part = tuple[str, tuple[str, bytes]]  # as `requests` takes them: field, (file name, content)
@@ -23,6 +25,21 @@ def in_folder(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.suffix.lower() in SUFFIXES and not _is_hidden(path.relative_to(folder)) and path.is_file()
     )
+
+
+def moving_format(path: Path) -> ClipFormat | None:
+    """The format of a picture that moves, by what its file says; None of any other, or of what cannot be read."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if data.startswith(b"GIF8") and data.count(b"\x21\xf9\x04") > 1:  # before each frame, how long it is shown
+        return "gif"
+    if data[8:16] == b"WEBPVP8X" and data[20:21] and data[20] & 2:
+        return "webp"
+    if data.startswith(b"\x89PNG") and b"acTL" in data[: data.find(b"IDAT")]:
+        return "apng"
+    return None
 
 
 def _is_hidden(path: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 Format = Literal["png", "jpeg", "webp", "avif"]
+ClipFormat = Literal["gif", "webp", "apng"]
 Metric = Literal["fid", "kid", "prdc", "authenticity", "is", "fid_infinity"]
 Protocol = Literal["pytorch-fid", "clean-fid"]
 Label = int | str
@@ -74,7 +75,7 @@ class Directing(TypedDict, total=False):
 class Translation(TypedDict, total=False):
     model: str
     direction: str
-    format: Format
+    format: Format | ClipFormat
     quality: int
     cycle: bool
     mask: bool

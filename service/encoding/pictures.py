@@ -11,13 +11,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import models
+from models import Animation
 from models.errors import InputError, LimitError
 from models.images import Pixels
 from models.origin import Origin
 from service.encoding import png
 
 ImageFormat = Literal["png", "jpeg", "webp", "avif"]
-Animation = Literal["gif", "webp", "apng"]
 
 
 _LONGEST_MS = {"gif": 655_350, "apng": 65_535, "webp": 2**24 - 1}  # that a frame can last; equal ones become one

@@ -28,29 +28,48 @@ def encode(
     if pixels.ndim != 3 or pixels.shape[2] not in _COLOUR or 0 in pixels.shape:
         raise InputError(f"An image to encode is uint8 [h, w, 1, 3 or 4], not {list(pixels.shape)}.")
     height, width, channels = pixels.shape
+    parts = [*head(height, width, channels, text, icc, xmp), chunk(b"IDAT", packed(pixels)), END]
+    return b"".join(parts)
+
+
+def head(
+    height: int,
+    width: int,
+    channels: int,
+    text: Mapping[str, str] | None = None,
+    icc: bytes | None = None,
+    xmp: bytes | None = None,
+) -> list[bytes]:
+    """What stands before the pixels: the signature, and chunks."""
+    return [
+        b"\x89PNG\r\n\x1a\n",
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0)),
+        *([chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))] if icc else []),
+        *([chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)] if xmp else []),
+        *(_text(key, value) for key, value in (text or {}).items()),
+    ]
+
+
+def packed(pixels: Pixels) -> bytes:
+    """The rows of uint8 [h, w, c], filtered and compressed, as IDAT and fdAT hold them."""
+    height, width, channels = pixels.shape
     lines = pixels.reshape(height, width * channels)
     rows = np.empty((height, 1 + width * channels), np.uint8)
     rows[:, 0] = _UP
     rows[0, 1:] = lines[0]
     np.subtract(lines[1:], lines[:-1], out=rows[1:, 1:])  # modulo 256, as the format wants it
     packer = zlib.compressobj(1, zlib.DEFLATED, strategy=zlib.Z_RLE)
-    parts = [
-        b"\x89PNG\r\n\x1a\n",
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOUR[channels], 0, 0, 0)),
-        *([_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc))] if icc else []),
-        *([_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)] if xmp else []),
-        *(_text(key, value) for key, value in (text or {}).items()),
-        _chunk(b"IDAT", packer.compress(rows.data) + packer.flush()),
-        _chunk(b"IEND", b""),
-    ]
-    return b"".join(parts)
+    return packer.compress(rows.data) + packer.flush()
 
 
 def _text(key: str, value: str) -> bytes:
     if value.isascii():
-        return _chunk(b"tEXt", f"{key}\0{value}".encode("ascii"))
-    return _chunk(b"iTXt", f"{key}\0\0\0\0\0{value}".encode())  # UTF-8: not compressed, no language, no translated key
+        return chunk(b"tEXt", f"{key}\0{value}".encode("ascii"))
+    return chunk(b"iTXt", f"{key}\0\0\0\0\0{value}".encode())  # UTF-8: not compressed, no language, no translated key
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
+def chunk(kind: bytes, data: bytes) -> bytes:
     return b"".join((struct.pack(">I", len(data)), kind, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))))
+
+
+END = chunk(b"IEND", b"")

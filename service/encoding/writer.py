@@ -3,13 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from models import Animation, Video
 from models.images import Pixels
 from models.origin import Origin
 from service.encoding import pictures
 from service.encoding.manifests import Signer
-from service.encoding.pictures import Animation, ImageFormat
+from service.encoding.pictures import ImageFormat
 
-_ANIMATIONS: Mapping[Animation, str] = {"gif": "image/gif", "webp": "image/webp", "apng": "image/png"}
+_CLIPS: Mapping[Animation | Video, str] = {
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "apng": "image/png",
+    "mp4": "video/mp4",
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,11 @@ class Writer:
         return self._signed(pictures.encode(pixels, kind, quality, origin, icc), pictures.MEDIA[kind], origin)
 
     def animation(self, pixels: Pixels, kind: Animation, frame_ms: int, quality: int, origin: Origin) -> bytes:
-        return self._signed(pictures.animate(pixels, kind, frame_ms, quality, origin), _ANIMATIONS[kind], origin)
+        return self.clip(pictures.animate(pixels, kind, frame_ms, quality, origin), kind, origin)
+
+    def clip(self, file: bytes, kind: Animation | Video, origin: Origin) -> bytes:
+        """A file that a `ClipWriter` made, signed too; C2PA has no manifests for WebM."""
+        return file if kind == "webm" else self._signed(file, _CLIPS[kind], origin)
 
     def _signed(self, file: bytes, media: str, origin: Origin) -> bytes:
         return self.signer.sign(file, media, origin) if self.signer else file

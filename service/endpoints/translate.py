@@ -1,17 +1,21 @@
-"""POST /v1/translate: photos to the other domain, the same size and way up."""
+"""POST /v1/translate: photos and clips to the other domain, the same size and way up."""
 
+import functools
 from collections.abc import Mapping
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, BinaryIO, Literal, get_args
 
 from pydantic import BaseModel, Field
 
+from models import Animation, Video
 from models.errors import InputError
 from service.call import Answer, Call, File
 from service.encoding import pictures
 from service.encoding.packing import JsonPack, ZipPack
+from service.encoding.photos import Header
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
-from service.endpoints.pipeline import Order, Translated, direction_of, translate_all
+from service.endpoints.orders import Order, Sound, Translated
+from service.endpoints.pipeline import direction_of, translate_all
 from service.endpoints.provenance import origin_of
 from service.engine.translator import Translator
 from service.http import accept
@@ -23,6 +27,7 @@ from service.setting_values import NUMERAL
 MOST_FILES = 32
 
 Output = Literal["image", "zip", "json"]
+Format = ImageFormat | Literal["gif", "apng"] | Video
 
 
 class TranslateRequest(Body):
@@ -35,7 +40,11 @@ class TranslateRequest(Body):
     output: Output | None = Field(
         None, description="By default what Accept asks for; failing that, an image for one and a zip for more."
     )
-    format: ImageFormat | None = Field(None, description="By default what Accept asks for; failing that, png.")
+    format: Format | None = Field(
+        None,
+        description="By default what Accept asks for; failing that, png, and for a clip its own. Of a clip, png, jpeg "
+        "and avif hold the first frame.",
+    )
     quality: Quality = 90
     cycle: bool = Field(
         False,
@@ -56,7 +65,10 @@ class TranslatedImage(BaseModel):
     name: str
     width: int
     height: int
-    tiles: int = Field(description="1 for an image translated in one piece.")
+    format: Format
+    frames: int = Field(description="1 for a photo.")
+    sound: Sound | None = Field(description="What became of a video's; null where it has none.")
+    tiles: int = Field(description="1 for an image, or a frame, translated in one piece.")
     cycle_l1: float | None
     data: str = Field(description="The image file, base64.")
     mask: str | None = Field(description="With mask: a grey PNG of the image's size, base64.")
@@ -68,12 +80,20 @@ class TranslateAnswer(BaseModel):
     model: str
     digest: str
     direction: Literal["a_to_b", "b_to_a"]
-    format: ImageFormat
+    format: ImageFormat = Field(description="Of photos; clips have their own.")
     images: list[TranslatedImage]
 
 
+_MOVING: Mapping[str, Animation | Video] = {
+    "image/gif": "gif",
+    "image/webp": "webp",
+    "image/apng": "apng",
+    "video/mp4": "mp4",
+    "video/webm": "webm",
+}
+_MEDIA: Mapping[Format, str] = {**{kind: media for media, kind in (*_MOVING.items(), *accept.IMAGES.items())}}
 _ONE: Mapping[str, Output] = {
-    **dict.fromkeys(accept.IMAGES, "image"),
+    **dict.fromkeys([*accept.IMAGES, *_MOVING], "image"),
     "application/json": "json",
     "application/zip": "zip",
 }
@@ -94,7 +114,6 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
         raise InputError(f"output=image holds one image, {what}: use zip or json.", where="output")
     if request.mask and not unit.network.attends:
         raise InputError("This model has no attention, so there is no mask to give.", where="mask")
-    kind = request.format or accept.image_format(call.accept)
     if request.cycle and len(unit.network.directions) < 2:
         raise InputError("This checkpoint goes one way only: there is no round trip.", where="cycle")
     origin = origin_of(served, "compositeWithTrainedAlgorithmicMedia", {})
@@ -103,30 +122,58 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
         unit,
         direction,
         request.cycle,
-        kind,
+        _photo_format(request.format, call.accept),
         request.quality,
         origin,
         strength=request.strength,
         shows_mask=request.mask,
+        clip=functools.partial(_clip_format, request.format, call.accept),
     )
     done = await translate_all(runtime, call, order, uploads, _one_each(call.files.get("mask", []), len(uploads)))
     headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
     if request.cycle:
         headers["X-Cycle-L1"] = ",".join(f"{one.cycle_l1:.6f}" for one in done)
     if output == "image":
-        return Answer(done[0].file, pictures.MEDIA[kind], headers)
+        headers |= {"X-Sound": done[0].sound} if done[0].sound is not None else {}
+        return Answer(done[0].file, _MEDIA[done[0].format], headers)
     out = call.out()
     pack = _zip if output == "zip" else _json
-    about = {"model": served.id, "digest": served.digest, "direction": direction, "format": kind}
+    about = {"model": served.id, "digest": served.digest, "direction": direction, "format": order.kind}
     await runtime.beside_the_loop(call, pack, out, about, unit, done)
     return Answer(out, pictures.MEDIA[output], headers)
+
+
+def _photo_format(field: Format | None, wanted: str) -> ImageFormat:
+    """What photos are answered in, and first frames; where the field names a format of clips alone, none is."""
+    named = next((kind for kind in get_args(ImageFormat) if kind == field), None)
+    return named or accept.image_format(wanted)
+
+
+def _clip_format(field: Format | None, wanted: str, upload: Header) -> Animation | Video | None:
+    """What an upload is answered in as a clip, by the field, else by the Accept header `wanted`; None: as one picture.
+
+    A clip goes on as it is, and stands still where nothing that moves may come. A photo is a clip of one frame where
+    nothing else may come.
+    """
+    is_video = upload.motion is not None and upload.motion.kind in get_args(Video)
+    if is_video and field in ("png", "jpeg", "avif"):
+        raise InputError(f"{upload.name} is a video: ask for mp4, webm, gif, webp or apng.", where="format")
+    if field is not None:
+        moves = upload.motion is not None or field != "webp"
+        return next((kind for kind in _MOVING.values() if kind == field and moves), None)
+    still = accept.preferred(wanted, accept.IMAGES)
+    if upload.motion is None:
+        return None if still else accept.preferred(wanted, _MOVING)
+    own = upload.motion.kind
+    moving = accept.preferred(wanted, {_MEDIA[own]: own, **_MOVING})
+    return moving or (None if still and not is_video else own)
 
 
 def _zip(out: BinaryIO, about: Mapping[str, str], unit: Translator, done: list[Translated]) -> None:
     pack = ZipPack(out)
     for index, one in enumerate(done):
         name = f"{index:03d}_{_stem(one.name)}"
-        pack.add(f"{name}.{about['format']}", one.file)
+        pack.add(f"{name}.{'png' if one.format == 'apng' else one.format}", one.file)
         if one.mask is not None:
             pack.add(f"{name}.mask.png", one.mask)
     pack.close()
@@ -154,6 +201,9 @@ def _described(unit: Translator, one: Translated) -> TranslatedImage:
         name=one.name,
         width=one.width,
         height=one.height,
+        format=one.format,
+        frames=one.frames,
+        sound=one.sound,
         tiles=unit.tiles(one.height, one.width),
         cycle_l1=one.cycle_l1,
         data=pictures.base64_of(one.file),
@@ -171,18 +221,20 @@ TRANSLATE = Operation(
     "POST",
     "/v1/translate",
     "translate",
-    "Translate photos",
+    "Translate photos and clips",
     translate,
     "generate",
     description=(
         "Any size from 1 x 1 to the service's limit in pixels; the answer has the same size and is upright. Large "
-        "images go in overlapping tiles. Of an animation, the first frame is taken. Alpha is kept, colours become sRGB."
+        "images go in overlapping tiles. GIF, animated WebP, APNG and, where PyAV is installed, MP4 and "
+        "WebM come back moving, with their timing and loop. "
+        "Alpha is kept, colours become sRGB."
     ),
     body=TranslateRequest,
     files=(
         FileField(
             "images",
-            "Photos: PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, PPM or, where pillow-heif is installed, HEIC.",
+            "Photos and clips: PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF, PPM or, where pillow-heif is installed, HEIC.",
             most=MOST_FILES,
         ),
         FileField(
@@ -194,13 +246,14 @@ TRANSLATE = Operation(
         ),
     ),
     answers={
-        **{media: None for name, media in pictures.MEDIA.items() if name not in ("json", "npz")},
+        **dict.fromkeys([*accept.IMAGES, *_MOVING, "application/zip"]),
         "application/json": TranslateAnswer,
     },
     headers={
         "X-Model": "Name and version.",
         "X-Digest": "SHA-256 of the checkpoint.",
         "X-Direction": "a_to_b or b_to_a.",
+        "X-Sound": "Of a video with sound: kept, or dropped where the answer is of another kind.",
         "X-Cycle-L1": "With cycle: of each image, separated by commas.",
     },
     errors=(404, 406, 422),

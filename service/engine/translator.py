@@ -66,6 +66,10 @@ class Translator:
         """In how many pieces an image of this size is translated."""
         return 1 if self._pixels(height, width) <= self.whole else len(boxes(height, width, self.tile))
 
+    def at_once(self, height: int, width: int) -> int:
+        """How many images of this size share a forward pass, one at least."""
+        return max(1, self.batcher.max_size // self._blocks(height, width))
+
     def check(self, height: int, width: int, name: str, most: int) -> None:
         """Raises LimitError for an image of more than `most` pixels, naming it."""
         if (pixels := self._pixels(height, width)) > most:

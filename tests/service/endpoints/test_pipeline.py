@@ -11,12 +11,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from PIL import Image
 
 from models.errors import BrokenImageError, LimitError, OverloadError
 from models.images import Pixels
 from models.origin import Origin
 from service.call import Call, File
-from service.endpoints.pipeline import Order, translate_all
+from service.endpoints.orders import Order
+from service.endpoints.pipeline import translate_all
 from service.engine.batcher import Flow
 from service.engine.translator import Done, Translator
 from service.http.answers import error_answer
@@ -58,6 +60,9 @@ class Played:
     def tiles(self, height: int, width: int) -> int:
         return 1
 
+    def at_once(self, height: int, width: int) -> int:
+        return 2
+
     async def masked(self, pixels: Pixels, direction: str, flow: Flow, done: Done | None = None) -> tuple[Pixels, None]:
         self.asked.append(direction)
         if error := self.fails(len(self.asked)):
@@ -97,6 +102,17 @@ def test_no_more_is_decoded_at_once_than_there_is_room_for(runtime: Runtime, pic
     done = asyncio.run(translate_all(runtime, Call(), order(unit), files(*[picture(8, 8)] * 7)))
     assert [one.name for one in done] == [f"{index}.png" for index in range(7)]
     assert 0 < unit.most <= 2 * 8 * 8
+    assert runtime.decoded.free == 2 * 8 * 8
+
+
+def test_of_a_clip_few_frames_wait_for_the_device(runtime: Runtime, picture: Picture) -> None:
+    frames = [Image.new("RGB", (8, 8), (20 * index, 0, 0)) for index in range(9)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    unit = Played()
+    (done,) = asyncio.run(translate_all(runtime, Call(), order(unit, clip=lambda _: "gif"), files(buffer.getvalue())))
+    assert (done.format, done.frames, unit.let_in_for, len(unit.asked)) == ("gif", 9, 9, 9)
+    assert unit.most <= 3 * 8 * 8  # two at once, and the one that was decoded meanwhile
     assert runtime.decoded.free == 2 * 8 * 8
 
 

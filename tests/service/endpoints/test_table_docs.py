@@ -50,6 +50,8 @@ def test_examples_work(url, tmp_path, language, code):
         (tmp_path / name).write_bytes(photo.read_bytes())
     with Image.open(HORSES[0]) as photo:
         Image.new("L", photo.size, 128).save(tmp_path / "mask.png")
+        small = photo.resize((32, 24))
+        small.save(tmp_path / "gallop.gif", save_all=True, append_images=[small.rotate(5)])
     for room in ("docs", "tests"):
         (tmp_path / room).symlink_to(ROOT / room)
     code = code.replace("http://localhost:3000", url)

@@ -144,13 +144,6 @@ def test_a_profile_of_another_kind_than_the_pixels_is_none(picture: Picture, mod
         assert not changed or mode in fitting
 
 
-def test_an_animation_is_its_first_frame(local: Any, picture: Picture) -> None:
-    frames = [Image.open(io.BytesIO(picture(20, 20))), Image.new("RGB", (20, 20), "red")]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
-    assert opened(translate(local.url, buffer.getvalue())).size == (20, 20)
-
-
 def test_many_of_mixed_sizes_as_zip_and_json(local: Any, picture: Picture) -> None:
     sizes = [(20, 30), (64, 64), (20, 30), (5, 9)]
     images = [picture(*size) for size in sizes]
