@@ -20,7 +20,7 @@ STATIC = Path(__file__).parents[1] / "static"
 _HEADERS = {
     # blob: and data: are the pictures that the page itself makes of what the service answered.
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; "
+        "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
     ),
     "X-Content-Type-Options": "nosniff",

@@ -140,13 +140,13 @@ export const animate = async (wish, format) => {
   return (await call("v1/interpolate", { method: "POST", json: body, accept: `image/${format}` })).blob();
 };
 
-/** {blob, loss}: the translated photo, and the round trip's L1 where it was asked for. `long` makes it a job, which
+/** {blob, loss}: the translated photo or, without a `format`, a clip in its own; and the round trip's L1 where it was asked for. `long` makes it a job, which
  *  takes the time it needs, and tells `on` of it (as in finishJob); a request has a deadline. */
 export const translateImage = async ({ model, direction, format, cycle, file, long }, signal, on) => {
   const form = new FormData();
   form.append("images", file, file.name);
   for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle, output: "image" }))
-    form.append(name, value);
+    if (value !== null) form.append(name, value);
   const response = long
     ? await finishJob(await submitJob("translate", form, signal), signal, on)
     : await call("v1/translate", { method: "POST", form, accept: "image/*", signal });

@@ -1,15 +1,20 @@
 // Before and after: two images in one frame, divided by a slider. The slider is a range input laid over the
 // frame, so keyboard, touch and screen readers get it for nothing.
 
+import { inStep, shown } from "./clip.js";
 import { el, svg } from "./dom.js";
 
-/** Fills `frame`; `after` null shows the original while the service works, or the preview of what it has made so far. */
-export const showCompare = (frame, { before, after, preview, beforeName, afterName, width, height }) => {
+/** Fills `frame`; `after` null shows the original while the service works, or the preview of what it has made so far.
+ *  `video`: both are videos, and play in step. */
+export const showCompare = (frame, { before, after, preview, beforeName, afterName, width, height, video = false }) => {
   frame.style.aspectRatio = `${width} / ${height}`;
   frame.style.width = `min(100%, ${Math.max(width, 560)}px, calc(72vh * ${(width / height).toFixed(4)}))`;
   frame.toggleAttribute("data-busy", after === null);
-  const original = el("img", { src: after === null && preview ? preview : before, alt: `Original: ${beforeName}` });
+  const previewed = after === null && preview;
+  const original = shown({ src: previewed || before, alt: `Original: ${beforeName}` }, video && !previewed);
   if (after === null) return frame.replaceChildren(original);
+  const made = shown({ class: "after", src: after, alt: `Translated: ${afterName}` }, video);
+  if (video) inStep(original, made);
   const slider = el("input", {
     type: "range",
     min: 0,
@@ -23,7 +28,7 @@ export const showCompare = (frame, { before, after, preview, beforeName, afterNa
   move();
   return frame.replaceChildren(
     original,
-    el("img", { class: "after", src: after, alt: `Translated: ${afterName}` }),
+    made,
     el("span", { class: "edge", "aria-hidden": "true" }, handle()),
     el("span", { class: "tag left" }, beforeName),
     el("span", { class: "tag right" }, afterName),

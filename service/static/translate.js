@@ -1,6 +1,8 @@
-// Translate: a photo goes up, and comes back beside itself.
+// Translate: a photo or a clip goes up, and comes back beside itself.
 
 import { translateImage } from "./api.js";
+import { closeCamera, startCamera } from "./camera.js";
+import { isClip, isVideo, shown as picture, sizeOf } from "./clip.js";
 import { showCompare } from "./compare.js";
 import { byId, closeForm, el, latest, pretty, saveBlob, seconds, setOptions, showFault, voidNotice } from "./dom.js";
 import { acceptDrop, acceptPaste, isImage, named } from "./drop.js";
@@ -51,6 +53,13 @@ export const start = (all) => {
   field("save-all").addEventListener("click", saveAll);
   field("form").addEventListener("submit", (event) => event.preventDefault());
   acceptDrop(byId("view-translate"), take);
+  startCamera(
+    () => ({ model: model(), direction: direction() }),
+    (isOpen) => {
+      reset();
+      field("drop").hidden = isOpen;
+    },
+  );
   acceptPaste(() => !byId("view-translate").hidden, take);
   onModel();
 };
@@ -84,9 +93,11 @@ const reset = () => {
 };
 
 const take = (files) => {
-  const images = files.filter(isImage);
-  const unread = sentenceOf(files.filter((file) => !isImage(file)));
+  const isRead = (file) => isImage(file) || isVideo(file);
+  const images = files.filter(isRead);
+  const unread = sentenceOf(files.filter((file) => !isRead(file)));
   if (images.length === 0) return unread && showFault(field("fault"), unread);
+  closeCamera();
   reset();
   skipped = unread;
   works = images.map((file) => ({ file, before: URL.createObjectURL(file), after: null, loss: null }));
@@ -98,7 +109,7 @@ const sentenceOf = (files) => {
   if (files.length === 0) return null;
   const verb = files.length === 1 ? "is not an image" : "are not images";
   return {
-    message: `${named(files)} ${verb} that can be read here. PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF and PPM can.`,
+    message: `${named(files)} ${verb} that can be read here. PNG, JPEG, WebP, AVIF, GIF, BMP, TIFF and PPM can, and MP4 and WebM.`,
   };
 };
 
@@ -119,16 +130,25 @@ const translateAll = latest(async (signal) => {
   for (const [index, work] of works.entries()) {
     // What the browser cannot read goes up as it is: the service may, or says why not.
     const asItIs = { file: work.file, size: { width: 1, height: 1 }, whole: null };
-    const sent = await fit(work.file, work.before, wish.model.mostPixels).catch(() => asItIs);
+    work.clip = await isClip(work.file);
+    const sent = await (work.clip
+      ? sizeOf(work.file, work.before).then((size) => ({ ...asItIs, size }))
+      : fit(work.file, work.before, wish.model.mostPixels)
+    ).catch(() => asItIs);
     signal.throwIfAborted(); // decoding does not hear of a newer wish
     Object.assign(work, { size: sent.size, whole: sent.whole });
     if (index === shown) render();
     try {
       const from = performance.now();
       const pixels = sent.size.width * sent.size.height;
-      const long = pixels > Math.min(LONG, wish.model.mostAtOnce);
-      const answer = await translateImage({ ...wish, file: sent.file, long }, signal, following(work, index));
+      const long = work.clip || pixels > Math.min(LONG, wish.model.mostAtOnce); // a clip's frames are not known here
+      const asked = work.clip ? { ...wish, format: null, cycle: false } : wish;
+      const answer = await translateImage({ ...asked, file: sent.file, long }, signal, following(work, index));
       signal.throwIfAborted();
+      if (work.clip) {
+        URL.revokeObjectURL(work.before);
+        work.before = URL.createObjectURL(work.file); // a new address begins anew, in step with the answer
+      }
       Object.assign(work, {
         after: URL.createObjectURL(answer.blob),
         blob: answer.blob,
@@ -175,7 +195,8 @@ const names = (work) => (work.direction === "a_to_b" ? model().domains : [...mod
 
 const sidesOf = ({ width, height }) => `${width} × ${height}`;
 
-const nameOf = (work) => `${work.file.name.replace(/\.[^.]+$/, "")}-${names(work)[1]}.${work.blob.type.split("/")[1]}`;
+const nameOf = (work) =>
+  `${work.file.name.replace(/\.[^.]+$/, "")}-${names(work)[1]}.${work.blob.type.split("/")[1].replace("apng", "png")}`;
 
 /** One zip of what is translated, numbered, since photos of two folders may have one name. */
 const saveAll = async () => {
@@ -186,10 +207,10 @@ const saveAll = async () => {
   saveBlob(await zipOf(files), `${names(done[0])[1]}.zip`);
 };
 
-const stageOf = ({ file, progress }) => {
+const stageOf = ({ file, progress, clip }) => {
   if (!progress) return `Translating ${file.name}`;
   if (progress.state === "queued") return `${file.name} waits for another job`;
-  const counted = progress.total > 0 ? `, part ${progress.done} of ${progress.total}` : "";
+  const counted = progress.total > 0 ? `, ${clip ? "frame" : "part"} ${progress.done} of ${progress.total}` : "";
   const remaining = progress.left === null ? "" : `, about ${seconds(progress.left)} left`;
   return `Translating ${file.name}${counted}${remaining}`;
 };
@@ -220,7 +241,7 @@ const render = () => {
   showFault(field("fault"), work.error ?? skipped, work.error ? redo : null);
   // A photo that neither side can read has no size: leave the stage to the sentence.
   field("compare").hidden = Boolean(work.error) && work.size.width <= 1;
-  showCompare(field("compare"), { ...work, ...work.size, beforeName, afterName });
+  showCompare(field("compare"), { ...work, ...work.size, beforeName, afterName, video: isVideo(work.file) });
   if (work.error) field("compare").removeAttribute("data-busy");
   showStage(work);
   const save = field("save");
@@ -246,7 +267,7 @@ const render = () => {
           "aria-label": one.file.name,
           onclick: () => choose(index),
         },
-        el("img", { src: one.after ?? one.before, alt: "" }),
+        picture({ src: one.after ?? one.before, alt: "" }, isVideo(one.file)),
       ),
     ),
   );

@@ -17,7 +17,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,900"
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,900 "
+    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream"  # a camera that shows a clock, and may be used
 )
 
 
