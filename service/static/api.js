@@ -65,7 +65,7 @@ export const isReady = () =>
     () => false,
   );
 
-/** [{name, names, label, sampler, encoder, spaces, steps: [{name, kept}], translator, mostPixels, classes, domains, size, digest}]; `classes` null for none. */
+/** [{name, names, label, sampler, encoder, spaces, steps: [{name, kept}], translator, attends, mostPixels, classes, domains, size, digest}]; `classes` null for none. */
 export const getModels = async () => {
   const { models, translate_pixels, job_translate_pixels } = await (await call("v1/models")).json();
   return models.map((card) => {
@@ -80,6 +80,7 @@ export const getModels = async () => {
       spaces: card.spaces,
       steps: card.latent_directions,
       translator: card.can.includes("translate"),
+      attends: card.attention,
       mostAtOnce: translate_pixels,
       mostPixels: job_translate_pixels,
       classes: card.classes.length > 0 ? card.classes : null,
@@ -140,18 +141,25 @@ export const animate = async (wish, format) => {
   return (await call("v1/interpolate", { method: "POST", json: body, accept: `image/${format}` })).blob();
 };
 
-/** {blob, loss}: the translated photo or, without a `format`, a clip in its own; and the round trip's L1 where it was asked for. `long` makes it a job, which
- *  takes the time it needs, and tells `on` of it (as in finishJob); a request has a deadline. */
-export const translateImage = async ({ model, direction, format, cycle, file, long }, signal, on) => {
+/** {blob, mask, loss}: the translated photo or, without a `format`, a clip in its own; its mask, where `mask` asks for it
+ *  of a model that attends; and the round trip's L1, where it was asked for; else null. `strength` goes from 0 to 1, of
+ *  models that attend. `long` makes it a job, which takes the time it needs, and tells `on` of it (as in finishJob); a
+ *  request has a deadline. */
+export const translateImage = async (wish, signal, on) => {
+  const { model, direction, format, cycle, strength, mask, file, long } = wish;
   const form = new FormData();
   form.append("images", file, file.name);
-  for (const [name, value] of Object.entries({ model: model.name, direction, format, cycle, output: "image" }))
-    if (value !== null) form.append(name, value);
+  const answer = mask ? { output: "json", mask } : { output: "image" };
+  const fields = { model: model.name, direction, format, cycle, strength: model.attends ? strength : null, ...answer };
+  for (const [name, value] of Object.entries(fields)) if (value !== null) form.append(name, value);
   const response = long
     ? await finishJob(await submitJob("translate", form, signal), signal, on)
-    : await call("v1/translate", { method: "POST", form, accept: "image/*", signal });
-  const loss = response.headers.get("X-Cycle-L1");
-  return { blob: await response.blob(), loss: loss === null ? null : Number(loss) };
+    : await call("v1/translate", { method: "POST", form, accept: "*/*", signal });
+  const told = response.headers.get("X-Cycle-L1");
+  const loss = told === null ? null : Number(told);
+  if (!mask) return { blob: await response.blob(), mask: null, loss };
+  const [one] = (await response.json()).images;
+  return { blob: blobFromBase64(one.data, `image/${format}`), mask: blobFromBase64(one.mask, "image/png"), loss };
 };
 
 /** One picture, as a PNG, of what place.js's `between` gives, with `directions` and a `class`. */

@@ -1,4 +1,5 @@
-// Translate: a photo or a clip goes up, and comes back beside itself.
+// Translate: a photo or a clip goes up, and comes back beside itself, or a photo's mask does, of a model that attends. The
+// address bar holds what was chosen for such a model; the photo is one's own.
 
 import { translateImage } from "./api.js";
 import { closeCamera, startCamera } from "./camera.js";
@@ -6,6 +7,7 @@ import { isClip, isVideo, shown as picture, sizeOf } from "./clip.js";
 import { showCompare } from "./compare.js";
 import { byId, closeForm, el, latest, pretty, saveBlob, seconds, setOptions, showFault, voidNotice } from "./dom.js";
 import { acceptDrop, acceptPaste, isImage, named } from "./drop.js";
+import { modelOf } from "./link.js";
 import { fit } from "./photo.js";
 import { zipOf } from "./zip.js";
 
@@ -14,12 +16,15 @@ const LONG = 1_048_576; // pixels from which on a slow machine may not be done w
 const field = (name) => byId(`translate-${name}`);
 
 let models = [];
-let works = []; // {file, before, after, preview, progress, size, whole, direction, loss}
+let written = null; // the hash that this view wrote itself
+let works = []; // {file, before, after, mask, preview, progress, size, whole, direction, loss}
 let shown = 0;
 let skipped = null; // the sentence about files that were not taken
 
 const model = () => models.find((one) => one.name === field("model").value);
 const direction = () => field("segments").querySelector("input:checked").value;
+const strength = () => field("strength").value / 100;
+const hasMask = (work) => Boolean(work.mask) && field("mask").checked;
 
 export const start = (all) => {
   models = all.filter((one) => one.translator);
@@ -41,8 +46,12 @@ export const start = (all) => {
     onModel();
     redo();
   });
-  field("format").addEventListener("change", () => redo());
-  field("cycle").addEventListener("change", () => redo());
+  for (const name of ["format", "cycle", "strength"]) field(name).addEventListener("change", redo);
+  field("strength").addEventListener("input", tellStrength);
+  field("mask").addEventListener("change", () => {
+    keepLink();
+    if (works.length > 0) render();
+  });
   for (const name of ["file", "camera"]) {
     field(name).addEventListener("change", (event) => {
       take([...event.target.files]);
@@ -64,8 +73,37 @@ export const start = (all) => {
   onModel();
 };
 
+/** What a link chooses, or why it cannot be had. */
+export const show = (query) => {
+  if (models.length === 0 || !query.has("model") || location.hash === written) return;
+  try {
+    field("model").value = modelOf(models, query.get("model")).name;
+  } catch (error) {
+    return showFault(field("fault"), error);
+  }
+  field("strength").value = 100 * (query.get("strength") ?? 1);
+  field("mask").checked = query.has("mask");
+  onModel();
+  const chosen = [...field("segments").querySelectorAll("input")].find(({ value }) => value === query.get("direction"));
+  if (chosen) chosen.checked = true;
+  redo();
+};
+
+const keepLink = () => {
+  const chosen = new URLSearchParams({ model: model().name, direction: direction(), strength: strength() });
+  if (field("mask").checked) chosen.set("mask", "1");
+  written = model().attends ? `#translate?${chosen}` : "#translate";
+  if (location.hash.startsWith("#translate")) history.replaceState(null, "", written);
+};
+
+const tellStrength = () => {
+  field("strength-out").value = `${field("strength").value} %`;
+};
+
 const onModel = () => {
-  const { domains, directions } = model();
+  const { attends, domains, directions } = model();
+  for (const name of ["strength-field", "mask-field"]) field(name).hidden = !attends;
+  tellStrength();
   const [a, b] = domains;
   const names = { a_to_b: `${a} to ${b}`, b_to_a: `${b} to ${a}` };
   const choice = (value, index) =>
@@ -119,10 +157,11 @@ const translateAll = latest(async (signal) => {
     direction: direction(),
     format: field("format").value,
     cycle: field("cycle").checked && !field("cycle").disabled,
+    strength: strength(),
   };
   for (const work of works) {
     forget(work);
-    Object.assign(work, { after: null, preview: null, progress: null, loss: null, error: null });
+    Object.assign(work, { after: null, mask: null, preview: null, progress: null, loss: null, error: null });
     work.direction = wish.direction;
   }
   field("drop").hidden = true;
@@ -142,7 +181,7 @@ const translateAll = latest(async (signal) => {
       const from = performance.now();
       const pixels = sent.size.width * sent.size.height;
       const long = work.clip || pixels > Math.min(LONG, wish.model.mostAtOnce); // a clip's frames are not known here
-      const asked = work.clip ? { ...wish, format: null, cycle: false } : wish;
+      const asked = work.clip ? { ...wish, format: null, cycle: false } : { ...wish, mask: wish.model.attends };
       const answer = await translateImage({ ...asked, file: sent.file, long }, signal, following(work, index));
       signal.throwIfAborted();
       if (work.clip) {
@@ -152,6 +191,7 @@ const translateAll = latest(async (signal) => {
       Object.assign(work, {
         after: URL.createObjectURL(answer.blob),
         blob: answer.blob,
+        mask: answer.mask && URL.createObjectURL(answer.mask),
         loss: answer.loss,
         took: performance.now() - from,
       });
@@ -179,10 +219,11 @@ const following = (work, index) => {
 };
 
 const forget = (work) => {
-  for (const url of [work.after, work.preview]) if (url) URL.revokeObjectURL(url);
+  for (const url of [work.after, work.mask, work.preview]) if (url) URL.revokeObjectURL(url);
 };
 
 const redo = async () => {
+  keepLink();
   if (works.length === 0) return;
   try {
     await translateAll();
@@ -241,7 +282,8 @@ const render = () => {
   showFault(field("fault"), work.error ?? skipped, work.error ? redo : null);
   // A photo that neither side can read has no size: leave the stage to the sentence.
   field("compare").hidden = Boolean(work.error) && work.size.width <= 1;
-  showCompare(field("compare"), { ...work, ...work.size, beforeName, afterName, video: isVideo(work.file) });
+  const seen = hasMask(work) ? { after: work.mask, afterName: "mask" } : { afterName };
+  showCompare(field("compare"), { ...work, ...work.size, beforeName, ...seen, video: isVideo(work.file) });
   if (work.error) field("compare").removeAttribute("data-busy");
   showStage(work);
   const save = field("save");
