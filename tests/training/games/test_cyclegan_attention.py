@@ -10,7 +10,7 @@ from models import InputError, compose
 from training import train
 from training.engine.draws import Draws
 from training.engine.stage import Moment
-from training.games import cyclegan
+from training.games import masks as masks_of_games
 from training.games.judge import Sight
 from training.networks.activation_map import ActivationMap
 from training.networks.backbone import EfficientNetLite
@@ -42,8 +42,8 @@ def teacher(monkeypatch: pytest.MonkeyPatch) -> None:
             torch.randn(1280, 320, 1, 1), *map(torch.randn, (1280,)), *(torch.randn(1000, 1280), torch.randn(1000))
         ),
     )
-    monkeypatch.setattr(cyclegan, "backbone", lambda: network)
-    monkeypatch.setattr(cyclegan, "classifier", lambda: heads)
+    monkeypatch.setattr(masks_of_games, "backbone", lambda: network)
+    monkeypatch.setattr(masks_of_games, "classifier", lambda: heads)
 
 
 def made(run):
@@ -65,11 +65,13 @@ def test_the_objective_is_equation_3_on_composed_pictures_and_the_masks_terms(tr
         torch.nn.init.normal_(network.mask.layers[-1].weight)
     a, b = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
     game.g_mover.at(Moment(0, 0, 100))
-    _, terms = game._generator_step(a, b, Sight(Draws(torch.Generator()), Moment(0, 0, 100)))
+    _, terms = game._generator_step({"a": a, "b": b}, Sight(Draws(torch.Generator()), Moment(0, 0, 100)))
     ours = [p.grad.clone() for p in game.generators.parameters()]
     game.generators.zero_grad()
     (fake_b, mask_a), (fake_a, mask_b) = looked(a, game.a_to_b), looked(b, game.b_to_a)
-    loss = ((game.critic_a(fake_a) - 1) ** 2).mean() + ((game.critic_b(fake_b) - 1) ** 2).mean()
+    loss = ((game.opponents.networks["a"](fake_a) - 1) ** 2).mean() + (
+        (game.opponents.networks["b"](fake_b) - 1) ** 2
+    ).mean()
     loss = loss + 10 * ((game.b_to_a(fake_b) - a).abs().mean() + (game.a_to_b(fake_a) - b).abs().mean())
     loss = loss + 5 * ((game.b_to_a(a) - a).abs().mean() + (game.a_to_b(b) - b).abs().mean())
     loss = loss + 0.3 * (sparsity(mask_a) + sparsity(mask_b))
@@ -107,10 +109,10 @@ def test_masks_learn_what_the_teacher_sees(teacher, translator):
     game = made(run)
     photos = torch.rand(2, 3, 32, 32) * 2 - 1
     masks = torch.rand(2, 1, 32, 32)
-    total, told = game._mask_loss(masks, photos)
-    assert isinstance(game.guide, ActivationMap)
-    torch.testing.assert_close(total, guidance(masks, game.guide(photos)) + 0.1 * masks.mean())
-    torch.testing.assert_close(told["mask_guide"], guidance(masks, game.guide(photos)))
+    total, told = game.masks.loss(masks, photos)
+    assert isinstance(game.masks.guide, ActivationMap)
+    torch.testing.assert_close(total, guidance(masks, game.masks.guide(photos)) + 0.1 * masks.mean())
+    torch.testing.assert_close(told["mask_guide"], guidance(masks, game.masks.guide(photos)))
 
 
 def test_a_checkpoint_without_a_mask_can_be_given_one(translator, tmp_path):

@@ -59,7 +59,7 @@ def test_every_loss_trains_a_cyclegan(translator, stepped, loss):
     game, results = stepped(translator(game={"loss": loss}), steps=1)
     assert all(math.isfinite(value) for value in results[0].values())
     if clip := LOSSES[loss].weight_clip:
-        assert max(float(p.detach().abs().max()) for p in game.discriminators.parameters()) <= clip
+        assert max(float(p.detach().abs().max()) for p in game.opponents.together.parameters()) <= clip
 
 
 @pytest.mark.parametrize("kind", ["sampler", "translator"])
@@ -113,11 +113,13 @@ def test_label_noise_exchanges_the_labels_of_whole_images(translator):
     game = made(translator(game={"label_noise": 0.4}, machine=FP32))
     real, fake = torch.randn(3, 3, 32, 32), torch.randn(3, 3, 32, 32)
     with torch.no_grad():
-        at_real, at_fake = game.critic_a(real), game.critic_a(fake)
+        at_real, at_fake = game.opponents.networks["a"](real), game.opponents.networks["a"](fake)
         assert at_real[0].numel() > 1, "logits are a map"
         seen = set()
         for seed in range(20):
-            total = float(game.judge_a.discriminator_loss(real=real, fake=fake, sight=sight(seed=seed)).total)
+            total = float(
+                game.opponents.judges["a"].discriminator_loss(real=real, fake=fake, sight=sight(seed=seed)).total
+            )
             exchanged = torch.rand(3, 1, 1, 1, generator=torch.Generator().manual_seed(seed)) < 0.4
             ones, zeros = torch.where(exchanged, at_fake, at_real), torch.where(exchanged, at_real, at_fake)
             assert total == pytest.approx(float(((ones - 1) ** 2 + zeros**2).mean()), rel=1e-4)
@@ -130,7 +132,7 @@ def test_r1_is_on_the_gradient_of_an_images_mean_logit(either, kind):
     game = made(
         either(kind)(game={"r1": 7.0, "loss": "lsgan"}, network={"discriminator_norm": "spectral"}, machine=FP32)
     )
-    judge = game.judge if kind == "sampler" else game.judge_a
+    judge = game.judge if kind == "sampler" else game.opponents.judges["a"]
     judge.network.eval()  # spectral norm's power iteration stands still
     side = game.run.data.image_size
     real, fake = torch.randn(2, 3, side, side), torch.randn(2, 3, side, side)
@@ -149,9 +151,9 @@ def test_gradient_penalty_of_a_patch_discriminator(translator):
     """Its weight is 10, and where real and fake are one image, so is the point on the line between them."""
     game = made(translator(game={"loss": "wgan-gp"}, machine=FP32))
     image = torch.randn(1, 3, 32, 32)
-    verdict = game.judge_a.discriminator_loss(real=image, fake=image.clone(), sight=sight())
+    verdict = game.opponents.judges["a"].discriminator_loss(real=image, fake=image.clone(), sight=sight())
     image = image.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(game.critic_a(image).mean(), image)
+    (slope,) = torch.autograd.grad(game.opponents.networks["a"](image).mean(), image)
     assert (verdict.total.detach() - verdict.loss).item() == pytest.approx(
         10 * (float(slope.norm()) - 1) ** 2, rel=1e-3
     )
@@ -161,8 +163,8 @@ def test_feature_matching_of_patches_is_over_all_of_them(translator):
     """To a patch discriminator each patch is a sample: where they lie in the image does not count."""
     game = made(translator(game={"feature_matching": 3.0}, machine=FP32))
     real, fake = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 32, 32)
-    _, matched = game.judge_a.generator_loss(fake=fake, real=real, sight=sight())
-    wanted, shown = (game.critic_a.features(images)[-1].mean(dim=(0, 2, 3)) for images in (real, fake))
+    _, matched = game.opponents.judges["a"].generator_loss(fake=fake, real=real, sight=sight())
+    wanted, shown = (game.opponents.networks["a"].features(images)[-1].mean(dim=(0, 2, 3)) for images in (real, fake))
     assert matched.item() == pytest.approx(3 * (wanted - shown).square().mean().item(), rel=1e-3)
 
 
@@ -235,7 +237,7 @@ def test_augmentation_can_take_a_share_of_the_images(sampler):
 def test_batch_norm_keeps_real_and_fake_apart(sampler, translator):
     assert couples_images(made(sampler()).discriminator)
     assert not couples_images(made(sampler(network={"discriminator_norm": "layer"})).discriminator)
-    assert not couples_images(made(translator()).critic_a)
+    assert not couples_images(made(translator()).opponents.networks["a"])
 
 
 # --- the paper's numbers ---
@@ -246,12 +248,12 @@ def test_cyclegan_logs_the_papers_losses(translator):
     game = made(translator(machine=FP32))
     a, b, fake_a, fake_b = (torch.rand(2, 3, 32, 32) * 2 - 1 for _ in range(4))
     with torch.no_grad():
-        sides = ((game.critic_a, a, fake_a), (game.critic_b, b, fake_b))
+        sides = ((game.opponents.networks["a"], a, fake_a), (game.opponents.networks["b"], b, fake_b))
         expected = (
             sum((judge(real) - 1).square().mean() + judge(fake).square().mean() for judge, real, fake in sides) / 2
         )
-    game.d_mover.at(Moment(0, 0, 100))
-    loss, _ = game._discriminator_step(a, b, fake_a, fake_b, sight())
+    game.opponents.mover.at(Moment(0, 0, 100))
+    loss, _ = game.opponents.step({"a": a, "b": b}, {"a": fake_a, "b": fake_b}, sight())
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -261,11 +263,13 @@ def test_cyclegan_generators_minimise_the_papers_objective(translator):
     game = made(run)
     a, b = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
     game.g_mover.at(Moment(0, 0, 100))
-    game._generator_step(a, b, sight())
+    game._generator_step({"a": a, "b": b}, sight())
     ours = [p.grad.clone() for p in game.generators.parameters()]
     game.generators.zero_grad()
     fake_a, fake_b = game.b_to_a(b), game.a_to_b(a)
-    loss = ((game.critic_a(fake_a) - 1) ** 2).mean() + ((game.critic_b(fake_b) - 1) ** 2).mean()
+    loss = ((game.opponents.networks["a"](fake_a) - 1) ** 2).mean() + (
+        (game.opponents.networks["b"](fake_b) - 1) ** 2
+    ).mean()
     loss = loss + 10 * ((game.b_to_a(fake_b) - a).abs().mean() + (game.a_to_b(fake_a) - b).abs().mean())
     loss = loss + 5 * ((game.b_to_a(a) - a).abs().mean() + (game.a_to_b(b) - b).abs().mean())
     loss.backward()

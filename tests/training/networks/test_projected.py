@@ -54,7 +54,7 @@ def blank(monkeypatch):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = EfficientNetLite()
-    for game in ("dcgan", "cyclegan"):
+    for game in ("dcgan", "opponents"):
         monkeypatch.setattr(f"training.games.{game}.backbone", lambda: network)
     return network
 
