@@ -128,10 +128,24 @@ class ResNetGenerator(nn.Module):
         initialize_as_dcgan(self)
         blocks = [number for number, layer in enumerate(self.layers) if isinstance(layer, ResidualBlock)]
         self._trunk = blocks[-1] + 1
+        halving = [number for number, layer in enumerate(self.layers) if isinstance(layer, nn.Conv2d)][1:3]
+        self._taps = (*halving, *sorted({blocks[0], blocks[:5][-1]}))
         self.mask = MaskHead(width * 4, config.attention, config.stride) if config.attends else None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return compose(images, *self.attend(images)) if self.config.attends else self.layers(images)
+
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What CUT compares images by (Park et al. 2020, appendix C.1), each [n, c', h', w'].
+
+        The image itself, the maps of both halving convolutions before their norms, and those of the first and of the
+        fifth residual block, or of the last where there are fewer.
+        """
+        kept, start = [images], 0
+        for stop in (tap + 1 for tap in self._taps):
+            kept.append(self.layers[start:stop](kept[-1]))
+            start = stop
+        return kept
 
     def attend(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Painted pictures [n, c, h, w] in [-1, 1] and masks [n, 1, h, w] in [0, 1], of a generator with attention."""

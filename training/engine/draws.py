@@ -40,6 +40,11 @@ class Draws:
         size = (self.world * n, *shape)
         return self._share(torch.randint(limit, size, generator=self.generator, device=self.generator.device))
 
+    def some_of(self, limit: int, count: int) -> Tensor:
+        """int64 [min(count, limit)], different numbers in [0, limit); they belong to no image, so all processes have
+        the same."""
+        return torch.randperm(limit, generator=self.generator, device=self.generator.device)[:count]
+
     def _share(self, whole: Tensor) -> Tensor:
         n = len(whole) // self.world
         return whole[self.rank * n : (self.rank + 1) * n]

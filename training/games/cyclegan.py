@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from training.engine.stage import Stage
 from training.games.cyclegan_options import CycleGANRun
 from training.games.game import game
-from training.games.judge import Judge, Sight
+from training.games.judge import Sight
 from training.games.opponents import Photos
 from training.games.optimize import frozen
 from training.games.translator import Domains
@@ -40,26 +40,22 @@ class CycleGAN(UnpairedGame):
         The objective is a sum over both directions that share no activations, so each is backed through by itself:
         half of the memory, and the same gradients.
         """
-        a, b, judges = real["a"], real["b"], self.opponents.judges
+        a, b = real["a"], real["b"]
         with self.g_mover.step(), frozen(self.opponents.together):
-            fake_b, there = self._direction(self.synced_a_to_b, self.synced_b_to_a, judges["b"], a, b, sight)
-            fake_a, back = self._direction(self.synced_b_to_a, self.synced_a_to_b, judges["a"], b, a, sight)
+            fake_b, there = self._direction(self.synced_a_to_b, self.synced_b_to_a, "b", a, b, sight)
+            fake_a, back = self._direction(self.synced_b_to_a, self.synced_a_to_b, "a", b, a, sight)
         return {"a": fake_a, "b": fake_b}, {name: there[name] + back[name] for name in there}
 
     def _direction(
-        self, forth: nn.Module, back: nn.Module, judge: Judge, source: Tensor, target: Tensor, sight: Sight
+        self, forth: nn.Module, back: nn.Module, domain: str, source: Tensor, target: Tensor, sight: Sight
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Adds one direction's gradients: source photos translated, judged among the target's, and taken back."""
+        """Adds one direction's gradients: photos translated to a domain, judged among those of it, and taken back."""
         game = self.run.game
         with self.stage.autocast():
             fake, same, masks = self._translate(forth, source, target)
             round_trip = self._composed(back, fake)[0] if game.cycle else None
-        terms = {"loss_g": torch.zeros((), device=source.device)}
-        total = terms["loss_g"]
-        if game.adversarial:
-            adversarial, matched = judge.generator_loss(fake=fake, real=target, sight=sight)
-            terms["loss_g"] = adversarial.detach()
-            total = game.adversarial * (adversarial if matched is None else adversarial + matched)
+        total, loss_g = self.opponents.to_deceive(domain, fake, target, sight)
+        terms = {"loss_g": loss_g}
         if round_trip is not None:
             cycle = cycle_consistency(image=source, round_trip=round_trip)
             terms["cycle"] = cycle.detach()

@@ -31,6 +31,7 @@ class Opponents:
     """
 
     def __init__(self, run: UnpairedRun, stage: Stage, domains: Sequence[str]) -> None:
+        self.weight = run.game.adversarial
         made = _discriminators(run, len(domains))
         self.networks = {domain: stage.place(network) for domain, network in zip(domains, made, strict=True)}
         self.together = nn.ModuleList(self.networks.values())
@@ -44,6 +45,17 @@ class Opponents:
     def sight(self, seed: int, moment: Moment) -> Sight:
         """How to look at the images of a step."""
         return next(iter(self.judges.values())).sight(seed, moment)
+
+    def to_deceive(self, domain: str, fake: Tensor, real: Tensor, sight: Sight) -> tuple[Tensor, Tensor]:
+        """What the generator of `fake` minimises, with its weight and with feature matching; and the adversarial loss.
+
+        Both are 0 where discriminators do not judge. To be called while they are frozen.
+        """
+        if not self.weight:
+            nothing = torch.zeros((), device=fake.device)
+            return nothing, nothing
+        adversarial, matched = self.judges[domain].generator_loss(fake=fake, real=real, sight=sight)
+        return self.weight * (adversarial if matched is None else adversarial + matched), adversarial.detach()
 
     def shown(self, fakes: Photos, pooled: torch.Generator) -> Photos:
         """The newest translations, some of them exchanged for older ones of the pools."""

@@ -30,3 +30,20 @@ def test_configs_refuse_what_cannot_be_built() -> None:
         ResNetConfig(blocks=0)
     with pytest.raises(InputError, match="layers is "):
         PatchGANConfig(layers=9)
+
+
+@pytest.mark.parametrize(
+    ("config", "numbers"),
+    [
+        (ResNetConfig(width=2, resampling="antialiased"), (4, 8, 12, 16)),  # the authors' code names 0, 4, 8, 12, 16
+        (ResNetConfig(width=2), (4, 7, 10, 14)),
+        (ResNetConfig(width=2, blocks=2), (4, 7, 10, 11)),
+        (ResNetConfig(width=2, blocks=1), (4, 7, 10)),
+    ],
+)
+def test_cut_compares_pixels_halving_convolutions_and_the_first_and_fifth_block(config, numbers) -> None:
+    generator, image = config.parts()["a_to_b"], torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        expected = [image, *(generator.layers[: number + 1](image) for number in numbers)]
+        for maps, plain in zip(generator.features(image), expected, strict=True):
+            torch.testing.assert_close(maps, plain)
