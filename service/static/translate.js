@@ -63,7 +63,7 @@ export const start = (all) => {
   field("form").addEventListener("submit", (event) => event.preventDefault());
   acceptDrop(byId("view-translate"), take);
   startCamera(
-    () => ({ model: model(), direction: direction() }),
+    () => ({ model: model(), direction: direction(), strength: strength() }),
     (isOpen) => {
       reset();
       field("drop").hidden = isOpen;
