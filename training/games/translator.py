@@ -146,13 +146,14 @@ class Translator:
         return grid(np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:]), columns=len(columns))
 
     def variety(self) -> float | None:
-        """The smaller of both directions."""
-        ratios = []
+        """The smaller of both directions, of photos cropped to what the generators learn from."""
+        size, ratios = self.run.data.image_size, []
         for direction in self.averages:
             source, target = self._training(direction)
+            photos, wanted = (_first(domain, CROWD)[..., :size, :size] for domain in (source, target))
             with torch.no_grad():
-                fake = self.averages[direction].module(_first(source, CROWD).to(self.stage.device))
-            ratios.append(variety(fake, _first(target, CROWD)))
+                fake = self.averages[direction].module(photos.to(self.stage.device))
+            ratios.append(variety(fake, wanted))
         known = [ratio for ratio in ratios if ratio is not None]
         return min(known) if known else None
 
