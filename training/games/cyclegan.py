@@ -14,7 +14,7 @@ from training.games.judge import Sight
 from training.games.opponents import Photos
 from training.games.optimize import frozen
 from training.games.translator import Domains
-from training.games.unpaired import UnpairedGame
+from training.games.unpaired import TARGETS, UnpairedGame
 from training.objective.terms import cycle_consistency, identity_mapping, inception_features, perceptual
 
 
@@ -27,24 +27,31 @@ class CycleGAN(UnpairedGame):
     run: CycleGANRun
 
     def __init__(self, run: CycleGANRun, data: Domains, stage: Stage) -> None:
-        super().__init__(run, data, stage, ("a_to_b", "b_to_a"))
+        both = ("a_to_b", "b_to_a")
+        super().__init__(run, data, stage, both, both if run.game.learns == "both" else (run.game.learns,))
         self.a_to_b, self.b_to_a = self.generators
         self.perception = inception_features(stage.device) if run.game.perceptual else None
-        self.synced_a_to_b, self.synced_b_to_a = (
-            stage.for_training(self.masks.beside(network)) for network in self.generators
-        )
+        self.synced = {}
+        for name, network in zip(both, self.generators, strict=True):
+            beside = self.masks.beside(network)
+            self.synced[name] = stage.for_training(beside) if name in self.learning else beside
 
     def _generator_step(self, real: Photos, sight: Sight) -> tuple[Photos, dict[str, Tensor]]:
-        """Equation 3 of the paper, with the identity loss of its section 5.2; terms are summed over both directions.
+        """Equation 3 of the paper, with the identity loss of its section 5.2; terms are summed over the directions.
 
-        The objective is a sum over both directions that share no activations, so each is backed through by itself:
-        half of the memory, and the same gradients.
+        The objective is a sum over directions that share no activations, so each is backed through by itself: half of
+        the memory, and the same gradients.
         """
-        a, b = real["a"], real["b"]
+        fakes, terms = {}, dict[str, Tensor]()
         with self.g_mover.step(), frozen(self.opponents.together):
-            fake_b, there = self._direction(self.synced_a_to_b, self.synced_b_to_a, "b", a, b, sight)
-            fake_a, back = self._direction(self.synced_b_to_a, self.synced_a_to_b, "a", b, a, sight)
-        return {"a": fake_a, "b": fake_b}, {name: there[name] + back[name] for name in there}
+            for name in self.learning:
+                target = TARGETS[name]
+                source, back = ("a", "b_to_a") if target == "b" else ("b", "a_to_b")
+                fakes[target], told = self._direction(
+                    self.synced[name], self.synced[back], target, real[source], real[target], sight
+                )
+                terms = {one: terms[one] + term if one in terms else term for one, term in told.items()}
+        return fakes, terms
 
     def _direction(
         self, forth: nn.Module, back: nn.Module, domain: str, source: Tensor, target: Tensor, sight: Sight

@@ -15,6 +15,9 @@ class CycleGANAdversary(UnpairedAdversary):
     identity: float = Field(
         0.5, ge=0, description="weight of the identity loss, as a share of lambda; keeps colours; 0 is off"
     )
+    learns: Literal["both", "a_to_b", "b_to_a"] = Field(
+        "both", description="one direction alone takes a third of the time; the other stays as it began (--start)"
+    )
     pool: Pool = 50
 
 

@@ -33,21 +33,32 @@ class UnpairedGame(Game):
 
     Args:
         directions: "a_to_b", "b_to_a" or both: those that have a generator.
+        learning: those of them that learn; left out, all. The others' generators stay as they begin.
     """
 
     read = staticmethod(read_domains)
     family: Translator
 
-    def __init__(self, run: UnpairedRun, data: Domains, stage: Stage, directions: Sequence[str]) -> None:
+    def __init__(
+        self,
+        run: UnpairedRun,
+        data: Domains,
+        stage: Stage,
+        directions: Sequence[str],
+        learning: Sequence[str] | None = None,
+    ) -> None:
         self.run, self.data, self.stage = run, data, stage
         self.images_per_step = run.pace.batch * max(run.game.d_steps, run.game.g_steps)
         config, made = config_of(ResNetConfig, run), config_of(ResNetConfig, run).parts()
         parts = {name: stage.place(made[name]) for name in directions}
+        self.learning = tuple(directions) if learning is None else tuple(learning)
+        for name in set(directions) - set(self.learning):
+            parts[name].requires_grad_(False)
         if run.network.painter == "keep":
             for network in parts.values():
                 network.layers.requires_grad_(False)
         self.masks = Masks(run, stage)
-        self.opponents = Opponents(run, stage, sorted(TARGETS[name] for name in directions))
+        self.opponents = Opponents(run, stage, sorted(TARGETS[name] for name in self.learning))
         averages = {name: Average(network, run.optimizer.ema_kimg * 1000) for name, network in parts.items()}
         self.generators = nn.ModuleList(parts.values())
         self.g_mover = Mover(self.generators, run.optimizer.g_rate, run.optimizer)
@@ -111,8 +122,12 @@ class UnpairedGame(Game):
     def _translated(self, real: Photos) -> Photos:
         """Photos translated for the discriminators alone."""
         sources = {"a_to_b": real["a"], "b_to_a": real["b"]}
+        fakes = {}
         with torch.no_grad(), self.stage.autocast():
-            return {TARGETS[name]: network(sources[name]).float() for name, network in self.parts.items()}
+            for name in self.learning:
+                made = self.masks.beside(self.parts[name])(sources[name])
+                fakes[TARGETS[name]] = self.masks.blend(made, sources[name])[0].float()
+        return fakes
 
     def _photos(self, start: int, draws: torch.Generator) -> Photos:
         """This process's share of the next photos of both domains."""

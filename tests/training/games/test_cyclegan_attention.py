@@ -104,6 +104,19 @@ def test_masks_alone_leave_the_painting_and_the_discriminators_as_they_were(teac
             assert torch.equal(tensor, before[key]) != moved, (name, key)
 
 
+@pytest.mark.parametrize(("way", "judge"), [("a_to_b", "judge_b"), ("b_to_a", "judge_a")])
+def test_one_direction_learns_and_the_other_stays_as_it_was(way, judge, translator, stepped):
+    # three steps of discriminators for two of generators: the last of them is on translations made for it alone
+    run = translator(network=ATTENTION, game={"learns": way, "g_steps": 2, "d_steps": 3})
+    game, results = stepped(run, steps=1)
+    assert {"cycle", "identity", "d_real", "d_fake"} <= results[0].keys()
+    fresh = made(run)
+    for name, network in game.players.networks.items():
+        before = fresh.players.networks[name].state_dict()
+        same = all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+        assert same != (name in (way, judge)), name
+
+
 def test_masks_learn_what_the_teacher_sees(teacher, translator):
     run = translator(**MASKS_ALONE, machine={"precision": "fp32"})
     game = made(run)
