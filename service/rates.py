@@ -12,7 +12,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
-from models.addresses import scheme, without_secrets
+from models import addresses
 from service.errors import RateLimitError
 from service.setting_values import ESCAPED
 
@@ -40,7 +40,7 @@ class Rates:
         self._item = RateLimitItemPerMinute(max(1, per_minute))
         self._memory = MemoryStorage()
         self._here = SlidingWindowCounterRateLimiter(self._memory)
-        self._shown = without_secrets(url) if url else ""
+        self._shown = addresses.without_secrets(url) if url else ""
         self._pool = _pool(url, self._shown) if url is not None and self.limited else None
         self._shared = None if self._pool is None else SlidingWindowCounterRateLimiter(_storage(self._pool))
         self._alone_until = -math.inf
@@ -88,7 +88,7 @@ class Rates:
 
 def _pool(url: str, shown: str) -> Any:
     """Of connections to Redis. Raises ValueError."""
-    if scheme(url) not in ("redis", "rediss"):
+    if addresses.scheme(url) not in ("redis", "rediss"):
         raise ValueError("GAN_RATES begins with redis:// or rediss://.")
     try:
         from redis.asyncio import BlockingConnectionPool

@@ -31,7 +31,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import MemoryStore, from_url
 
-from models.addresses import scheme, without_secrets
+from models import addresses
 from models.errors import ConflictError, InputError, NotFoundError, OverloadError
 from models.files import atomic_path
 
@@ -105,7 +105,7 @@ def open_store(where: str, links: bool = True) -> Store:
     Raises:
         ValueError: no such kind of store, or its options in the environment (AWS_..., GOOGLE_..., AZURE_...) are wrong.
     """
-    if not scheme(where):
+    if not addresses.scheme(where):
         return FolderStore(Path(where))
     bucket, shown = open_bucket(where, "GAN_STORE")
     return ObjectStore(bucket, shown, links)
@@ -115,7 +115,7 @@ def open_bucket(where: str, setting: str) -> "tuple[obstore.store.ObjectStore, s
     """The bucket of a URL, and how messages call it: without user, password and query. Raises ValueError."""
     if not where.startswith(tuple(f"{one}://" for one in _SCHEMES)):
         raise ValueError(f"{setting} is a folder or begins with {'://, '.join(_SCHEMES)}://.")
-    shown = without_secrets(where)
+    shown = addresses.without_secrets(where)
     try:
         # The defaults would try for three minutes, ten times.
         retries: RetryConfig = {"max_retries": 2, "retry_timeout": datetime.timedelta(seconds=10)}
@@ -132,7 +132,7 @@ def open_bucket(where: str, setting: str) -> "tuple[obstore.store.ObjectStore, s
 
 async def check_store(store: Store, where: str) -> None:
     """Raises ValueError for a store that cannot be used, or that lets two create one name."""
-    name = f"probe-{secrets.token_hex(8)}"
+    name, shown = f"probe-{secrets.token_hex(8)}", addresses.without_secrets(where)
     try:
         await store.create("probe", name, b"")
         try:
@@ -144,10 +144,10 @@ async def check_store(store: Store, where: str) -> None:
     except OverloadError as error:
         raise ValueError(f"GAN_STORE: {error.message}") from None
     except NotFoundError:
-        raise ValueError(f"GAN_STORE: there is no {without_secrets(where)}; a bucket has to be made first.") from None
+        raise ValueError(f"GAN_STORE: there is no {shown}; a bucket has to be made first.") from None
     raise ValueError(
-        f"GAN_STORE: {without_secrets(where)} lets a name be created twice, so that two replicas could run one job "
-        "with two results. A store with conditional writes (If-None-Match) is needed."
+        f"GAN_STORE: {shown} lets a name be created twice, so that two replicas could run one job with two results. "
+        "A store with conditional writes (If-None-Match) is needed."
     )
 
 

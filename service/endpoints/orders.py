@@ -9,11 +9,10 @@ from typing import Literal, TypeVar
 import numpy as np
 
 import models
-from models import Animation, Video
+from models import Animation, Video, tiles
 from models.errors import InputError
 from models.images import Pixels
 from models.origin import Origin
-from models.tiles import Canvas, Place
 from service.call import Call, File, Progress, Show
 from service.encoding.masks import read_mask
 from service.encoding.photos import Header
@@ -107,9 +106,9 @@ class Pieces:
 
     def of(self, pixels: Pixels) -> Done:
         """What is told of the pieces of this image."""
-        canvas = Canvas(pixels)
+        canvas = tiles.Canvas(pixels)
 
-        def done(piece: Pixels, place: Place) -> None:
+        def done(piece: Pixels, place: tiles.Place) -> None:
             canvas.put(piece, place)
             self._show(canvas.pixels)
             self.tell(1)

@@ -14,13 +14,12 @@ import torch
 import models
 from models.errors import InputError, LimitError
 from models.images import Pixels
-from models.tiles import Norms, Place, aligned, aligned_size, blend, boxes, crop_boxes, crops, fixed, measured
 from service.engine.batcher import Batcher, Flow, Key
 from service.telemetry import ForwardTime, current_span
 
 Forward = Callable[[torch.Tensor], torch.Tensor]
 """Images float32 [n, c, h, w] in [-1, 1] -> the same, or what `models.Unblended` gives."""
-Done = Callable[[Pixels, Place], None]  # a piece that is translated, uint8 [h, w, c], and where it belongs
+Done = Callable[[Pixels, models.tiles.Place], None]  # a piece that is translated, uint8 [h, w, c], and where it belongs
 BLOCK = 64 * 64  # pixels that a translation counts one for, against max_batch and max_queue
 
 
@@ -31,11 +30,11 @@ class Piece(Key[Pixels]):
     direction: models.Direction
     height: int
     width: int
-    norms: Norms | None = None
+    norms: models.tiles.Norms | None = None
 
 
 @dataclass(frozen=True)
-class Measure(Key[Norms]):
+class Measure(Key[models.tiles.Norms]):
     """Crops [k, height, width, c], each of one image, whose norms are wanted."""
 
     direction: models.Direction
@@ -64,7 +63,7 @@ class Translator:
 
     def tiles(self, height: int, width: int) -> int:
         """In how many pieces an image of this size is translated."""
-        return 1 if self._pixels(height, width) <= self.whole else len(boxes(height, width, self.tile))
+        return 1 if self._pixels(height, width) <= self.whole else len(models.tiles.boxes(height, width, self.tile))
 
     def at_once(self, height: int, width: int) -> int:
         """How many images of this size share a forward pass, one at least."""
@@ -95,8 +94,8 @@ class Translator:
         """Blocks of all that `image` submits: tiles overlap, and norms are measured first."""
         if self.tiles(height, width) == 1:
             return self._blocks(height, width)
-        height, width = aligned_size(height, width)
-        places = [*crop_boxes(height, width), *boxes(height, width, self.tile)]
+        height, width = models.tiles.aligned_size(height, width)
+        places = [*models.tiles.crop_boxes(height, width), *models.tiles.boxes(height, width, self.tile)]
         return sum(self._blocks(rows, columns) for _, _, rows, columns in places)
 
     async def image(self, pixels: Pixels, direction: models.Direction, flow: Flow | None = None) -> Pixels:
@@ -128,12 +127,12 @@ class Translator:
             if done is not None:
                 done(self._parted(whole)[0], (0, 0, height, width))
             return self._parted(whole)
-        pixels = aligned(pixels)
-        sample = crops(pixels)
+        pixels = models.tiles.aligned(pixels)
+        sample = models.tiles.crops(pixels)
         measure = Measure(direction, sample.shape[1], sample.shape[2])
         size = len(sample) * self._blocks(measure.height, measure.width)
         norms = await self.batcher.submit(measure, sample, size, current_span.get(), flow)
-        places = boxes(pixels.shape[0], pixels.shape[1], self.tile)
+        places = models.tiles.boxes(pixels.shape[0], pixels.shape[1], self.tile)
         piece = Piece(direction, places[0][2], places[0][3], norms)
         size = self._blocks(piece.height, piece.width)
         tiles = [(pixels[top : top + rows, left : left + columns], size) for top, left, rows, columns in places]
@@ -146,13 +145,13 @@ class Translator:
         finally:
             for future in futures:
                 future.cancel()
-        whole = await asyncio.to_thread(blend, parts, places, pixels.shape[0], pixels.shape[1])
+        whole = await asyncio.to_thread(models.tiles.blend, parts, places, pixels.shape[0], pixels.shape[1])
         return self._parted(whole[:height, :width])
 
     def _parted(self, pixels: Pixels) -> tuple[Pixels, Pixels | None]:
         return (pixels[..., :-1], pixels[..., -1]) if self.network.attends else (pixels, None)
 
-    def _tell(self, done: Done, place: Place, future: "asyncio.Future[Pixels]") -> None:
+    def _tell(self, done: Done, place: models.tiles.Place, future: "asyncio.Future[Pixels]") -> None:
         if not future.cancelled() and future.exception() is None:
             done(self._parted(future.result())[0], place)
 
@@ -180,7 +179,9 @@ class TranslatorRun:
         self.forward_time = ForwardTime(0, 0)
 
     @torch.inference_mode()
-    def __call__(self, key: Piece | Measure, items: Sequence[Pixels]) -> Sequence[Pixels] | Sequence[Norms]:
+    def __call__(
+        self, key: Piece | Measure, items: Sequence[Pixels]
+    ) -> Sequence[Pixels] | Sequence[models.tiles.Norms]:
         torch.set_num_threads(self._threads)
         started = time.time_ns()
         results = self._translate(key, items) if isinstance(key, Piece) else [self._measure(key, one) for one in items]
@@ -204,12 +205,12 @@ class TranslatorRun:
     def _forward(self, images: torch.Tensor, piece: Piece) -> torch.Tensor:
         if piece.norms is not None:
             module = self._network.parts[piece.direction]
-            with fixed(module, piece.norms):
+            with models.tiles.fixed(module, piece.norms):
                 with_norms: Forward = module
                 return with_norms(images)
         forward = self._forwards[piece.direction]
         return forward(images) if self._stacked else torch.cat([forward(image[None]) for image in images])
 
-    def _measure(self, measure: Measure, crops: Pixels) -> Norms:
+    def _measure(self, measure: Measure, crops: Pixels) -> models.tiles.Norms:
         """Moments over the crops uint8 [k, h, w, c] of one image."""
-        return measured(self._network.parts[measure.direction], self._input(crops)[0])
+        return models.tiles.measured(self._network.parts[measure.direction], self._input(crops)[0])

@@ -14,7 +14,7 @@ from saq.errors import MissingDependencyError
 from saq.job import Job, Status
 from saq.queue import Queue
 
-from models.addresses import scheme, without_secrets
+from models import addresses
 from models.errors import OverloadError
 from service.jobs.local_queue import LocalQueue
 from service.setting_values import ESCAPED
@@ -42,7 +42,7 @@ class Queues:
 
     def __init__(self, url: str | None) -> None:
         self._queues: dict[str, Queue] = {}
-        self._shown = without_secrets(url) if url else "of this process"
+        self._shown = addresses.without_secrets(url) if url else "of this process"
         self.shared = url is not None
         """Whether other processes take jobs from it, and put jobs into it."""
         self._pool: Any = None
@@ -52,7 +52,7 @@ class Queues:
             self._open(url)
 
     def _open(self, url: str) -> None:
-        kind = scheme(url)
+        kind = addresses.scheme(url)
         if kind not in ("redis", "rediss", "postgres", "postgresql"):
             raise ValueError("GAN_JOBS begins with redis://, rediss:// or postgres://.")
         try:
