@@ -90,7 +90,7 @@ class RunFolder:
         with atomic_path(self.log) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
         for sheet in self.samples.glob("*.png"):
-            if sheet.stem.isdigit() and int(sheet.stem) > images:
+            if sheet.stem.isascii() and sheet.stem.isdigit() and int(sheet.stem) > images:
                 sheet.unlink()
 
 

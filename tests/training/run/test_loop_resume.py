@@ -104,12 +104,14 @@ def test_the_log_has_no_line_twice_after_a_kill(sampler, tmp_path):
     with (root / "log.jsonl").open("a") as file:
         file.write(json.dumps({"images": 40, "loss_d": 99.0}) + '\n{"images": 44, "los')
     (root / "samples" / "000000040.png").write_bytes(b"half a picture")
+    (root / "samples" / "²³.png").write_bytes(b"somebody's own")
     (root / ".state.pt.abc.tmp").write_bytes(b"half a snapshot")
     train(longer, resume=True)
     lines = [json.loads(line) for line in (root / "log.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == [8, 16, 24, 32, 40, 48]
     assert (root / "log.jsonl").read_text().startswith(before)
     assert not (root / "samples" / "000000040.png").exists()
+    assert (root / "samples" / "²³.png").exists()
     assert not list(root.rglob("*.tmp"))
 
 
@@ -263,6 +265,7 @@ def test_what_came_to_no_snapshot_begins_again(sampler, tmp_path):
     train(sampler())
     root = Path(sampler().output.out)
     (root / "state.pt").unlink()
+    (root / "samples" / "²³.png").write_bytes(b"somebody's own")
     (root / ".state.pt.abc.tmp").write_bytes(b"half a snapshot")
     with pytest.raises(ConflictError, match="begin that run again with --continue"):
         train(sampler())
