@@ -27,7 +27,6 @@ PAUSES_S = (15.0, 60.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0)
 
 _LEAST_BYTES = 24  # as the standard has it
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,2000}")
-_PORTS = {"http": 80, "https": 443}
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -76,8 +75,7 @@ class Callbacks:
             raise InputError(sentence, where="callback")
         if origin not in self.origins:
             raise InputError(
-                f"{origin[0]}://{origin[1]}:{origin[2]} is not called by this service; its operator lists what is "
-                "(GAN_WEBHOOK_HOSTS).",
+                f"{URL(url).origin()} is not called by this service; its operator lists what is (GAN_WEBHOOK_HOSTS).",
                 where="callback",
             )
 
@@ -137,9 +135,11 @@ def _origin(url: str) -> Origin | None:
         parsed = URL(url) if _VISIBLE.fullmatch(url) else URL()
     except ValueError:
         return None
-    if parsed.scheme not in _PORTS or not parsed.raw_host or parsed.user or parsed.password or parsed.fragment:
+    if parsed.scheme not in ("http", "https") or parsed.user or parsed.password or parsed.fragment:
         return None
-    return parsed.scheme, parsed.raw_host.lower().rstrip("."), parsed.port or _PORTS[parsed.scheme]
+    if not parsed.raw_host or not parsed.port:
+        return None
+    return parsed.scheme, parsed.raw_host.lower().rstrip("."), parsed.port
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

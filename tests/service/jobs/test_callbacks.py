@@ -27,6 +27,8 @@ def test_origins_are_compared_whole() -> None:
     for url in (
         "http://hooks.example.com/",
         "https://hooks.example.com:8443/",
+        "https://hooks.example.com:0/",
+        "http://[::1]:9000/",
         "https://hooks.example.com.evil.com/",
         "https://evil.com/hooks.example.com",
         "https://evil.com\\@hooks.example.com/",
