@@ -30,6 +30,7 @@ import requests
 import uvicorn
 
 from benchmarks.serve_speed import ROOT, make_checkpoints
+from models import console
 from service.http.protocol import http_protocol
 from service.routes import standalone
 from service.runtime import Runtime
@@ -121,16 +122,16 @@ async def measured(folder: Path, fault: Path, seconds: float) -> dict[str, Any]:
     while not (server.started and runtime.ready):
         await asyncio.sleep(0.1)
     beating = asyncio.create_task(beat())
+    command = ("-m", "benchmarks.store_faults", "--load", url, str(fault), "--seconds", str(seconds))
+    clients = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert clients.stdout is not None
     found: dict[str, Any] = {}
     for name in FAULTS:
-        fault.write_text(name)
-        command = ("-m", "benchmarks.store_faults", "--load", url, "--seconds", str(seconds))
-        client = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, stdout=subprocess.PIPE)
-        await asyncio.sleep(2)  # it starts
+        await clients.stdout.readline()  # they begin
         beat.worst_ms = 0.0
-        said, _ = await client.communicate()
-        found[name] = {"stood still for ms": round(beat.worst_ms, 1), "answers": json.loads(said)}
-    fault.write_text("none")
+        answers = json.loads(await clients.stdout.readline())
+        found[name] = {"stood still for ms": round(beat.worst_ms, 1), "answers": answers}
+    await clients.wait()
     beating.cancel()
     server.should_exit = True
     await serving
@@ -164,11 +165,16 @@ def wait_for(port: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each fault")
-    parser.add_argument("--load", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--load", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--proxy", nargs=3, help=argparse.SUPPRESS)
     typed = parser.parse_args()
     if typed.load:
-        print(json.dumps(load(typed.load, typed.seconds)))
+        url, fault = typed.load
+        for name in FAULTS:
+            Path(fault).write_text(name)
+            print(name, flush=True)
+            print(json.dumps(load(url, typed.seconds)), flush=True)
+        Path(fault).write_text("none")
         return 0
     if typed.proxy:
         port, behind, fault = typed.proxy
@@ -191,8 +197,10 @@ def main() -> int:
         wait_for(before)
         os.environ |= {"AWS_ENDPOINT": f"http://127.0.0.1:{before}", "AWS_REGION": "us-east-1"}
         os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+        report = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "w"))
+        console.silence(sys.stdout)  # to which the service logs every request
         found = asyncio.run(measured(folder, fault, typed.seconds))
-    print(json.dumps(found, indent=2))
+        print(json.dumps(found, indent=2), file=report)
     still = max(one["stood still for ms"] for one in found.values())
     failed = [
         name for one in found.values() for name in one["answers"] if name.startswith("sample") and "200" not in name
