@@ -24,21 +24,18 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "bulk", *map(str, arguments)]
 
 
-def bulk(*arguments: object, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """`python -m bulk` to its end, whatever its status."""
-    return subprocess.run(
-        command(*arguments),
-        cwd=ROOT,
-        env=surroundings(env),
-        capture_output=True,
-        text=True,
-        timeout=WITHIN_S,
-        check=False,
-    )
+# Workers are started when there is work for them, and a machine that is gone is missed after a second, not fifteen.
+RAY = {
+    "RAY_worker_niceness": "0",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "2",
+}
 
 
 def surroundings(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"} | dict(env or {})
+    return os.environ | {"OMP_NUM_THREADS": "1"} | RAY | dict(env or {})
 
 
 @contextlib.contextmanager

@@ -15,13 +15,13 @@ from obstore.store import from_url
 import metrics
 from bulk import features, photos
 from bulk.cluster import Actors
+from bulk.command import main
 from bulk.pipeline import Report
 from bulk.run import Plan
 from bulk.sums import Measured
 from metrics import Statistics
 from models import InputError, WeightsUnavailable
-from tests.bulk.conftest import bulk
-from tests.service.servers import s3_server
+from tests.bulk.conftest import begun
 
 
 @pytest.fixture(scope="module")
@@ -32,31 +32,32 @@ def weights() -> None:
         pytest.skip(str(error))
 
 
-def test_the_statistics_of_a_bucket_are_those_of_metrics(weights: None, horses: list[Path], tmp_path: Path) -> None:
+def test_the_statistics_of_a_bucket_are_those_of_metrics(
+    weights: None, bucket: str, horses: list[Path], tmp_path: Path
+) -> None:
     """Eight photos and, in a shard, eight more beside a broken one: batches of eight, as those of the whole set are."""
     (tmp_path / "set").mkdir()
-    with s3_server() as (_, environment):
-        store = from_url("s3://gan/horses", **of(environment))
-        for horse in horses[:8]:
-            obstore.put(store, horse.name, horse.read_bytes())
-            (tmp_path / "set" / horse.name).write_bytes(horse.read_bytes())
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as archive:
-            for horse in horses[8:16]:
-                archive.add(horse, horse.name)
-                (tmp_path / "set" / f"z{horse.name}").write_bytes(horse.read_bytes())
-            broken = tarfile.TarInfo("z.jpg")
-            archive.addfile(broken, io.BytesIO())
-        obstore.put(store, "shard.tar", buffer.getvalue())
-        arguments = ("features", "s3://gan/horses", "s3://gan/kept/real.npz", "--keep", "--actors", 2)
-        done = bulk(*arguments, env=environment)
-        assert done.returncode == 3, done.stderr
-        kept = from_url("s3://gan/kept", **of(environment))
-        found = bytes(obstore.get(kept, "real.npz").bytes())
-        assert b"shard.tar/z.jpg is empty" in bytes(obstore.get(kept, "errors.jsonl").bytes())
-        assert [item["path"] for items in obstore.list(kept) for item in items] == ["errors.jsonl", "real.npz"]
-        again = bulk(*arguments, env=environment)
-        assert again.returncode == 0, again.stderr
+    store = from_url(f"{bucket}/horses", client_options={"allow_http": True})
+    for horse in horses[:8]:
+        obstore.put(store, horse.name, horse.read_bytes())
+        (tmp_path / "set" / horse.name).write_bytes(horse.read_bytes())
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for horse in horses[8:16]:
+            archive.add(horse, horse.name)
+            (tmp_path / "set" / f"z{horse.name}").write_bytes(horse.read_bytes())
+        broken = tarfile.TarInfo("z.jpg")
+        archive.addfile(broken, io.BytesIO())
+    obstore.put(store, "shard.tar", buffer.getvalue())
+    arguments = ["features", f"{bucket}/horses", f"{bucket}/sets/real.npz", "--keep", "--actors", "2"]
+    with begun(*arguments) as process:
+        said = process.communicate()[1]
+    assert process.returncode == 3, said
+    sets = from_url(f"{bucket}/sets", client_options={"allow_http": True})
+    found = bytes(obstore.get(sets, "real.npz").bytes())
+    assert b"shard.tar/z.jpg is empty" in bytes(obstore.get(sets, "errors.jsonl").bytes())
+    assert [item["path"] for items in obstore.list(sets) for item in items] == ["errors.jsonl", "real.npz"]
+    assert main(arguments) == 0, "nothing is left to do"
     (tmp_path / "found.npz").write_bytes(found)
     expected = metrics.features(tmp_path / "set", extractor=metrics.extractor(device="cpu"))
     with np.load(tmp_path / "found.npz") as file:
@@ -64,11 +65,6 @@ def test_the_statistics_of_a_bucket_are_those_of_metrics(weights: None, horses: 
         assert np.array_equal(file["sigma"], expected.statistics.sigma)
         assert np.array_equal(file["features"], expected.features)
     assert Statistics.load(tmp_path / "found.npz").origin == expected.statistics.origin
-
-
-def of(environment: dict[str, str]) -> dict[str, object]:
-    config = {name.lower(): value for name, value in environment.items()}
-    return {"config": config, "client_options": {"allow_http": True}}
 
 
 @pytest.mark.parametrize(

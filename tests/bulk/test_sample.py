@@ -24,6 +24,7 @@ from tests.bulk.conftest import PRETRAINED, ROOT, actors_of, begun, surroundings
 from tests.service.servers import family, free_port
 
 MODEL = PRETRAINED / "cifar10-dcgan.safetensors"
+OBJECTS = 100 << 20  # bytes of shared memory for a machine: a model and reports of some bytes
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 
 
@@ -44,9 +45,10 @@ def plain(model: Generator, seeds: list[int]) -> dict[str, bytes]:
 
 
 @contextlib.contextmanager
-def node(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+def node(*arguments: str, processors: int) -> Iterator[subprocess.Popen[bytes]]:
     """A machine of a cluster, as `ray start` has it; killed whole at the end."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, "--num-cpus", "2", "--block"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *arguments, "--block"]
+    command += [f"--num-cpus={processors}", "--include-log-monitor=false", f"--object-store-memory={OBJECTS}"]
     env = surroundings(TOKEN | {"PYTHONUNBUFFERED": "1"})
     with subprocess.Popen(command, env=env, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:
@@ -68,21 +70,22 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_a_machine_of_a_cluster_is_lost_and_nothing_shows_of_it(tmp_path: Path) -> None:
+    """There is room for one actor on the first machine, so the second has one as well."""
     port, client = free_port(), free_port()
     head = ["--head", f"--port={port}", f"--ray-client-server-port={client}", "--include-dashboard=false"]
-    arguments = ("sample", 3000, tmp_path / "out", "--model", "cifar10-dcgan", "--seed", 5)
-    with node(*head), node(f"--address=127.0.0.1:{port}") as second:
+    arguments = ("sample", 1600, tmp_path / "out", "--model", "cifar10-dcgan", "--seed", 5)
+    with node(*head, processors=1), node(f"--address=127.0.0.1:{port}", processors=2) as second:
         with begun(*arguments, "--address", f"ray://127.0.0.1:{client}", env=TOKEN) as process:
-            wait_until(lambda: list(tmp_path.glob("out/*.tar")), process)
-            assert actors_of(second.pid), "the second machine works too"
+            wait_until(lambda: list(tmp_path.glob("out/*.tar")) and actors_of(second.pid), process)
             kill(second)
+            assert len(list(tmp_path.glob("out/*.tar"))) < 4, "it was lost while there was work"
             said = process.communicate()[1]
         assert process.returncode == 0, said
     shards = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.tar")}
-    assert sorted(shards) == [f"{first:012}.tar" for first in range(5, 3005, 512)]
+    assert sorted(shards) == [f"{first:012}.tar" for first in range(5, 1605, 512)]
     model = models.load(MODEL, Generator)
     found = {name: picture for shard in shards.values() for name, picture in pictures_of(shard).items()}
-    assert found == plain(model, list(range(5, 3005)))
+    assert found == plain(model, list(range(5, 1605)))
     assert shards["000000000517.tar"] == sample.shard(model, sample.Piece(512, 1024), 5)
 
 
