@@ -34,7 +34,7 @@ def _check_latents(config: "DenseALAEConfig | ConvALAEConfig") -> None:
 @architecture("alae-mlp", Autoencoder)
 @dataclass(frozen=True)
 class DenseALAEConfig:
-    """Everything that rebuilds a fully connected ALAE; the defaults are the paper's for MNIST (section 6.1).
+    """Everything that rebuilds a fully connected ALAE; the defaults are the paper's for MNIST.
 
     Attributes:
         latent_size, code_size: components of z and of w.
