@@ -44,10 +44,7 @@ def crossing(path: Path, count: int = 5) -> Path:
 def test_a_clip_plays_beside_its_translation(translating: Page, tmp_path: Path, name: str) -> None:
     translating.one("#translate-file").send_keys(str(crossing(tmp_path / name)))
     translating.until(f"{AFTER} !== null && {AFTER}.complete && {AFTER}.naturalWidth === 80")
-    save = translating.one("#translate-save")
-    assert save.get_attribute("download") == f"gallop-zebra.{name.partition('.')[2]}"
-    kind = "(async () => (await (await fetch(document.querySelector('#translate-save').href)).blob()).type)()"
-    assert translating.js(kind) == {"gif": "image/gif", "webp": "image/webp", "png": "image/apng"}[name[7:]]
+    assert translating.one("#translate-save").get_attribute("download") == f"gallop-zebra{Path(name).suffix}"
 
 
 def test_a_video_plays_beside_its_translation_in_step(translating: Page, tmp_path: Path) -> None:
