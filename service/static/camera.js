@@ -5,6 +5,7 @@ import { byId, showFault } from "./dom.js";
 
 const MOST_ON_THEIR_WAY = 2;
 const COUNTED_MS = 3000; // of answers, for the frames a second
+const FEWEST = 4; // of them, for a figure that means something
 const BUSY_MS = 1000; // before the next frame goes to a service that has too much to do
 
 const field = (name) => byId(`camera-${name}`);
@@ -138,8 +139,8 @@ const show = (mine, number, frame, made) => {
   }
   made.close();
   const now = performance.now();
-  mine.answers = [...mine.answers.filter((time) => now - time < COUNTED_MS), now];
-  const spent = now - mine.answers[0];
-  const pace = spent > 0 ? ((mine.answers.length - 1) / spent) * 1000 : 0;
-  field("note").textContent = pace > 0 ? `${pace.toFixed(1)} frames/s` : "The first frame";
+  mine.answers.push(now);
+  while (mine.answers.length > FEWEST && now - mine.answers[0] > COUNTED_MS) mine.answers.shift();
+  const pace = ((mine.answers.length - 1) / (now - mine.answers[0])) * 1000;
+  field("note").textContent = mine.answers.length < FEWEST ? "The first frames" : `${pace.toFixed(1)} frames/s`;
 };
