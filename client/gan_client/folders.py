@@ -91,7 +91,7 @@ def _translated(client: Client, photo: Path, options: Translation) -> Picture:
     if (moving := images.moving_format(photo)) is not None:  # of many frames: a request seldom has the time
         return _as_job(client, photo, {"format": moving, **options})
     try:
-        return client.translate_many(photo, **options)[0]
+        return client.translate_many(photo, **{"format": "png", **options})[0]
     except ServiceError as error:
         if error.code != "deadline_exceeded":
             raise

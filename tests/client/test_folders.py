@@ -92,7 +92,8 @@ def test_what_moves_stays_what_it_is(client, tmp_path):
     names = {"a.gif": ("a.gif", "GIF"), "b.png": ("b.png", "PNG"), "c.webp": ("c.webp", "WEBP")}
     names |= {"d.apng": ("d.png", "PNG")}
     for name, (_, kind) in names.items():
-        frames[0].save(tmp_path / name, kind, save_all=True, append_images=frames[1:] if name != "b.png" else [])
+        more = frames[1:] if name != "b.png" else []
+        frames[0].save(tmp_path / name, kind, save_all=True, append_images=more, duration=50)
     planned = folders.plan([tmp_path], tmp_path / "out")
     assert dict(folders.translate(client, planned, 1)) == dict.fromkeys(planned.values())
     for name, (output, kind) in names.items():
