@@ -136,7 +136,7 @@ class ResNetGenerator(nn.Module):
         return compose(images, *self.attend(images)) if self.config.attends else self.layers(images)
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """What CUT compares images by (Park et al. 2020, appendix C.1), each [n, c', h', w'].
+        """What CUT compares images by (Park et al. 2020), each [n, c', h', w'].
 
         The image itself, the maps of both halving convolutions before their norms, and those of the first and of the
         fifth residual block, or of the last where there are fewer.

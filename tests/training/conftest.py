@@ -61,6 +61,7 @@ SMALLEST = {
     "discriminator_width": 4,
     "latent_size": 8,
     "blocks": 1,
+    "projection": 16,
     "pool": 3,
     "decay_kimg": 0.0,
     "kimg": 0.016,

@@ -51,7 +51,7 @@ def sight(seed=0):
 
 
 def seen(game, images):
-    """Of every layer and image, the vectors of all places: [p, 256] each."""
+    """Of every layer and image, the vectors of all places: [p, d] each."""
     return [
         [normalize(head(one.flatten(1).T), dim=1) for one in maps]
         for head, maps in zip(game.heads.heads, game.a_to_b.features(images), strict=True)
@@ -171,13 +171,14 @@ def test_every_trick_a_mask_and_a_projected_discriminator_play_along(cut, steppe
     assert {"nce", "mask"} <= told[0].keys() if fast else {"nce", "nce_identity"} <= told[0].keys()
 
 
-def test_fastcut_brings_its_papers_settings_and_flags_go_over_them(cut):
-    plain, fast = cut(), cut(game={"variant": "fastcut"})
+def test_defaults_are_the_papers_and_fastcut_brings_its_own_under_flags(cut):
+    plain = from_dict(CUTRun, {"data": {"data": "fake"}, "output": {"out": "run"}})
+    fast = cut(game={"variant": "fastcut"})
     assert (plain.game.nce, plain.game.nce_identity, plain.game.flip_equivariance) == (1, 1, False)
     assert (fast.game.nce, fast.game.nce_identity, fast.game.flip_equivariance) == (10, 0, True)
     assert cut(game={"variant": "fastcut", "nce": 5.0}).game.nce == 5
     assert (plain.game.temperature, plain.game.patches, plain.network.projection) == (0.07, 256, 256)
-    assert (plain.game.loss, plain.game.pool, plain.network.resampling) == ("lsgan", 3, "antialiased")
+    assert (plain.game.loss, plain.game.pool, plain.network.resampling) == ("lsgan", 0, "antialiased")
 
 
 @pytest.mark.parametrize(
