@@ -7,7 +7,7 @@ reconstructions of unseen images are compared with those images, and whose encod
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial, singledispatch
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,13 @@ RESAMPLES = 1_000  # behind the intervals of means over photos
 class SamplerPlan:
     """What to measure a sampler with. Nothing is read before it is needed.
 
-    reference: the training images, or their statistics `.npz`, for FID.
+    reference: the training images, their features, or the `.npz` of their statistics, for FID.
     unseen: real images that were not trained on, for KID, precision and recall, and to find the failures.
     images: generated images for FID.
     feature_images: generated images for KID, precision and recall, against as many of the unseen.
     """
 
-    reference: metrics.Images | Path
+    reference: metrics.Images | metrics.FeatureSet | Path
     unseen: metrics.Images
     images: int = 10_000
     feature_images: int = 2_000
@@ -113,13 +113,17 @@ def _measured_sampler(
 def _measured_autoencoder(
     plan: AutoencoderPlan, checkpoint: Path, progress: Progress, extractor: metrics.Extractor | None
 ) -> dict[str, Any]:
-    """What a sampler is measured by; FID of unseen images drawn again, against themselves; the encoder's probe."""
+    """What a sampler is measured by; FID of unseen images, against the training images, and drawn again, against
+    themselves; the encoder's probe."""
     model, unseen = load(checkpoint, Autoencoder), evenly(plan.sampler.unseen, plan.sampler.images)
-    found = _measured_sampler(plan.sampler, checkpoint, progress, extractor)
-    progress("reconstructions of the unseen images")
+    progress("features of the training images")
+    training = metrics.features(plan.sampler.reference, extractor=extractor, keep=False)
+    found = _measured_sampler(replace(plan.sampler, reference=training), checkpoint, progress, extractor)
+    progress("unseen images, and their reconstructions")
+    real = metrics.features(unseen, extractor=extractor)
+    found["fid_real"] = _entry(metrics.score(real, training), "fid", training.name)
     again = metrics.features(reconstructions(model, unseen), extractor=extractor)
-    result = metrics.score(again, unseen, metrics=("fid",), extractor=extractor)
-    found["fid_reconstructions"] = _entry(result, "fid", unseen.name)
+    found["fid_reconstructions"] = _entry(metrics.score(again, real), "fid", unseen.name)
     try:
         data = labelled(plan.data, model)
     except InputError as error:

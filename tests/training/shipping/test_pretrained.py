@@ -104,8 +104,9 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
     autoencoder = models.load(shipped / "autoencoder.safetensors", models.Autoencoder)
     told = autoencoder.metadata.metrics
     probed = {f"{way}_{layer}" for way in ("nearest_neighbour", "linear") for layer in ("long", "short")}
-    assert set(told) == {"fid", "kid", "precision", "recall", "fid_reconstructions"} | probed
+    assert set(told) == {"fid", "kid", "precision", "recall", "fid_real", "fid_reconstructions"} | probed
     assert told["fid_reconstructions"]["reference"] == "cifar10 test"
+    assert told["fid_real"]["reference"] == told["fid"]["reference"] == "cifar10 train"
     assert told["nearest_neighbour_long"]["protocol"] == "accuracy on 8 activations before the encoder's last layer"
     assert told["linear_short"]["protocol"] == "accuracy on 6 components of codes"
     assert "It also finds the code of an image, 6 numbers" in (shipped / "autoencoder.md").read_text()
