@@ -18,6 +18,7 @@ from PIL import GifImagePlugin, Image
 from models import Animation
 from models.errors import LimitError
 from models.images import Pixels
+from models.origin import Origin
 from service.encoding import png
 from service.encoding.looks import MOST_BYTES, ClipWriter, Look
 
@@ -45,6 +46,15 @@ def animation(kind: Animation, look: Look) -> ClipWriter:
     """Raises LimitError, from `add`, for a file of more than MOST_BYTES, or a frame longer than the format allows."""
     formats: dict[Animation, type[_Gif] | type[_WebP] | type[_Apng]] = {"gif": _Gif, "webp": _WebP, "apng": _Apng}
     return _Animator(formats[kind](look))
+
+
+def animate(pixels: Pixels, kind: Animation, frame_ms: int, quality: int, origin: Origin) -> bytes:
+    """An endless animation of uint8 [n, h, w, c], n at least 1, each shown for `frame_ms`. Raises as `animation`."""
+    count, height, width, _ = pixels.shape
+    writer = animation(kind, Look(height, width, count, 0, quality, origin))
+    for one in pixels:
+        writer.add(one, frame_ms)
+    return writer.close()
 
 
 class _Animator:

@@ -7,6 +7,7 @@ from models import Animation, Video
 from models.images import Pixels
 from models.origin import Origin
 from service.encoding import pictures
+from service.encoding.animations import animate
 from service.encoding.manifests import Signer
 from service.encoding.pictures import ImageFormat
 
@@ -20,7 +21,7 @@ _CLIPS: Mapping[Animation | Video, str] = {
 
 @dataclass(frozen=True)
 class Writer:
-    """Arguments and errors are those of `pictures.encode` and `pictures.animate`, and of `Signer.sign`."""
+    """Arguments and errors are those of `pictures.encode` and `animate`, and of `Signer.sign`."""
 
     signer: Signer | None
 
@@ -28,7 +29,7 @@ class Writer:
         return self._signed(pictures.encode(pixels, kind, quality, origin, icc), pictures.MEDIA[kind], origin)
 
     def animation(self, pixels: Pixels, kind: Animation, frame_ms: int, quality: int, origin: Origin) -> bytes:
-        return self.clip(pictures.animate(pixels, kind, frame_ms, quality, origin), kind, origin)
+        return self.clip(animate(pixels, kind, frame_ms, quality, origin), kind, origin)
 
     def clip(self, file: bytes, kind: Animation | Video, origin: Origin) -> bytes:
         """A file that a `ClipWriter` made, signed too; C2PA has no manifests for WebM."""

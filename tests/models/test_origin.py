@@ -11,6 +11,7 @@ from PIL import Image
 from models import origin
 from models.origin import NOTHING, Origin
 from service.encoding import pictures
+from service.encoding.animations import animate
 
 ABOUT = {"model": "dcgan@2+a", "seed": "7", "note": "<Zèbre> & \"斑马\" 'x'"}
 ORIGIN = Origin("trainedAlgorithmicMedia", ABOUT)
@@ -34,7 +35,7 @@ def test_every_format_has_the_same_packet(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "apng"])
 def test_animations_too(kind: Any) -> None:
-    data = pictures.animate(PIXELS, kind, 80, 90, ORIGIN)
+    data = animate(PIXELS, kind, 80, 90, ORIGIN)
     assert packet_of(data) == ORIGIN.packet()
     image = Image.open(io.BytesIO(data))
     assert (image.n_frames, image.info["loop"]) == (3, 0)
