@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from metrics import PROTOCOLS, open_images
 from metrics.network import int8
-from metrics.network.inception import build
+from metrics.network.inception import SIDE, build
 from metrics.network.weights import load
 
 
@@ -29,7 +29,8 @@ def main() -> None:
     pictures = []
     for source in options.sources:
         loaders = list(open_images(source).loaders())
-        pictures += [prepare(loader()) for loader in loaders[:: max(1, len(loaders) // options.each)][: options.each]]
+        some = loaders[:: max(1, len(loaders) // options.each)][: options.each]
+        pictures += [prepare(loader(), SIDE) for loader in some]
     table = int8.calibrated(build(load().tensors), torch.stack(pictures))
     save_file(table, options.out)
     print(f"{options.out}: {options.out.stat().st_size:,} bytes, from {len(pictures)} pictures")

@@ -6,9 +6,11 @@ result["fid"]["value"], result["fid"]["interval"], result["fid"]["verdict"]
 
 from metrics.distributed import ProcessLost, World, joined, world
 from metrics.extraction.arrays import Stored, stored_images
+from metrics.extraction.custom import CustomExtractor, custom_extractor
 from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress, extractor, stream_features
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Images, Loader, Samples, load_image, open_images, open_stored
+from metrics.network.onnx import onnx_session
 from metrics.network.openvino_backend import compile_network as compile_openvino
 from metrics.network.perceptual import PerceptualDistance, perceptual_distance
 from metrics.network.weights import cache_folder, cached_weights, weights_file
@@ -30,6 +32,7 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "Accumulator",
+    "CustomExtractor",
     "Extractor",
     "FeatureSet",
     "Features",
@@ -48,6 +51,7 @@ __all__ = [
     "cache_folder",
     "cached_weights",
     "compile_openvino",
+    "custom_extractor",
     "data_copying",
     "extractor",
     "features",
@@ -58,6 +62,7 @@ __all__ = [
     "joined",
     "kid",
     "load_image",
+    "onnx_session",
     "open_images",
     "open_stored",
     "perceptual_distance",

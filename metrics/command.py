@@ -2,6 +2,7 @@
 
     python -m metrics score generated/ real.npz --metrics fid,kid
     python -m metrics score model.safetensors real/ --samples 10000 --seed 0
+    python -m metrics score generated/ real/ --extractor classifier.safetensors
     python -m metrics stats real/ real.npz
     torchrun --nproc-per-node 2 -m metrics stats real/ real.npz
 
@@ -21,7 +22,8 @@ from tqdm import tqdm
 
 from metrics import scoring
 from metrics.distributed import joined, world
-from metrics.extraction.extractor import Backend, InceptionExtractor, Precision, Progress, extractor
+from metrics.extraction.custom import custom_extractor
+from metrics.extraction.extractor import Backend, Extractor, Precision, Progress, extractor
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Samples
 from metrics.network import weights
@@ -89,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _extraction_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--extractor", metavar="FILE", help="in Inception's place: a classifier's .safetensors, or an .onnx network")
     add("--protocol", choices=list(PROTOCOLS), default="pytorch-fid", help="how images are resized")
     add("--precision", choices=get_args(Precision), default="float32", help="the others are faster and less exact")
     add("--backend", choices=get_args(Backend), default="torch", help="openvino: an optional extra for CPUs")
@@ -177,8 +180,19 @@ def _fetch(_options: argparse.Namespace) -> dict[str, Any]:
 
 def _extractor(
     options: argparse.Namespace, sources: Sequence[str | None], *, classifier: bool = False
-) -> InceptionExtractor | None:
-    """None where every source is an `.npz` of statistics, which needs no network, and no weights to be fetched."""
+) -> Extractor | None:
+    """None where every source is an `.npz` of statistics, which needs no network, and no weights to be fetched.
+
+    Raises:
+        InputError: options of the Inception beside an extractor of one's own; and as the makers of both do.
+    """
+    if options.extractor:
+        if options.weights or options.precision != "float32" or options.backend != "torch":
+            raise InputError(
+                "--weights, --precision and --backend are of the Inception: leave them out beside --extractor.",
+                where="extractor",
+            )
+        return custom_extractor(options.extractor, device=options.device, batch_size=options.batch_size)
     if not classifier and all(source is None or scoring.holds_numbers(Path(source)) for source in sources):
         return None
     return extractor(

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from metrics.distributed import world
 from metrics.extraction import one_pass
 from metrics.extraction.arrays import stored_images
+from metrics.extraction.custom import CustomExtractor
 from metrics.extraction.extractor import Extractor, InceptionExtractor, Progress
 from metrics.extraction.extractor import extractor as make_extractor
 from metrics.extraction.protocols import protocol_named
@@ -162,10 +164,14 @@ def score(
 
 
 def versions(extractor: Extractor | None) -> dict[str, str]:
-    """Of the packages that a score may depend on; OpenVINO is one where it ran the network."""
+    """Of the packages that a score may depend on; OpenVINO and ONNX Runtime are, where they ran the network."""
     compiled = isinstance(extractor, InceptionExtractor) and extractor.backend == "openvino"
     packages = (*_PACKAGES, "openvino") if compiled else _PACKAGES
-    return {package: importlib.metadata.version(package) for package in packages}
+    found = {package: importlib.metadata.version(package) for package in packages}
+    if isinstance(extractor, CustomExtractor) and extractor.backend == "onnxruntime":
+        # asked of the module: the packages that hold it have several names
+        found["onnxruntime"] = importlib.import_module("onnxruntime").__version__
+    return found
 
 
 def _rows(names: Sequence[str]) -> list[Metric]:
@@ -197,14 +203,14 @@ def _check_sets(
     sources: Mapping[str, Images | FeatureSet], rows: Sequence[Metric], protocol: str, extractor: Extractor | None
 ) -> None:
     """Raises for what the sets make impossible before any image is read, which may take hours."""
-    origins = []
+    origins = [Origin(None, extractor.name, extractor.dimensions)] if extractor else []
     for source in sources.values():
         if isinstance(source, FeatureSet):
             origins.append(source.statistics.origin)
         elif extractor:
             origins.append(Origin(protocol, extractor.name, extractor.dimensions))
-    for other in origins[1:]:
-        check_comparable(origins[0], other)
+    for one, other in itertools.combinations(origins, 2):
+        check_comparable(one, other)
     needed = {name for row in rows for name in _SIDES[row.features]} | ({"held_out"} & sources.keys())
     for source in (sources[name] for name in sources if name in needed):
         if isinstance(source, FeatureSet):

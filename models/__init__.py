@@ -5,7 +5,7 @@ images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     #
 """
 
 from models import addresses, console, filesets, origin, strict_json, tiles
-from models.architectures import Architecture, AutoencoderConfig, SamplerConfig, TranslatorConfig
+from models.architectures import Architecture, AutoencoderConfig, ClassifierConfig, SamplerConfig, TranslatorConfig
 from models.checkpoints.checkpoint import (
     add_directions,
     load,
@@ -16,6 +16,7 @@ from models.checkpoints.checkpoint import (
 )
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.layouts import Told
+from models.classifier import Classifier
 from models.decoding import ACCEPTED, HEAD, MAX_PIXELS, coded_as, decode, opened, read_text, upright
 from models.directions import find_directions, sefa
 from models.errors import (
@@ -51,6 +52,7 @@ from models.images import (
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
 from models.metadata import Metadata
 from models.moving import Animation, Frame, Motion, Video, frames, motion
+from models.networks.airbench import AirbenchConfig
 from models.networks.alae import CodeDiscriminatorConfig
 from models.networks.attention import Unblended, compose
 from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
@@ -69,12 +71,15 @@ __all__ = [
     "MAX_PIXELS",
     "SEED_LIMIT",
     "SOURCE_TYPES",
+    "AirbenchConfig",
     "Animation",
     "Architecture",
     "Autoencoder",
     "AutoencoderConfig",
     "BrokenImageError",
     "CheckpointError",
+    "Classifier",
+    "ClassifierConfig",
     "CodeDiscriminatorConfig",
     "ConflictError",
     "DCGANConfig",

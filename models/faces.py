@@ -1,8 +1,9 @@
-"""What `models.load` gives: a network behind one of three faces, ready to be called.
+"""What `models.load` gives: a network behind one of four faces, ready to be called.
 
     Generator      latents -> images
     Autoencoder    a generator that also finds the code of an image: latents -> codes -> images, images -> codes
     Translator     images -> images of another domain, in one direction or both
+    Classifier     images -> classes, and the features that tell them apart (`models/classifier.py`)
 
 A generator draws from two spaces at most. Latents, the space z, are normal vectors: what a seed stands for. Codes, the
 space w of an autoencoder, lie between its mapping and its generator, and are what its encoder gives. The last of

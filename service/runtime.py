@@ -32,11 +32,11 @@ from service.registry.mirror import Mirror
 from service.registry.registry import Registry
 from service.scoring.baselines import ModelReferences
 from service.scoring.drift import Drift
+from service.scoring.extractors import Extractors
 from service.scoring.references import References
 from service.scoring.worker import (
     Worker,
     keep_to_the_background,
-    local_extractor,
     local_perceptual_distance,
     scorer,
 )
@@ -62,7 +62,7 @@ class Runtime:
 
     Attributes:
         telemetry: metrics and spans.
-        extractor: makes the Inception, once; called on the thread that needs it.
+        extractors: what looks at images for a score, by name.
         scorer: the thread that scores.
         inverter: the thread that looks for the latents of photos.
         perceptual: makes the perceptual distance, once; None where its weights are not at hand.
@@ -101,7 +101,7 @@ class Runtime:
         )
         self.rates = Rates(settings.rate_per_minute, settings.rates)
         self.scorer = scorer(settings)
-        self.extractor = functools.cache(lambda: extractor or local_extractor(settings))
+        self.extractors = Extractors(settings, extractor)
         self.inverter = Worker("invert", keep_to_the_background)
         self.perceptual = functools.cache(lambda: local_perceptual_distance(settings))
         self._model_references = ModelReferences(self.references, settings.model_references)
@@ -121,14 +121,14 @@ class Runtime:
         return Drift(
             "kid" if self.settings.drift == "kid" else "fid",
             self._model_references,
-            self.extractor,
+            self.extractors.inception,
             self.telemetry.registry,
             per_minute=self.settings.drift_per_minute,
             window=self.settings.drift_window,
         )
 
     def _new_gate(self, margin: float) -> Gate:
-        return Gate(self.settings, margin, self._model_references, self.store, self.extractor)
+        return Gate(self.settings, margin, self._model_references, self.store, self.extractors.inception)
 
     def served(self, endpoint: str, model: str, images: Pixels | Sequence[Pixels], drift: str | None = None) -> None:
         """Takes note of images that were made: counts them and, under the name `drift`, offers them for a look."""

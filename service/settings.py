@@ -211,6 +211,9 @@ class Settings(BaseModel):
     """Folder for the FID weights, once fetched; unset, the user's cache folder."""
     inception_weights: Path | None = None
     """The file of FID weights, where it is not in the cache folder: docs/metrics.md says which files will do."""
+    extractors: Annotated[dict[str, Path], BeforeValidator(pairs)] = {}
+    """Networks that scores may use in the Inception's place, as `name=file` pairs: a classifier's .safetensors, or
+    ONNX."""
     log_json: bool = True
     """Log lines as JSON, or plain."""
     drift: Literal["off", "fid", "kid"] = "off"

@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("b", type=_set, metavar="B", nargs="?", help="what it should look like")
     score.add_argument("--metrics", type=_metrics, help=f"of {','.join(get_args(Metric))}, separated by commas (fid)")
     score.add_argument("--protocol", choices=get_args(Protocol), help="how images are resized")
+    score.add_argument("--extractor", metavar="NAME", help="what looks at the images, as the service offers it")
     score.add_argument("--bootstrap", type=int, metavar="N", help="resamples behind the intervals; 0: none (200)")
     score.add_argument("--job", action="store_true", help="do not wait: print the id of a job (gan jobs ID)")
 

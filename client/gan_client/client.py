@@ -108,9 +108,15 @@ class Client:
         return Request("score", {**options, "metrics": ",".join(options.get("metrics", ["fid"]))}, {"a": a, "b": b})
 
     @call
-    def add_reference(self, name: str, images: Images, protocol: Protocol = "pytorch-fid") -> Request[dict[str, Any]]:
-        """Keeps the statistics of a set, or of an .npz, under a name; as a job, like `score`."""
-        return Request("reference", {"name": name, "protocol": protocol}, {"images": images})
+    def add_reference(
+        self, name: str, images: Images, protocol: Protocol = "pytorch-fid", extractor: str | None = None
+    ) -> Request[dict[str, Any]]:
+        """Keeps the statistics of a set, or of an .npz, under a name; as a job, like `score`.
+
+        `extractor` names one that the operator offers in the Inception's place.
+        """
+        by = {} if extractor is None else {"extractor": extractor}
+        return Request("reference", {"name": name, "protocol": protocol, **by}, {"images": images})
 
     def references(self) -> list[dict[str, Any]]:
         """All that are kept, by name."""

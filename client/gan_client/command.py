@@ -108,7 +108,7 @@ def _translate(client: Client, typed: argparse.Namespace) -> int:
 
 def _score(client: Client, typed: argparse.Namespace) -> int:
     sets = {**_side("a", typed.a), **_side("b", typed.b)}
-    job = client.submit(client.score, **sets, **_given(typed, "metrics", "protocol", "bootstrap"))
+    job = client.submit(client.score, **sets, **_given(typed, "metrics", "protocol", "extractor", "bootstrap"))
     if typed.job:
         _print(job.id)
     else:

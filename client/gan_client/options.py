@@ -95,4 +95,5 @@ class Scoring(TypedDict, total=False):
     b_truncation: float
     metrics: Sequence[Metric]
     protocol: Protocol
+    extractor: str
     bootstrap: int

@@ -32,15 +32,18 @@ _MOST_STREAMS = 16  # of OpenVINO, 4 images each: as many images at a time as a 
 
 
 class Extractor(Protocol):
-    """What a score needs of a network. `InceptionExtractor` is the real one; tests bring small ones.
+    """What a score needs of a network: `InceptionExtractor`, or one of the user's own (`custom.py`).
 
     name: statistics carry it, and are compared only under the same one.
+    side: height and width of the images it sees, in pixels.
     dimensions: length of a feature vector.  precision: "float32", or the reduced one.
     batch_size: images it likes to see at a time.
     """
 
     @property
     def name(self) -> str: ...
+    @property
+    def side(self) -> int: ...
     @property
     def dimensions(self) -> int: ...
     @property
@@ -49,11 +52,11 @@ class Extractor(Protocol):
     def batch_size(self) -> int: ...
 
     def features(self, images: Tensor) -> Features:
-        """float32 [n, 3, 299, 299] in [-1, 1] -> float32 [n, dimensions]."""
+        """float32 [n, 3, side, side] in [-1, 1] -> float32 [n, dimensions]."""
         ...
 
     def logits(self, features: Features) -> npt.NDArray[np.floating]:
-        """float32 [n, dimensions] -> [n, classes]; raises WeightsUnavailable where there is no classifier."""
+        """float32 [n, dimensions] -> [n, classes]; raises WeightsUnavailable or InputError where it has no classes."""
         ...
 
 
@@ -68,6 +71,7 @@ class InceptionExtractor:
     batch_size: int
     backend: Backend = "torch"
     name: str = weights.EXTRACTOR
+    side: int = inception.SIDE
     dimensions: int = inception.FEATURES
 
     def features(self, images: Tensor) -> Features:
@@ -161,7 +165,7 @@ def stream_features(
     """
 
     def load(loader: Loader) -> Tensor:
-        return protocol.prepare(loader())
+        return protocol.prepare(loader(), network.side)
 
     mine = itertools.islice(images.loaders(), part[0], None, part[1])
     total = len(range(part[0], images.count, part[1])) if images.count is not None else 0

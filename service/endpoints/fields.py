@@ -20,6 +20,11 @@ ReferenceName = Annotated[
 ]
 
 
+ExtractorName = Annotated[
+    str,
+    Field(min_length=1, max_length=64, description="A network that the operator offers in the Inception's place."),
+]
+
 MAX_IMAGES = 256
 
 Seed = Annotated[int, Field(ge=0, le=SEED_LIMIT - 1), NUMERAL]

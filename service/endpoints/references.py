@@ -9,7 +9,7 @@ import metrics
 from metrics import FeatureSet, Images
 from models.errors import InputError
 from service.call import Answer, Call, Progress
-from service.endpoints.fields import Body, Protocol, ReferenceName, Skipped
+from service.endpoints.fields import Body, ExtractorName, Protocol, ReferenceName, Skipped
 from service.http.body import FileField
 from service.http.operation import Operation
 from service.runtime import Runtime
@@ -22,6 +22,7 @@ class ReferenceRequest(Body):
 
     name: ReferenceName
     protocol: Protocol = "pytorch-fid"
+    extractor: ExtractorName | None = None
 
 
 class ReferenceView(BaseModel):
@@ -54,27 +55,32 @@ async def create(runtime: Runtime, call: Call) -> Answer:
     """A set to statistics, kept under a name."""
     request: ReferenceRequest = call.body
     await runtime.references.check_free(request.name)
+    runtime.extractors.check(request.extractor)
     source = await sets.uploaded(call.files["images"], "images", runtime.settings)
     if isinstance(source, Images):
-        kept = await _extracted(runtime, call, source, request.protocol)
+        kept = await _extracted(runtime, call, source, request)
     else:
-        kept = _checked(source, request.protocol)
+        kept = _checked(source, request)
     skipped = source.left_out if isinstance(source, Images) else None
     reference = await runtime.references.add(request.name, kept, source.name, skipped)
     headers = {"Location": f"/v1/references/{reference.name}"}
     return Answer.of(view(reference), headers=headers, status=201)
 
 
-async def _extracted(runtime: Runtime, call: Call, images: Images, protocol: str) -> FeatureSet:
+async def _extracted(runtime: Runtime, call: Call, images: Images, request: ReferenceRequest) -> FeatureSet:
     def work(report: Progress) -> FeatureSet:
-        return metrics.features(images, protocol=protocol, extractor=runtime.extractor(), progress=report)
+        network = runtime.extractors.named(request.extractor)
+        return metrics.features(images, protocol=request.protocol, extractor=network, progress=report)
 
     patience_s = None if call.is_job else runtime.settings.deadline_s
     return await runtime.scorer.run(work, call.progress, patience_s=patience_s)
 
 
-def _checked(kept: FeatureSet, protocol: str) -> FeatureSet:
+def _checked(kept: FeatureSet, request: ReferenceRequest) -> FeatureSet:
     """Statistics under the protocol; pytorch-fid's files do not say theirs, and are taken at the caller's word."""
+    protocol = request.protocol
+    if request.extractor is not None:
+        raise InputError("Statistics say themselves what extracted them: leave extractor out.", where="extractor")
     if kept.statistics.protocol not in (None, protocol):
         raise InputError(
             f"These statistics say that they were made with the protocol {kept.statistics.protocol}, not {protocol}.",
@@ -124,7 +130,7 @@ CREATE_REFERENCE = Operation(
     status=201,
     answers=_VIEW,
     headers={"Location": "The reference's address."},
-    errors=(409, 413, 415, 422, 503, 504),
+    errors=(404, 409, 413, 415, 422, 503, 504),
 )
 LIST_REFERENCES = Operation(
     "GET",

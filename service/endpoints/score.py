@@ -11,7 +11,7 @@ import metrics
 from metrics import FeatureSet, Images
 from models.errors import InputError, LimitError
 from service.call import Answer, Call, File, Progress
-from service.endpoints.fields import Body, ModelName, Protocol, ReferenceName, Seed, Skipped, Truncation
+from service.endpoints.fields import Body, ExtractorName, ModelName, Protocol, ReferenceName, Seed, Skipped, Truncation
 from service.http.body import FileField
 from service.http.operation import Operation
 from service.runtime import Runtime
@@ -50,7 +50,8 @@ class ScoreRequest(Body):
     metrics: Annotated[list[Metric], BeforeValidator(_split), Field(min_length=1, max_length=16)] = Field(
         ["fid"], description="In a form separated by commas. prdc is precision, recall, density and coverage."
     )
-    protocol: Protocol = Field("pytorch-fid", description="How images are resized to 299 x 299; both sets alike.")
+    protocol: Protocol = Field("pytorch-fid", description="How images are resized; both sets alike.")
+    extractor: ExtractorName | None = None
     bootstrap: Annotated[int, Field(ge=0, le=1000), NUMERAL] = Field(
         200, description="Resamples behind the 95 % intervals; 0 leaves them out."
     )
@@ -127,12 +128,14 @@ class Side:
 async def score(runtime: Runtime, call: Call) -> Answer:
     """Two sets to distances, with intervals and verdicts."""
     request: ScoreRequest = call.body
+    runtime.extractors.check(request.extractor)
     asked = SetRequest.b(call)
     a = await _side(runtime, call, SetRequest.a(call))
     alone = request.metrics == ["is"] and not asked.ways
     b = None if alone else await _side(runtime, call, asked)
     sides = [side for side in (a, b) if side is not None]
-    network = "is" in request.metrics or any(isinstance(side.source, Images) for side in sides)
+    named = request.extractor is not None
+    network = named or "is" in request.metrics or any(isinstance(side.source, Images) for side in sides)
 
     def work(report: Progress) -> dict[str, Any]:
         return metrics.score(
@@ -140,7 +143,7 @@ async def score(runtime: Runtime, call: Call) -> Answer:
             b.source if b is not None else None,
             metrics=request.metrics,
             protocol=request.protocol,
-            extractor=runtime.extractor() if network else None,
+            extractor=runtime.extractors.named(request.extractor) if network else None,
             bootstrap=request.bootstrap,
             progress=report,
         )

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import metrics
-from models.errors import OverloadError, WeightsUnavailable
+from models.errors import OverloadError
 from service.call import Progress
 from service.settings import Settings
 
@@ -142,20 +142,6 @@ def keep_to_the_background() -> None:
     with contextlib.suppress(AttributeError, OSError):  # Linux gives each thread a priority; others do not
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
     _limit_torch(1)
-
-
-def local_extractor(settings: Settings) -> metrics.Extractor:
-    """The Inception on the service's device, from files at hand only: no request may start a download.
-
-    Raises WeightsUnavailable, which says what its operator has to do.
-    """
-    path = settings.inception_weights or metrics.cached_weights()
-    if not path.is_file():
-        raise WeightsUnavailable(
-            "Scores need the Inception weights, which are not on this machine. Its operator fetches them with "
-            "`make weights` (python -m metrics fetch), or names a file in GAN_INCEPTION_WEIGHTS. Everything else works."
-        )
-    return metrics.extractor(path, device=settings.device)
 
 
 def local_perceptual_distance(settings: Settings) -> metrics.PerceptualDistance | None:

@@ -30,6 +30,7 @@ class SmallExtractor:
     dimensions: int = 24
     batch_size: int = 4
     name: str = "small"
+    side: int = 299
     precision: str = "float32"
 
     def features(self, images: Tensor) -> np.ndarray:

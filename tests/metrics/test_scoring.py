@@ -187,6 +187,7 @@ def test_features_are_kept_under_the_images_content(small: metrics.Extractor, ho
     @dataclasses.dataclass(frozen=True)
     class Counting:
         name = "counting"
+        side = small.side
         dimensions = small.dimensions
         precision = "float32"
         batch_size = 4
@@ -308,8 +309,16 @@ def test_wrong_parameters_say_what_would_be_right(small: metrics.Extractor) -> N
 
 
 def test_inception_score_without_a_classifier_says_which_file(small: metrics.Extractor) -> None:
-    network = metrics.InceptionExtractor(None, None, "float32", torch.device("cpu"), 8)  # type: ignore[arg-type]
     found = metrics.features(pictures(20), extractor=small)
+    network = metrics.InceptionExtractor(
+        None,  # type: ignore[arg-type]
+        None,
+        "float32",
+        torch.device("cpu"),
+        8,
+        name=small.name,
+        dimensions=small.dimensions,
+    )
     with pytest.raises(WeightsUnavailable, match="GAN_INCEPTION_WEIGHTS"):
         metrics.score(found, metrics=("is",), extractor=network)
 

@@ -149,6 +149,7 @@ class MeanColours:
     """An extractor of 12 features that takes no time: the mean colours of an image's quarters."""
 
     name: str = "mean-colours"
+    side: int = 299
     dimensions: int = 12
     precision: str = "float32"
     batch_size: int = 4
@@ -172,7 +173,8 @@ class Turnstile:
 
     def __init__(self, inner: Extractor) -> None:
         self.inner = inner
-        self.name, self.dimensions, self.precision, self.batch_size = "turnstile", inner.dimensions, "float32", 4
+        self.name, self.side, self.dimensions = "turnstile", inner.side, inner.dimensions
+        self.precision, self.batch_size = "float32", 4
         self.reached = threading.Event()
         self.batches = 0
         self.guards = ""
@@ -258,9 +260,21 @@ def mean_colours() -> MeanColours:
 
 @pytest.fixture(scope="session")
 def scoring(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    """One service that scores by mean colours, shared by the session."""
+    """One service that scores by mean colours, or by the extractors `mine` and `lost`, whose file is not there;
+    shared by the session."""
     store = tmp_path_factory.mktemp("scoring")
-    settings = Settings(models=(checkpoints,), store=store, set_files=40, archive_mb=4, job_images=200, **PATIENT)
+    config = models.AirbenchConfig(image_size=16, classes=2, width=8)
+    mine = tmp_path_factory.mktemp("extractors") / "mine.safetensors"
+    models.save(mine, config.parts(), models.metadata_of(config, classes=("cat", "dog")))
+    settings = Settings(
+        models=(checkpoints,),
+        store=store,
+        extractors={"mine": mine, "lost": mine.with_name("lost.onnx")},
+        set_files=40,
+        archive_mb=4,
+        job_images=200,
+        **PATIENT,
+    )
     with local_server(settings, MeanColours()) as one:
         yield one
 

@@ -83,6 +83,7 @@ class SmallExtractor:
     dimensions: int = 6
     batch_size: int = 16
     name: str = "small"
+    side: int = 299
     precision: str = "float32"
 
     def features(self, images: torch.Tensor) -> np.ndarray:

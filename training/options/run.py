@@ -72,7 +72,7 @@ class Run(Options):
         require(optimizer.decay_kimg <= pace.kimg, "decay_kimg", "must be in [0, kimg]", optimizer.decay_kimg)
         require(optimizer.g_warmup_kimg < pace.kimg, "g_warmup_kimg", "must be in [0, kimg)", optimizer.g_warmup_kimg)
         for name, asked in dict(watch).items():
-            if name == "kid" or name.startswith("fid_reference"):
+            if name in ("kid", "extractor") or name.startswith("fid_reference"):
                 require(not asked or watch.fid_kimg > 0, name, "needs --fid-kimg, which says when to measure", asked)
         return self
 

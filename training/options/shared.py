@@ -158,6 +158,9 @@ class Watch(Options):
 
     fid_kimg: float = Field(0.0, ge=0, description="FID every so many kimg; 0: never. The best snapshot is kept")
     fid_images: int = Field(10000, ge=2, le=10**7, description="generated images for FID")
+    extractor: str = Field(
+        "", description="measure by a classifier's .safetensors or an ONNX network, in place of the Inception"
+    )
     kid: bool = Field(False, description="measure KID as well, at the same moments")
     tensorboard: bool = Field(True, description="write scalars and grids for TensorBoard")
     animation: Literal["gif", "webp", "none"] = Field(

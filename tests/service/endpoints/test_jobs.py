@@ -231,7 +231,7 @@ from service.settings import Settings
 
 @dataclass(frozen=True)
 class Extractor:
-    name = "corner"; dimensions = 2; precision = "float32"; batch_size = 4
+    name = "corner"; side = 299; dimensions = 2; precision = "float32"; batch_size = 4
     def features(self, images):
         if stuck:
             threading.Event().wait()

@@ -341,6 +341,29 @@ def test_statistics_of_another_kind_are_not_compared(scoring: Any, tmp_path: Pat
         assert text in answer.json()["error"]["message"]
 
 
+def test_an_extractor_of_the_operator_s_takes_the_inception_s_place(scoring: Any, reference: str) -> None:
+    own = metrics.custom_extractor(scoring.runtime.settings.extractors["mine"])
+    kept = {"name": "by-mine", "extractor": "mine"}
+    answer = requests.post(f"{scoring.url}/v1/references", data=kept, files=parts("images", REAL), timeout=300)
+    assert answer.json()["extractor"] == own.name
+    result = score(scoring.url, parts("a", FAKE), b_reference="by-mine", extractor="mine").json()
+    assert result["fid"]["value"] == pytest.approx(metrics.score(FAKE, REAL, extractor=own)["fid"]["value"], rel=1e-6)
+    assert result["extractor"] == own.name
+    npz = [("images", ("s.npz", requests.get(f"{scoring.url}/v1/references/by-mine/npz", timeout=300).content))]
+    asked = {"name": "again", "extractor": "mine"}
+    both = {"a_reference": reference, "b_reference": reference, "extractor": "mine"}
+    for answer, status, text in (
+        (score(scoring.url, parts("a", FAKE), b_reference="by-mine"), 400, "differ in their extractor"),
+        (score(scoring.url, parts("a", FAKE), b_reference=reference, extractor="mine"), 400, "differ in their"),
+        (requests.post(f"{scoring.url}/v1/score", json=both, timeout=300), 400, "differ in their"),
+        (score(scoring.url, parts("a", FAKE), b_reference="by-mine", extractor="yours"), 404, "there are: mine, lost"),
+        (score(scoring.url, parts("a", FAKE), b_reference="by-mine", extractor="lost"), 503, "lost cannot be used"),
+        (requests.post(f"{scoring.url}/v1/references", data=asked, files=npz, timeout=300), 400, "say themselves"),
+    ):
+        assert (answer.status_code, text in answer.json()["error"]["message"]) == (status, True), answer.text
+    requests.delete(f"{scoring.url}/v1/references/by-mine", timeout=300)
+
+
 SETS = {"a_n": 8, "a_model": "tiny", "b_n": 8, "b_model": "tiny", "b_seed": 50}
 
 

