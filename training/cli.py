@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models import GanError, InputError, console
+from training.classifier import command as classifier
 from training.engine.console import say
 from training.games.table import games
 from training.options.flags import add_flags, from_dict, given, merged, read_json
@@ -14,7 +15,14 @@ from training.options.run import Run
 from training.ring import command as laboratory
 from training.shipping import export, outlines, pretrained, probe
 
-TOOLS = {"ring": laboratory, "export": export, "outlines": outlines, "probe": probe, "pretrained": pretrained}
+TOOLS = {
+    "ring": laboratory,
+    "export": export,
+    "outlines": outlines,
+    "probe": probe,
+    "classifier": classifier,
+    "pretrained": pretrained,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

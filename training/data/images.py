@@ -105,6 +105,19 @@ def load_images(
     return Dataset(source.name, decoded.pixels, labels, found.classes, skipped, decoded.labelled_digest)
 
 
+def load_labelled(path: str, size: int, channels: int) -> tuple[Dataset, Dataset]:
+    """The training and the test images of a data set with classes.
+
+    Raises:
+        InputError: there are none, or they have no classes, or not the same ones.
+    """
+    train = load_images(path, size, channels, conditional=True, split="train")
+    test = load_images(path, size, channels, conditional=True, split="test")
+    if test.classes != train.classes:
+        raise InputError(f"--data {path}: training and test images have other classes.", where="data")
+    return train, test
+
+
 def _check_labels(name: str, labels: torch.Tensor, classes: tuple[str, ...]) -> None:
     """Raises InputError where a class has no image that is left, or a label has no class."""
     seen = set(labels.tolist())

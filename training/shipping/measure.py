@@ -20,11 +20,11 @@ import metrics
 from metrics import Samples
 from models import Autoencoder, Direction, Generator, InputError, Model, Translator, filesets, load, to_float, to_uint8
 from models.images import Pixels
-from training.data.images import Keep, load_images
+from training.data.images import Keep, load_images, load_labelled
 from training.data.layouts import Split
 from training.games.sampler import SamplerRun
 from training.shipping import rulers
-from training.shipping.probe import labelled, probe
+from training.shipping.probe import probe
 
 FEATURE_METRICS = ("kid", "prdc")
 RESAMPLES = 1_000  # behind the intervals of means over photos
@@ -125,7 +125,7 @@ def _measured_autoencoder(
     again = metrics.features(reconstructions(model, unseen), extractor=extractor)
     found["fid_reconstructions"] = _entry(metrics.score(again, real), "fid", unseen.name)
     try:
-        data = labelled(plan.data, model)
+        data = load_labelled(plan.data, model.image_size, model.channels)
     except InputError as error:
         if error.where != "conditional":  # without classes there is nothing to probe for
             raise

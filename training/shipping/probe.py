@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from models import Autoencoder, InputError, load, to_float
-from training.data.images import Dataset, load_images
+from training.data.images import Dataset, load_labelled
 from training.engine.console import say
 
 ABOUT = "Measure how well an encoder's features tell classes apart: nearest neighbour and linear accuracy."
@@ -111,20 +111,6 @@ def _features(model: Autoencoder, data: Dataset, layer: str) -> Labelled:
     return Labelled(torch.cat(rows).clone(), data.labels)
 
 
-def labelled(path: str, model: Autoencoder) -> tuple[Dataset, Dataset]:
-    """The training and the test images of a data set with classes, as a model of this size was shown them.
-
-    Raises:
-        InputError: there are none, or they have no classes.
-    """
-    size, channels = model.image_size, model.channels
-    train = load_images(path, size, channels, conditional=True, split="train")
-    test = load_images(path, size, channels, conditional=True, split="test")
-    if test.classes != train.classes:
-        raise InputError(f"--data {path}: training and test images have other classes.", where="data")
-    return train, test
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `python -m training probe`."""
     parser.add_argument("checkpoint", type=Path, help="NAME.safetensors of an autoencoder")
@@ -135,12 +121,12 @@ def run(typed: argparse.Namespace) -> int:
     """Prints a line for each accuracy.
 
     Raises:
-        InputError, CheckpointError: the checkpoint is none of an autoencoder; as `labelled`.
+        InputError, CheckpointError: the checkpoint is none of an autoencoder; as `load_labelled`.
     """
     if not typed.checkpoint.is_file():
         raise InputError(f"There is no checkpoint {str(typed.checkpoint)!r}.", where="checkpoint")
     model = load(typed.checkpoint, Autoencoder)
-    for name, entry in probe(model, *labelled(typed.data, model)).items():
+    for name, entry in probe(model, *load_labelled(typed.data, model.image_size, model.channels)).items():
         words = name.replace("_", " ")
         say(f"{words:24}{entry['value']:8.2%}  {entry['protocol']}, of {entry['images']:,} test images", sys.stdout)
     return 0

@@ -13,8 +13,8 @@ import models
 from models import DCGANConfig, InputError
 from models.networks.alae import DenseALAEConfig
 from training.cli import main
-from training.data.images import Dataset
-from training.shipping.probe import Labelled, interval, labelled, linear_accuracy, nearest_neighbour_accuracy, probe
+from training.data.images import Dataset, load_labelled
+from training.shipping.probe import Labelled, interval, linear_accuracy, nearest_neighbour_accuracy, probe
 
 
 def clouds(count: int, seed: int, apart: float = 1.5) -> Labelled:
@@ -107,5 +107,5 @@ def test_what_cannot_be_probed_is_refused(tmp_path, capsys):
 def test_classes_are_needed(tmp_path):
     Image.new("L", (4, 4)).save(tmp_path / "one.png")
     with pytest.raises(InputError, match="two classes or more") as refused:
-        labelled(str(tmp_path), saved_model())
+        load_labelled(str(tmp_path), 4, 1)
     assert refused.value.where == "conditional"
