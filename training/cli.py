@@ -13,7 +13,7 @@ from training.games.table import games
 from training.options.flags import add_flags, from_dict, given, merged, read_json
 from training.options.run import Run
 from training.ring import command as laboratory
-from training.shipping import export, outlines, pretrained, probe
+from training.shipping import cas, export, outlines, pretrained, probe
 
 TOOLS = {
     "ring": laboratory,
@@ -21,6 +21,7 @@ TOOLS = {
     "outlines": outlines,
     "probe": probe,
     "classifier": classifier,
+    "cas": cas,
     "pretrained": pretrained,
 }
 
