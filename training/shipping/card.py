@@ -43,12 +43,14 @@ from training.shipping.measure import (
     translate,
 )
 from training.shipping.rulers import movement
+from training.shipping.second import nearest, said
 
 SAMPLES = 64
 FAILURES = 8
 FIRST = 8  # test photos that are shown translated
 AGAIN, ROW = 32, 16  # test images that are shown drawn again, and how many in a row
 WORST = 10  # test photos whose background moves most
+NEAREST = 16  # samples that are shown above the training images nearest to them
 STEPS = 8  # pictures from one end of an interpolation to the other
 
 LICENCES = {
@@ -112,11 +114,16 @@ def _of_sampler(
         samples += f"; classes in turn: {', '.join(model.classes)}"
     seeds = least_real(checkpoint, plan.unseen, plan.feature_images, 2 * FAILURES, extractor)
     failures = f"Known failures: of {plan.feature_images:,} samples, the {len(seeds)} least like any real image"
-    return [
+    sheets = [
         ("samples", samples, grid(_draw(model, range(SAMPLES)), 8)),
         ("interpolations", "Interpolations: from seed 2k to seed 2k + 1 along the sphere", _interpolations(model)),
         ("failures", f"{failures} (seeds {', '.join(map(str, seeds))})", grid(_draw(model, seeds), 8)),
     ]
+    if plan.classifier is not None:
+        shown = f"Seeds 0 to {NEAREST - 1}, and below each the training image nearest to it in a classifier's features"
+        pairs = [_draw(model, range(NEAREST)), nearest(checkpoint, plan, NEAREST)[..., : model.channels]]
+        sheets.append(("nearest", shown, grid(np.concatenate(pairs), NEAREST)))
+    return sheets
 
 
 def _draw(model: Generator, seeds: "range | list[int]") -> Pixels:
@@ -251,7 +258,7 @@ def _head(checkpoint: Path, model: Model, command: str) -> list[str]:
             }
         ),
         "",
-        *_scores(metadata),
+        *_scores(metadata, said(checkpoint, metadata)),
         "<details><summary>Configuration of the run</summary>",
         "",
         "```json",
@@ -305,12 +312,12 @@ def _table(rows: dict[str, str]) -> list[str]:
     return ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())]
 
 
-def _scores(metadata: Metadata) -> list[str]:
+def _scores(metadata: Metadata, verdicts: list[str]) -> list[str]:
+    """The table of scores, and beneath it what there is to say of them."""
     if not metadata.metrics:
         return []
     lines = ["## Scores", "", "| score | value | 95% interval | images | against | protocol |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")
-    verdicts = []
     for name, entry in metadata.metrics.items():
         low, high = entry["interval"] or (None, None)
         interval = "" if low is None else f"{low:.4g} to {high:.4g}"
@@ -318,6 +325,8 @@ def _scores(metadata: Metadata) -> list[str]:
         row = [name.replace("_", " "), f"{entry['value']:.4g}", interval, f"{entry['images']:,}"]
         reduced = entry.get("precision", "float32")
         protocol = entry["protocol"] + ("" if reduced == "float32" else f", {reduced} arithmetic")
+        if "sha256:" in entry.get("extractor", ""):  # of one's own; the Inception is what readers expect
+            protocol += f", features of {entry['extractor'][:28]}"
         row += [f"{count}({entry['reference']})" if entry["reference"] else "", protocol]
         lines.append("| " + " | ".join(row) + " |")
         if entry.get("verdict") and not entry.get("reliable") and entry["verdict"] not in verdicts:

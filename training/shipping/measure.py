@@ -38,12 +38,16 @@ class SamplerPlan:
     unseen: real images that were not trained on, for KID, precision and recall, and to find the failures.
     images: generated images for FID.
     feature_images: generated images for KID, precision and recall, against as many of the unseen.
+    training: the training images.
+    classifier: one that learned them, for a second distance (`second.py`) and the nearest training images; or None.
     """
 
     reference: metrics.Images | metrics.FeatureSet | Path
     unseen: metrics.Images
+    training: metrics.Images
     images: int = 10_000
     feature_images: int = 2_000
+    classifier: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,12 @@ def _measured_sampler(
     generated = metrics.features(Samples(checkpoint, plan.images), extractor=extractor)
     progress("features of the training images")
     result = metrics.score(generated, plan.reference, metrics=("fid",), extractor=extractor)
-    found = {"fid": _entry(result, "fid", plan.reference.name)}
+    found = {"fid": entry(result, "fid", plan.reference.name)}
     progress(f"features of {plan.feature_images:,} unseen images")
     few = generated.first(plan.feature_images)
     result = metrics.score(few, evenly(plan.unseen, plan.feature_images), metrics=FEATURE_METRICS, extractor=extractor)
     for name in ("kid", "precision", "recall"):
-        found[name] = _entry(result, name, plan.unseen.name)
+        found[name] = entry(result, name, plan.unseen.name)
     return found
 
 
@@ -121,9 +125,9 @@ def _measured_autoencoder(
     found = _measured_sampler(replace(plan.sampler, reference=training), checkpoint, progress, extractor)
     progress("unseen images, and their reconstructions")
     real = metrics.features(unseen, extractor=extractor)
-    found["fid_real"] = _entry(metrics.score(real, training), "fid", training.name)
+    found["fid_real"] = entry(metrics.score(real, training), "fid", training.name)
     again = metrics.features(reconstructions(model, unseen), extractor=extractor)
-    found["fid_reconstructions"] = _entry(metrics.score(again, real), "fid", unseen.name)
+    found["fid_reconstructions"] = entry(metrics.score(again, real), "fid", unseen.name)
     try:
         data = load_labelled(plan.data, model.image_size, model.channels)
     except InputError as error:
@@ -157,9 +161,9 @@ def _measured_translator(
         others = evenly(metrics.open_images(plan.data / f"train{target.upper()}"), result["a"]["n"])
         floor = metrics.score(metrics.features(others, extractor=extractor), real[target], metrics=("fid", "kid"))
         for name in ("fid", "kid"):
-            found[f"{name}_{direction}"] = _entry(result, name, about)
-            found[f"{name}_{direction}_untouched"] = _entry(untouched, name, about)
-            found[f"{name}_{direction}_real"] = _entry(floor, name, about)
+            found[f"{name}_{direction}"] = entry(result, name, about)
+            found[f"{name}_{direction}_untouched"] = entry(untouched, name, about)
+            found[f"{name}_{direction}_real"] = entry(floor, name, about)
         found |= _ruled(model, plan, direction, progress)
     return found
 
@@ -308,7 +312,8 @@ def parameters(model: Model) -> list[int]:
     return [sum(parameter.numel() for parameter in part.parameters()) for part in model.parts.values()]
 
 
-def _entry(result: dict[str, Any], name: str, reference: str) -> dict[str, Any]:
+def entry(result: dict[str, Any], name: str, reference: str) -> dict[str, Any]:
+    """What a checkpoint's metrics keep of a metric of `metrics.score`; `reference` is what to call the second set."""
     kept = {key: result[name][key] for key in ("value", "interval", "reliable", "verdict") if key in result[name]}
     return kept | {
         "images": result["a"]["n"],

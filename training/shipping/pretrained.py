@@ -24,6 +24,7 @@ from training.games.table import games
 from training.games.translator import TranslatorRun
 from training.options.flags import from_dict, merged, read_json
 from training.options.run import Run
+from training.shipping import second
 from training.shipping.measure import AutoencoderPlan, Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
 
 ABOUT = "Train the shipped models again, from data to checkpoint to card."
@@ -71,9 +72,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--outlines", type=Path, help="outlines of a translator's testA and testB (python -m training outlines)"
     )
     parser.add_argument(
+        "--classifier",
+        type=Path,
+        help="one of the samplers' data (python -m training classifier): a second distance and its floor for each",
+    )
+    parser.add_argument(
         "--card-only",
         action="store_true",
-        help="train nothing: draw and write the cards of what is shipped, and measure translators anew",
+        help="train nothing: draw and write the cards of what is shipped, and measure translators anew; with "
+        "--classifier, the samplers' distances and floors too",
     )
 
 
@@ -98,12 +105,21 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
                 if not outcome.finished:
                     return 130
             ship(Path(outcome.checkpoint), shipped)
+        metadata = load(shipped).metadata
+        found = metadata.metrics
         if not arguments.card_only or isinstance(plan, TranslatorPlan):  # a translator's take no hour
-            metadata = load(shipped).metadata
-            with_metadata(shipped, dataclasses.replace(metadata, metrics=measure(shipped, plan, say, extractor)))
+            found = measure(shipped, plan, say, extractor)
+        if not isinstance(plan, TranslatorPlan):
+            found = found | second.measured(shipped, _sampler_plan(plan), say, extractor)
+        if found != metadata.metrics:
+            with_metadata(shipped, dataclasses.replace(metadata, metrics=found))
         command = f"python -m training pretrained {name} --data DATA"
         say(str(write_card(shipped, plan, command, Path(configs[-1].output.out) / "curves.png", extractor)))
     return 0
+
+
+def _sampler_plan(plan: SamplerPlan | AutoencoderPlan) -> SamplerPlan:
+    return plan.sampler if isinstance(plan, AutoencoderPlan) else plan
 
 
 def ship(checkpoint: Path, destination: Path) -> None:
@@ -164,11 +180,15 @@ def _of_autoencoder(run: ALAERun, arguments: argparse.Namespace) -> Plan:
 
 @plan_of.register
 def _of_sampler(run: SamplerRun, arguments: argparse.Namespace) -> SamplerPlan:
-    reference = split_of(run, "train")
-    if arguments.reference_images:
-        reference = evenly(reference, arguments.reference_images)
+    training = split_of(run, "train")
+    reference = evenly(training, arguments.reference_images) if arguments.reference_images else training
     return SamplerPlan(
-        arguments.statistics or reference, split_of(run, "test"), arguments.images, arguments.feature_images
+        arguments.statistics or reference,
+        split_of(run, "test"),
+        training,
+        arguments.images,
+        arguments.feature_images,
+        arguments.classifier,
     )
 
 
