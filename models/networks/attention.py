@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 _STRETCH = 0.1  # by how much the sigmoid goes past 0 and 1 before it is clamped
+_SHARPER = 3.0  # how much steeper the sigmoid is where nothing is learned (docs/experiments.md)
 _OPEN = 1.0  # the logit that a new mask begins with: 0.78, most of the painting
 
 
@@ -17,7 +18,8 @@ class MaskHead(nn.Module):
 
     The sigmoid is stretched to [-0.1, 1.1] and clamped (Louizos, Welling, Kingma 2018, "Learning Sparse Neural Networks
     through L0 Regularization", equation 11), since a plain one never reaches 0, and what it leaves there would still
-    move the background. There is no norm: it would need the whole image, and large ones go in tiles.
+    move the background. Masks learn while they are soft and decide afterwards: outside training their logits count
+    thrice. There is no norm: it would need the whole image, and large ones go in tiles.
 
     Args:
         channels: c.
@@ -35,6 +37,8 @@ class MaskHead(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         logits = interpolate(self.layers(maps), scale_factor=self.scale, mode="bilinear", align_corners=False)
+        if not self.training:
+            logits = _SHARPER * logits
         stretched = torch.sigmoid(logits) * (1 + 2 * _STRETCH) - _STRETCH
         clamped = stretched.clamp(0, 1)
         # straight through (Bengio et al. 2013), since what is clamped would otherwise never come back

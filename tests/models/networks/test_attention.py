@@ -1,5 +1,6 @@
 """Masks of translators: what they leave alone stays exactly, and a network without one is what it was."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,14 @@ def test_a_mask_is_in_range_and_comes_back_from_its_ends() -> None:
         torch.testing.assert_close(mask, torch.full_like(mask, end))
         mask.mean().backward()
         assert head.layers[-1].bias.grad > 0
+
+
+def test_a_mask_is_soft_while_it_learns_and_decides_afterwards() -> None:
+    head = MaskHead(4, 8, scale=4)
+    torch.nn.init.constant_(head.layers[-1].bias, 0.3)
+    maps = torch.zeros(1, 4, 5, 6)
+    for mask, logit in ((head.train()(maps), 0.3), (head.eval()(maps), 0.9)):
+        torch.testing.assert_close(mask, torch.full_like(mask, 1.2 / (1 + math.exp(-logit)) - 0.1))
 
 
 def test_without_attention_there_is_nothing_of_it() -> None:
