@@ -90,8 +90,9 @@ def translate(
 def _translated(client: Client, photo: Path, options: Translation) -> Picture:
     if (moving := images.moving_format(photo)) is not None:  # of many frames: a request seldom has the time
         return _as_job(client, photo, {"format": moving, **options})
+    still: Translation = {"format": "png", **options}
     try:
-        return client.translate_many(photo, **{"format": "png", **options})[0]
+        return client.translate_many(photo, **still)[0]
     except ServiceError as error:
         if error.code != "deadline_exceeded":
             raise
