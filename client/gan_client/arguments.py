@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from gan_client.client import DEFAULT_URL
-from gan_client.options import ClipFormat, Format, Metric, Protocol
+from gan_client.options import ClipFormat, Format, Metric, Protocol, Term
 
 KEPT_REFERENCE = "reference:"  # begins a set that is no path
 
@@ -34,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--class", dest="classes", type=_label, help="number or name, of a model that has classes")
     sample.add_argument(
         "--direction", dest="directions", type=_step, action="append", metavar="NAME=AMOUNT", help="what to change"
+    )
+    sample.add_argument(
+        "--combine",
+        type=_term,
+        action="append",
+        metavar="SEED=WEIGHT",
+        help="a term of a sum that is drawn: combined.png",
     )
     sample.add_argument("--truncation", type=float, help="0.1 to 10: less varied, more typical")
     _image_options(sample, "of the files (png)")
@@ -131,6 +138,14 @@ def _step(text: str) -> tuple[str, float]:
         return name, float(amount)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no step; one is NAME=AMOUNT, such as sefa-1=2") from None
+
+
+def _term(text: str) -> Term:
+    seed, _, weight = text.partition("=")
+    try:
+        return {"seed": int(seed), "weight": float(weight)}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no term; one is SEED=WEIGHT, such as 7=0.5") from None
 
 
 def _existing(text: str) -> Path:

@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _sample(client: Client, typed: argparse.Namespace) -> int:
-    options = _given(typed, "model", "classes", "truncation", "format", "quality")
+    options = _given(typed, "model", "combine", "classes", "truncation", "format", "quality")
     if typed.directions:
         options["directions"] = dict(typed.directions)
     _check_callback(typed, typed.job, "--job")
@@ -62,7 +62,8 @@ def _sample(client: Client, typed: argparse.Namespace) -> int:
                 options["seed"] = seed + start
             for picture in client.sample(min(_AT_ONCE, typed.n - start), **options):
                 seed = picture.seed if seed is None else seed  # the service drew it: the next ones count on from it
-                picture.save(typed.out / f"{picture.seed}.{typed.format}")
+                name = "combined" if typed.combine else picture.seed
+                picture.save(typed.out / f"{name}.{typed.format}")
                 bar.update()
     return 0
 

@@ -335,6 +335,10 @@ def test_photos_are_encoded_and_lead_somewhere(encoding, tmp_path):
     assert (tmp_path / "moved" / "3.png").is_file()
     assert "POST /v1/jobs/encode" in gan("encode", HORSES[0], "--model", "tiny").stderr
     assert gan(*moved, "--direction", "sefa-1").returncode == 2
+    summed = ("sample", "-o", tmp_path / "moved", "--model", "mirror", "--combine", "1=1", "--combine")
+    assert gan(*summed, "2=-0.5").returncode == 0
+    assert (tmp_path / "moved" / "combined.png").is_file()
+    assert gan(*summed, "2").returncode == 2
 
 
 def test_a_job_calls_back(hooked, capsys):
