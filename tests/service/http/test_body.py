@@ -73,6 +73,15 @@ def test_a_coded_body_is_told_what_is_read(local: Any, server: str, coding: str)
     assert requests.post(f"{local.url}/v1/sample", json={}, headers={"Content-Encoding": "identity"}, timeout=300).ok
 
 
+@pytest.mark.parametrize("nothing", [("", b""), (None, "")], ids=["a page's input", "text"])
+def test_a_file_that_was_not_chosen_is_left_out(local: Any, nothing: tuple[str | None, bytes | str]) -> None:
+    fields = {"model": "tiny", "seeds": "1,2", "steps": "2"}
+    form = [("images", nothing), *((name, (None, value)) for name, value in fields.items())]
+    assert requests.post(f"{local.url}/v1/interpolate", files=form, timeout=300).status_code == 200
+    answer = requests.post(f"{local.url}/v1/inspect", files=[("image", nothing)], timeout=300)
+    assert "A file is missing" in refused(answer, 400)["message"]
+
+
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC])
 def test_no_room_for_an_upload_is_said_and_no_fault(local: Any, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def full(self: SpooledTemporaryFile[bytes]) -> None:
