@@ -35,6 +35,7 @@ from training.shipping.measure import (
     SamplerPlan,
     TranslatorPlan,
     again,
+    evenly,
     least_consistent,
     least_like,
     least_real,
@@ -151,11 +152,11 @@ def _of_autoencoder(
     model = load(checkpoint, Autoencoder)
     photos = np.stack([loader() for loader in plan.sampler.unseen.loaders()])
     worst = least_like(model, photos, ROW)
-    first = photos[:AGAIN]
-    shown = f"Reconstructions: the first {len(first)} test images, not chosen, and below each what its code gives"
+    some = np.stack([loader() for loader in evenly(plan.sampler.unseen, AGAIN).loaders()])  # of every class
+    shown = f"Reconstructions: {len(some)} test images, evenly spaced, and below each what its code gives"
     failures = f"Known failures: of {len(photos):,} test images, the {len(worst)} whose reconstructions differ most"
     return [
-        ("reconstructions", shown, _rows_of_pairs(model, first)),
+        ("reconstructions", shown, _rows_of_pairs(model, some)),
         ("failures_reconstructions", failures, _rows_of_pairs(model, photos[worst])),
         *_of_sampler(plan.sampler, checkpoint, extractor),
     ]
