@@ -34,7 +34,8 @@ def plan(photos: Sequence[Path], out: Path, wanted: Format | ClipFormat | None =
     for given in photos:
         for photo in _inside(given, out) if given.is_dir() else [given]:
             name = photo.relative_to(given) if given.is_dir() else Path(photo.name)
-            kept = name.stem if name.suffix.lower() in images.SUFFIXES else name.name
+            known = name.suffix.lower() in images.SUFFIXES | images.VIDEOS.keys()
+            kept = name.stem if known else name.name
             output = out / name.with_name(kept + _ending(wanted or images.moving_format(photo)))
             if output in planned:
                 raise ValueError(f"{planned[output]} and {photo} would both become {output}: rename one of them.")

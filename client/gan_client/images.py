@@ -17,6 +17,8 @@ SUFFIXES = frozenset(
     }
 )  # fmt: skip
 
+VIDEOS: dict[str, ClipFormat] = {".mp4": "mp4", ".webm": "webm"}
+
 
 def in_folder(folder: Path) -> list[Path]:
     """The images in it and below, in order of their paths; not the hidden ones, which file managers leave behind."""
@@ -28,7 +30,10 @@ def in_folder(folder: Path) -> list[Path]:
 
 
 def moving_format(path: Path) -> ClipFormat | None:
-    """The format of a picture that moves, by what its file says; None of any other, or of what cannot be read."""
+    """The format of a video, by its ending, and of a picture that moves, by what its file says; None of any other, or
+    of what cannot be read."""
+    if video := VIDEOS.get(path.suffix.lower()):
+        return video
     try:
         data = path.read_bytes()
     except OSError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, TypedDict
 
 Format = Literal["png", "jpeg", "webp", "avif"]
-ClipFormat = Literal["gif", "webp", "apng"]
+ClipFormat = Literal["gif", "webp", "apng", "mp4", "webm"]
 Metric = Literal["fid", "kid", "prdc", "authenticity", "is", "fid_infinity"]
 Protocol = Literal["pytorch-fid", "clean-fid"]
 Label = int | str

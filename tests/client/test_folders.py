@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from requests import Response
 
-from gan_client import Client, ServiceError, folders
+from gan_client import Client, ServiceError, folders, images
 
 HORSES = sorted((Path(__file__).parents[1] / "fixtures" / "horse2zebra").rglob("*.jpg"))
 
@@ -100,6 +100,14 @@ def test_what_moves_stays_what_it_is(client, tmp_path):
         with Image.open(tmp_path / "out" / output) as image:
             assert (image.format, getattr(image, "n_frames", 1)) == (kind, 1 if name == "b.png" else 2)
     assert [output.name for output in folders.plan([tmp_path / "a.gif"], tmp_path / "out", "png")] == ["a.png"]
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.WEBM"])
+def test_a_video_that_is_named_becomes_a_video(name, tmp_path):
+    (tmp_path / name).write_bytes(b"frames")
+    wanted = name.lower()
+    assert [output.name for output in folders.plan([tmp_path / name], tmp_path / "out")] == [wanted]
+    assert images.moving_format(tmp_path / name) == wanted.partition(".")[2]
 
 
 def test_a_bad_photo_does_not_stop_the_others(client, photos, tmp_path):
