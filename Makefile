@@ -6,6 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 3000
+# One process of tests more than there are cores, since a third of the time tests wait for servers and sub-processes.
+TESTERS ?= $(shell expr `getconf _NPROCESSORS_ONLN` + 1)
 DATA   ?= data
 NPM    := $(shell command -v npm)
 BIOME  := node_modules/.bin/biome
@@ -28,9 +30,9 @@ help: ## Show this list
 serve: $(VENV)/.service $(VENV)/.weights ## Serve at http://localhost:3000 (PORT=..., HOST=0.0.0.0 for other machines)
 	exec $(BIN)/bentoml serve service.app:GanService --host $(HOST) --port $(PORT)
 
-test: export OMP_NUM_THREADS := 1  # as many processes as cores, so each has one
+test: export OMP_NUM_THREADS := 1  # as there are processes enough for all cores
 test: $(VENV)/.dev $(VENV)/.weights $(S3) ## Run the tests (ARGS="tests/models -x" to choose)
-	$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
 
 setup: $(VENV)/.dev ## Install everything, also for training and tests
 

@@ -52,7 +52,7 @@ from models.images import (
 from models.latents import SEED_LIMIT, check_seed, draw, lerp, random_seed, sample_seeds, slerp
 from models.metadata import Metadata
 from models.moving import Animation, Frame, Motion, Video, frames, motion
-from models.networks.airbench import AirbenchConfig
+from models.networks.airbench import Airbench, AirbenchConfig
 from models.networks.alae import CodeDiscriminatorConfig
 from models.networks.attention import Unblended, compose
 from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, use_sample_norms
@@ -71,6 +71,7 @@ __all__ = [
     "MAX_PIXELS",
     "SEED_LIMIT",
     "SOURCE_TYPES",
+    "Airbench",
     "AirbenchConfig",
     "Animation",
     "Architecture",

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.service.servers import s3_server
-
 settings.register_profile("any machine", deadline=None)  # how long an example takes is for the machine's load to say
 settings.load_profile("any machine")
 
@@ -17,6 +15,8 @@ settings.load_profile("any machine")
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     """The URL of a folder in a bucket of a real S3 server, whose credentials the environment has meanwhile."""
+    from tests.service.servers import s3_server
+
     with s3_server() as (url, environment), pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)

@@ -182,7 +182,7 @@ def test_every_flag_that_the_guide_names_exists():
         add_flags(parser, game.Run)
         known |= set(re.findall(r"--[a-z][a-z0-9-]+", parser.format_help()))
     ours = {"--resume", "--continue", "--config", "--dry-run"}
-    ours |= {"--card-only", "--outlines", "--package"}  # of the commands pretrained and outlines
+    ours |= {"--card-only", "--outlines", "--package", "--count"}  # of pretrained, outlines and avatars
     assert named - {"--nproc-per-node", "--max-restarts", "--help"} <= known | ours
 
 

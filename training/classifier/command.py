@@ -17,8 +17,7 @@ import torch
 from tqdm import tqdm
 
 import models
-from models import AirbenchConfig, metadata_of
-from models.networks.airbench import Airbench
+from models import Airbench, AirbenchConfig, metadata_of
 from training.classifier.learning import Recipe, accuracy, learn
 from training.data.images import Dataset, load_labelled
 from training.engine.console import say

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from models import AirbenchConfig, InputError, atomic_path, faster_in_bfloat16
-from models.networks.airbench import Airbench
+from models import Airbench, AirbenchConfig, InputError, atomic_path, faster_in_bfloat16
 from training.data.images import Dataset, indices
 from training.engine.draws import generator_of
 

@@ -153,7 +153,7 @@ def result(url: str, job: str) -> bytes:
     return requests.get(f"{url}/v1/jobs/{job}/result", timeout=60).content
 
 
-@pytest.fixture(scope="module", params=["redis and a folder", "postgres and a folder", "redis and a bucket"])
+@pytest.fixture(scope="module", params=["postgres and a folder", "redis and a bucket"])
 def both(
     request: pytest.FixtureRequest, checkpoints: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Replicas]:
@@ -305,7 +305,7 @@ def test_behind_a_proxy_both_are_one_service(both: Replicas, tmp_path: Path) -> 
         assert len({result(url, job) for _ in range(4)}) == 1
 
 
-@pytest.mark.parametrize("both", ["redis and a folder"], indirect=True)
+@pytest.mark.parametrize("both", ["postgres and a folder"], indirect=True)
 def test_many_results_are_all_kept(both: Replicas) -> None:
     """More than any cap that there was, and more than the replicas could take over from each other in a hurry."""
     urls = both.start()

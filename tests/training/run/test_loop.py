@@ -204,7 +204,8 @@ def test_faster_layers_leave_a_network_what_it_is():
 def test_a_rise_of_the_rate_is_the_generators_alone(kind, request, stepped):
     game, _ = stepped(request.getfixturevalue(kind)(optimizer={"g_warmup_kimg": 0.008, "decay_kimg": 0.0}), steps=2)
     assert 0 < game.g_mover.optimizer.param_groups[0]["lr"] < game.run.optimizer.g_lr
-    assert game.d_mover.optimizer.param_groups[0]["lr"] == game.run.optimizer.d_lr
+    (judging,) = (one for name, one in game.players.optimizers.items() if name.startswith("discriminator"))
+    assert judging.param_groups[0]["lr"] == game.run.optimizer.d_lr
 
 
 # --- parts ---
