@@ -61,8 +61,10 @@ def test_a_seed_that_is_typed_is_a_whole_number(page):
 def test_back_and_forward_go_through_what_was_drawn(page):
     page.open("sample?model=classy&seed=1&n=1&class=1")
     page.says("#sample-note", "Seed 1,")
+    page.until("document.querySelector('#sample-sheet img')?.alt === 'Seed 1, dog'")
     page.set("#sample-seed", "2")
-    page.says("#sample-note", "Seed 2,")
+    page.until(f"{HASH} === '#sample?model=classy&seed=2&n=1&class=1'")  # what is drawn, and no more, is an entry
+    page.until("document.querySelector('#sample-sheet img')?.alt === 'Seed 2, dog'")
     page.set("#sample-class", "")
     page.until(f"{HASH} === '#sample?model=classy&seed=2&n=1'")
     page.set("#sample-model", "tiny")
