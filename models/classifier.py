@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from models.architectures import ClassifierConfig
-from models.errors import CheckpointError, InputError
-from models.faces import Model
+from models.faces import Model, check_images
 
 
 @dataclass(frozen=True)
@@ -35,12 +34,7 @@ class Classifier(Model):
         return self.metadata.classes or ()
 
     def check(self, name: str) -> None:
-        if self.metadata.domains is not None:
-            raise CheckpointError(f"{name}: only translators have domains.")
-        if len(self.classes) != self.config.classes:
-            raise CheckpointError(
-                f"{name}: {self.config.classes} class names are needed, {len(self.classes)} are given."
-            )
+        self.check_class_names(self.config.classes, name)
 
     @torch.inference_mode()
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -49,7 +43,8 @@ class Classifier(Model):
         Raises:
             InputError: a wrong shape.
         """
-        return self.parts["classifier"].features(self._checked(images))  # type: ignore[operator]
+        check_images(images, self.channels, self.image_size)
+        return self.parts["classifier"].features(images)  # type: ignore[operator]
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
@@ -58,10 +53,5 @@ class Classifier(Model):
         Raises:
             InputError: a wrong shape.
         """
-        return self.parts["classifier"](self._checked(images))
-
-    def _checked(self, images: torch.Tensor) -> torch.Tensor:
-        shape = [self.channels, self.image_size, self.image_size]
-        if list(images.shape[1:]) != shape:
-            raise InputError(f"Images must be [n, {', '.join(map(str, shape))}], not {list(images.shape)}.")
-        return images
+        check_images(images, self.channels, self.image_size)
+        return self.parts["classifier"](images)

@@ -90,6 +90,14 @@ class Model:
         """Raises CheckpointError where the metadata does not fit; `name` is what to call the file."""
         raise NotImplementedError
 
+    def check_class_names(self, needed: int, name: str) -> None:
+        """Raises CheckpointError for domains, or for another number of class names than is needed."""
+        if self.metadata.domains is not None:
+            raise CheckpointError(f"{name}: only translators have domains.")
+        given = len(self.classes)
+        if given != needed:
+            raise CheckpointError(f"{name}: {needed} class names are needed, {given} are given.")
+
     def check_parts(self, parts: set[str], name: str) -> None:
         """Raises CheckpointError unless these are the parts of a checkpoint of this face."""
         if parts != set(self.PARTS):
@@ -146,11 +154,7 @@ class Generator(Model):
         return self.metadata.classes or ()
 
     def check(self, name: str) -> None:
-        if self.metadata.domains is not None:
-            raise CheckpointError(f"{name}: only translators have domains.")
-        needed, given = self.config.classes, len(self.classes)
-        if given != needed:
-            raise CheckpointError(f"{name}: {needed} class names are needed, {given} are given.")
+        self.check_class_names(self.config.classes, name)
 
     def check_parts(self, parts: set[str], name: str) -> None:
         """Directions may stand beside the networks."""
@@ -228,9 +232,7 @@ class Autoencoder(Generator):
         Raises:
             InputError: a wrong shape.
         """
-        shape = [self.channels, self.image_size, self.image_size]
-        if list(images.shape[1:]) != shape:
-            raise InputError(f"Images must be [n, {', '.join(map(str, shape))}], not {list(images.shape)}.")
+        check_images(images, self.channels, self.image_size)
         return self.parts["encoder"](images)
 
     @torch.inference_mode()
@@ -307,6 +309,13 @@ class Translator(Model):
                 f"not {list(images.shape[2:])}: see models.pad_to_stride."
             )
         return self.parts[direction](images)
+
+
+def check_images(images: torch.Tensor, channels: int, size: int) -> None:
+    """Raises InputError unless images are [n, channels, size, size]."""
+    shape = [channels, size, size]
+    if list(images.shape[1:]) != shape:
+        raise InputError(f"Images must be [n, {', '.join(map(str, shape))}], not {list(images.shape)}.")
 
 
 def _check_rows(what: str, rows: torch.Tensor, size: int) -> None:
