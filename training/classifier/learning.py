@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
-from models import Airbench, AirbenchConfig, InputError, atomic_path, faster_in_bfloat16
+from models import Airbench, AirbenchConfig, InputError, atomic_path, faster_in_bfloat16, to_float
 from training.data.images import Dataset, indices
 from training.engine.draws import generator_of
 
@@ -85,7 +85,7 @@ def learn(
     with torch.random.fork_rng([]):
         torch.manual_seed(int(generator_of(recipe.seed, 0, WEIGHTS).initial_seed()))
         network = Airbench(config)
-    network.whiten(_floats(data.pixels[indices(recipe.seed, 0, min(len(data), _WHITENING_IMAGES), len(data))]))
+    network.whiten(to_float(data.pixels[indices(recipe.seed, 0, min(len(data), _WHITENING_IMAGES), len(data))].numpy()))
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = _Run(network, recipe, len(data))
     about = json.dumps([data.digest, dataclasses.asdict(config), dataclasses.asdict(recipe)])
@@ -197,7 +197,7 @@ def augmented(pixels: Tensor, chosen: Tensor, start: int, recipe: Recipe) -> Ten
     count, side, reach = len(pixels), pixels.shape[1], recipe.shift
     epochs = (start + torch.arange(len(chosen))) // count
     heads = torch.randint(2, (count,), generator=generator_of(recipe.seed, 0, MIRROR))[chosen]
-    images = _floats(pixels[chosen])
+    images = to_float(pixels[chosen].numpy())
     images = torch.where(((heads + epochs) % 2 == 1)[:, None, None, None], images.flip(3), images)
     corners = torch.randint(2 * reach + 1, (len(chosen), 2), generator=generator_of(recipe.seed, start, SHIFT))
     rows, columns = (corners[:, axis, None] + torch.arange(side) for axis in range(2))
@@ -213,7 +213,7 @@ def logits_of(network: nn.Module, pixels: Tensor, *, views: bool = False, batch:
     Args:
         views: the mean over an image, its mirror image, and both moved by a pixel to either corner (section 3.5).
     """
-    return torch.cat([_seen(network, _floats(some), views) for some in pixels.split(batch)])
+    return torch.cat([_seen(network, to_float(some.numpy()), views) for some in pixels.split(batch)])
 
 
 def _seen(network: nn.Module, images: Tensor, views: bool) -> Tensor:
@@ -232,7 +232,3 @@ def accuracy(network: nn.Module, data: Dataset, *, views: bool = False) -> float
     assert data.labels is not None
     named = logits_of(network, data.pixels, views=views).argmax(dim=1)
     return float((named == data.labels).double().mean())
-
-
-def _floats(pixels: Tensor) -> Tensor:
-    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

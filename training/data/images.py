@@ -234,6 +234,11 @@ class Stream:
         return images, labels
 
 
+def spread(count: int, total: int) -> torch.Tensor:
+    """[count]: numbers from 0 below `total`, rising, evenly spaced over all of them."""
+    return torch.arange(count) * total // count
+
+
 @lru_cache(maxsize=4)
 def _order(seed: int, epoch: int, count: int) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(count))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models import AutoencoderConfig, draw, grid, sample_seeds, to_float, to_uint8
 from models.images import Pixels
-from training.data.images import Dataset, indices
+from training.data.images import Dataset, indices, spread
 from training.engine.ema import Average
 from training.engine.stage import Stage
 from training.games.family import Evaluation
@@ -80,8 +80,7 @@ class Autoencoder(Sampler):
         """Images of the data drawn again; all of them where fewer are there."""
         pixels = self.data.pixels
         count = min(count, len(pixels))
-        chosen = torch.arange(count) * len(pixels) // count
-        for places in chosen.split(SHEET):
+        for places in spread(count, len(pixels)).split(SHEET):
             yield to_uint8(self.again(to_float(pixels[places].numpy()).to(self.stage.device)))
 
 

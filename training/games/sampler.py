@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models import Metadata, SamplerConfig, draw, grid, metadata_of, sample_seeds, to_float, to_uint8
 from models.images import Pixels
-from training.data.images import Dataset, Keep, indices, load_images
+from training.data.images import Dataset, Keep, indices, load_images, spread
 from training.engine.ema import Average, standing_statistics
 from training.engine.stage import Stage
 from training.games.family import Evaluation, told, variety
@@ -134,8 +134,7 @@ class Sampler:
         """Samples to score. Their classes are as frequent as the data's, whose images they are compared with."""
         drawn = None
         if self.data.labels is not None:
-            places = torch.arange(count) * len(self.data) // count
-            drawn = self.data.labels.sort().values[places]
+            drawn = self.data.labels.sort().values[spread(count, len(self.data))]
         for start in range(0, count, SHEET):
             n = min(SHEET, count - start)
             yield self._samples(FID_SEED + start, n, None if drawn is None else drawn[start : start + n])

@@ -20,7 +20,7 @@ import torch
 
 from models import Classifier, Generator, InputError, draw, load, sample_seeds, strict_json, to_uint8
 from training.classifier.learning import Recipe, accuracy, learn
-from training.data.images import Dataset, load_labelled
+from training.data.images import Dataset, load_labelled, spread
 from training.engine.console import say
 from training.shipping.probe import interval
 
@@ -104,7 +104,7 @@ def _check_classes(whose: str, classes: tuple[str, ...], model: Generator) -> No
 
 def _taught(plan: Plan, data: Dataset, name: str, progress: Progress) -> torch.nn.Module:
     """A classifier of the first `plan.images` images of a set, spread over all of it."""
-    chosen = torch.arange(min(plan.images, len(data))) * len(data) // min(plan.images, len(data))
+    chosen = spread(min(plan.images, len(data)), len(data))
     assert data.labels is not None
     some = Dataset(data.name, data.pixels[chosen], data.labels[chosen], data.classes)
 

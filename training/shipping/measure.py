@@ -20,7 +20,7 @@ import metrics
 from metrics import Samples
 from models import Autoencoder, Direction, Generator, InputError, Model, Translator, filesets, load, to_float, to_uint8
 from models.images import Pixels
-from training.data.images import Keep, load_images, load_labelled
+from training.data.images import Keep, load_images, load_labelled, spread
 from training.data.layouts import Split
 from training.games.sampler import SamplerRun
 from training.shipping import rulers
@@ -241,8 +241,7 @@ def evenly(images: metrics.Images, count: int) -> metrics.Images:
 
     def chosen() -> Iterator[Callable[[], Pixels]]:
         loaders = list(images.loaders())
-        wanted = min(count, len(loaders))
-        return (loaders[index * len(loaders) // wanted] for index in range(wanted))
+        return (loaders[index] for index in spread(min(count, len(loaders)), len(loaders)).tolist())
 
     return metrics.Images(images.name, None, chosen)
 
