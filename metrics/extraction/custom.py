@@ -17,6 +17,7 @@ from torch import Tensor
 
 import models
 from metrics.network.onnx import onnx_session
+from metrics.network.placing import placing
 from metrics.sets.moments import Features
 from models import InputError, NotFoundError, legible
 
@@ -116,12 +117,9 @@ def custom_extractor(path: str | Path, *, device: str | None = None, batch_size:
 
 
 def _of_classifier(path: Path, device: str | None) -> CustomExtractor:
-    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = models.load(path, models.Classifier)
-    try:
+    with placing(device) as place:
         model.to(place)
-    except (RuntimeError, AssertionError) as error:  # torch says both
-        raise InputError(f"The device {device!r} is not one of this machine's: {error}.", where="device") from error
 
     def run(images: Tensor) -> npt.NDArray[Any]:
         # cuDNN would use TF32 for float32 by default, which moves features in the third digit

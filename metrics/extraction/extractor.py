@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from metrics.extraction.protocols import Protocol as ResizeProtocol
 from metrics.extraction.sources import Images, Loader
 from metrics.network import inception, int8, openvino_backend, weights
+from metrics.network.placing import placing
 from metrics.sets.moments import Features
 from models import InputError
 
@@ -128,11 +129,8 @@ def extractor(
         run = openvino_backend.compile_network(trunk, example, hint, streams=streams)
         batch_size = batch_size or max(8, 4 * streams)
         return InceptionExtractor(run, classifier, precision, torch.device("cpu"), batch_size, backend)
-    try:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    with placing(device) as place:
         network = inception.build(found.tensors, dtype=getattr(torch, precision)).to(place)
-    except (RuntimeError, AssertionError) as error:  # torch says both
-        raise InputError(f"The device {device!r} is not one of this machine's: {error}.", where="device") from error
     return InceptionExtractor(network, classifier, precision, place, batch_size or (8 if place.type == "cpu" else 64))
 
 
