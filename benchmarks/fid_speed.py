@@ -36,9 +36,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "horse2zebra"
 
 _THEIRS = """
-import sys, warnings
+import runpy, sys, warnings
 warnings.simplefilter("ignore")
-import tests.torchvision_ops, torch, os
+operators = runpy.run_path(sys.argv[4])  # not imported: torch-fidelity brings a package of the name `tests`
+import torch, os
 import pytorch_fid.inception as inception
 from pytorch_fid import fid_score
 weights = sys.argv[3]
@@ -94,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _theirs(a: Path, b: Path, folder: Path) -> list[str]:
-    return [sys.executable, "-c", _THEIRS, str(a), str(b), str(_published_weights(folder))]
+    operators = ROOT / "tests" / "torchvision_ops.py"
+    return [sys.executable, "-c", _THEIRS, str(a), str(b), str(_published_weights(folder)), str(operators)]
 
 
 def _ours(a: Path, b: Path, run: str) -> list[str]:
