@@ -28,7 +28,10 @@ from typing import Any
 
 import requests
 import uvicorn
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
+from benchmarks.passing import Passing
 from benchmarks.serve_speed import ROOT, make_checkpoints
 from models import console
 from service.http.protocol import http_protocol
@@ -44,38 +47,20 @@ REFUSALS = {"full": (507, "InsufficientStorage"), "read-only": (403, "AccessDeni
 FAULTS = ("none", "slow", *REFUSALS)
 
 
-def proxy(port: int, behind: str, fault: Path) -> None:
-    """Passes requests on to an S3 server, or does what the file `fault` says; until it is killed."""
+def proxy(behind: str, fault: Path) -> None:
+    """Passes requests on to an S3 server, or does what the file `fault` says, until it is killed. Prints its port."""
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    class Handler(Passing):
+        def refused(self) -> tuple[int, str] | None:
             now = fault.read_text()
             if now == "slow":
                 time.sleep(SLOW_S)
-            if now in REFUSALS and self.command != "GET":
-                status, code = REFUSALS[now]
-                self.answer(status, {}, f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
-                return
-            got = requests.request(self.command, behind + self.path, headers=dict(self.headers), data=body, timeout=60)
-            self.answer(got.status_code, dict(got.headers), got.content)
+            return REFUSALS.get(now) if self.command != "GET" else None
 
-        def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name in headers.keys() - {"Content-Length", "Connection", "Server", "Date"}:
-                self.send_header(name, headers[name])
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()
+    Handler.behind = behind
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        print(server.server_address[1], flush=True)
+        server.serve_forever()
 
 
 def load(url: str, seconds: float) -> Counter[str]:
@@ -139,34 +124,39 @@ async def measured(folder: Path, fault: Path, seconds: float) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def process(*command: str) -> Iterator[None]:
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as one:
+def bucket_server(program: Path) -> Iterator[str]:
+    """The address of an S3 server that has the bucket `gan`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = (str(program), "-H", "127.0.0.1", "-p", str(port))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
-            yield
+            address = f"http://127.0.0.1:{port}"
+            with requests.Session() as session:  # as long as it starts, it refuses connections
+                session.mount(address, HTTPAdapter(max_retries=Retry(connect=100, backoff_factor=0.1, backoff_max=1)))
+                session.put(f"{address}/gan", timeout=30).raise_for_status()
+            yield address
         finally:
-            one.kill()
+            process.kill()
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    end = time.monotonic() + 120
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.05)
-    sys.exit("The S3 server does not answer.")
+@contextlib.contextmanager
+def proxied(behind: str, fault: Path) -> Iterator[str]:
+    """The address of a `proxy` in a process of its own."""
+    command = (sys.executable, "-m", "benchmarks.store_faults", "--proxy", behind, str(fault))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="of each fault")
     parser.add_argument("--load", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--proxy", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--proxy", nargs=2, help=argparse.SUPPRESS)
     typed = parser.parse_args()
     if typed.load:
         url, fault = typed.load
@@ -177,8 +167,8 @@ def main() -> int:
         Path(fault).write_text("none")
         return 0
     if typed.proxy:
-        port, behind, fault = typed.proxy
-        proxy(int(port), behind, Path(fault))
+        behind, fault = typed.proxy
+        proxy(behind, Path(fault))
     s3 = ROOT / "build" / "s3" / "bin" / "moto_server"
     if not s3.is_file():
         sys.exit("The S3 server is not installed: make test does it.")
@@ -187,15 +177,8 @@ def main() -> int:
         fault.write_text("none")
         make_checkpoints(folder)
         (folder / "horse.safetensors").unlink()
-        behind, before = free_port(), free_port()
-        stack.enter_context(process(str(s3), "-H", "127.0.0.1", "-p", str(behind)))
-        wait_for(behind)
-        requests.put(f"http://127.0.0.1:{behind}/gan", timeout=30).raise_for_status()
-        address = f"http://127.0.0.1:{behind}"
-        own = (sys.executable, "-m", "benchmarks.store_faults", "--proxy", str(before), address, str(fault))
-        stack.enter_context(process(*own))
-        wait_for(before)
-        os.environ |= {"AWS_ENDPOINT": f"http://127.0.0.1:{before}", "AWS_REGION": "us-east-1"}
+        behind = stack.enter_context(bucket_server(s3))
+        os.environ |= {"AWS_ENDPOINT": stack.enter_context(proxied(behind, fault)), "AWS_REGION": "us-east-1"}
         os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
         report = stack.enter_context(os.fdopen(os.dup(sys.stdout.fileno()), "w"))
         console.silence(sys.stdout)  # to which the service logs every request

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 
+from benchmarks.passing import Passing
 from tests.service.servers import s3_server
 
 
@@ -33,37 +34,15 @@ class Wire:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
     with s3_server() as (bucket, environment):
-        behind = environment["AWS_ENDPOINT"]
         one = Wire("", bucket, held=threading.Event())
         one.held.set()
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        class Handler(Passing):
+            def refused(self) -> tuple[int, str] | None:
                 one.held.wait(60)
-                if one.refusal is not None and self.command in ("PUT", "POST", "DELETE"):
-                    status, code = one.refusal
-                    self.answer(status, {}, f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode())
-                    return
-                headers = dict(self.headers)
-                got = requests.request(self.command, behind + self.path, headers=headers, data=body, timeout=60)
-                self.answer(got.status_code, dict(got.headers), got.content)
+                return one.refusal if self.command in ("PUT", "POST", "DELETE") else None
 
-            def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-                self.send_response(status)
-                for name in headers.keys() - {"Content-Length", "Connection", "Server", "Date"}:
-                    self.send_header(name, headers[name])
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
-
-            def log_message(self, *_: object) -> None:
-                pass
-
+        Handler.behind = environment["AWS_ENDPOINT"]
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who asked may have left
         thread = threading.Thread(target=server.serve_forever, daemon=True)
