@@ -34,6 +34,7 @@ from models.errors import (
 from models.faces import Autoencoder, Direction, Generator, Model, Space, Translator
 from models.files import atomic_path, sha256_of
 from models.images import (
+    FORMAT_NAMES,
     Pixels,
     as_pixels,
     centre_square,
@@ -67,6 +68,7 @@ from models.strict_json import legible
 
 __all__ = [
     "ACCEPTED",
+    "FORMAT_NAMES",
     "HEAD",
     "MAX_PIXELS",
     "SEED_LIMIT",

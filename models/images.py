@@ -33,6 +33,16 @@ SIDES: Mapping[str, int] = {
     "webm": 16_384,
 }
 """The longest side of a picture, in pixels, that a format (JPEG: its library) has room for."""
+FORMAT_NAMES = {
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "webp": "WebP",
+    "gif": "GIF",
+    "avif": "AVIF",
+    "mp4": "MP4",
+    "webm": "WebM",
+}
+"""What people call them."""
 _PLAIN = ("L", "LA", "RGB", "RGBA", "CMYK")
 
 
@@ -118,12 +128,10 @@ def check_sides(kind: str, height: int, width: int, name: str = "The image", whe
     """Raises LimitError for what the format `kind` has no room for; told before a picture is made, it costs nothing."""
     if max(height, width) > SIDES[kind]:
         raise LimitError(
-            f"{name} has {width} x {height} pixels, and {_NAMES[kind]} holds {SIDES[kind]:,} a side: ask for png.",
+            f"{name} has {width} x {height} pixels, and {FORMAT_NAMES[kind]} holds {SIDES[kind]:,} a side: "
+            "ask for png.",
             where=where,
         )
-
-
-_NAMES = {"png": "PNG", "jpeg": "JPEG", "webp": "WebP", "gif": "GIF", "avif": "AVIF", "mp4": "MP4", "webm": "WebM"}
 
 
 def encode(

@@ -20,7 +20,7 @@ from models.errors import LimitError
 from models.images import Pixels
 from models.origin import Origin
 from service.encoding import png
-from service.encoding.looks import MOST_BYTES, ClipWriter, Look
+from service.encoding.looks import ClipWriter, Look, check_bytes
 
 
 @dataclass(frozen=True)
@@ -84,11 +84,7 @@ class _Animator:
         part = self._form.put(patch, duration_ms, cleared)
         self._parts.append(part)
         self._bytes += len(part)
-        if self._bytes > MOST_BYTES:
-            raise LimitError(
-                f"The answer would have more than {MOST_BYTES >> 20} MiB: ask for webp, or send less.",
-                where="format",
-            )
+        check_bytes(self._bytes, "ask for webp, or send less")
 
 
 def _rgba(pixels: Pixels) -> Pixels:

@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from models.errors import LimitError
 from models.images import Pixels
 from models.origin import Origin
 
 MOST_BYTES = 256 * 2**20
 """Of one file, which is held in memory until it ends."""
+
+
+def check_bytes(count: int, advice: str) -> None:
+    """Raises LimitError, which ends in the advice, for a file of more than MOST_BYTES."""
+    if count > MOST_BYTES:
+        raise LimitError(f"The answer would have more than {MOST_BYTES >> 20} MiB: {advice}.", where="format")
 
 
 @dataclass(frozen=True)

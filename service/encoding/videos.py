@@ -16,12 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from models import Motion, Video, coded_as
+from models import FORMAT_NAMES, Motion, Video, coded_as
 from models.errors import BrokenImageError, GanError, ImageError, InputError, LimitError
 from models.images import Pixels
-from service.encoding.looks import MOST_BYTES, Look
+from service.encoding.looks import Look, check_bytes
 
-_NAMES = {"mp4": "MP4", "webm": "WebM"}
 _DEMUXERS = {"mp4": "mov", "webm": "matroska"}
 _READ = ("h264", "hevc", "av1", "vp8", "vp9", "mpeg4")
 _SOUND = {"mp4": ("aac", "mp3", "opus", "ac3", "flac", "alac"), "webm": ("opus", "vorbis")}
@@ -41,7 +40,7 @@ def check_video(kind: Video) -> None:
     """Raises InputError where this kind cannot be written."""
     if importlib.util.find_spec("av") is None:
         raise InputError(
-            f"{_NAMES[kind]} is written only where PyAV is installed (pip install av, or in the container "
+            f"{FORMAT_NAMES[kind]} is written only where PyAV is installed (pip install av, or in the container "
             "--build-arg EXTRAS=av): ask for gif, webp or apng.",
             where="format",
         )
@@ -135,8 +134,8 @@ class _Opened:
     def __init__(self, data: bytes, kind: Video, name: str) -> None:
         if importlib.util.find_spec("av") is None:
             raise ImageError(
-                f"{name} is {_NAMES[kind]}, which is read only where PyAV is installed (pip install av, or in the "
-                "container --build-arg EXTRAS=av): save it as GIF, WebP or APNG.",
+                f"{name} is {FORMAT_NAMES[kind]}, which is read only where PyAV is installed (pip install av, or in "
+                "the container --build-arg EXTRAS=av): save it as GIF, WebP or APNG.",
                 where=name,
             )
         self._av = importlib.import_module("av")
@@ -223,8 +222,7 @@ class FilmWriter:
         self._container.mux(self._stream.encode(frame))
         if self._sound is not None:
             self._sound.until(self._end_ms / 1000)
-        if self._out.tell() > MOST_BYTES:
-            raise LimitError(f"The answer would have more than {MOST_BYTES >> 20} MiB: send less.", where="format")
+        check_bytes(self._out.tell(), "send less")
 
     def close(self) -> bytes:
         self._container.mux(self._stream.encode())
