@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from service import parent
 from service.http.auth import load_keys
 from service.http.protocol import serve_by
+from service.logs import set_up_logging
 from service.routes import application, around, start
 from service.runtime import Runtime, check_places
 from service.settings import LONGEST_DEADLINE_S, Settings
@@ -57,12 +58,15 @@ class GanService:
     @bentoml.on_startup
     async def start(self) -> None:
         self._watch = asyncio.create_task(parent.stop_when_it_is_gone())
-        await start(runtime(), ("", "bentoml", "uvicorn.error"))  # else they write to standard output and wait for it
+        await start(runtime())
+        # Those of others, too: else they write to standard output themselves and wait for it.
+        self._logs = set_up_logging(runtime().settings.log_json, ("", "bentoml", "uvicorn.error"))
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         self._watch.cancel()
         await runtime().stop()
+        await asyncio.to_thread(self._logs.close)
 
     async def __is_ready__(self) -> bool:
         return runtime().ready

@@ -106,7 +106,10 @@ def _to_stdout(text: str) -> None:
 
 
 def set_up_logging(as_json: bool, also: Iterable[str] = ()) -> Outlet:
-    """Our logger, and those named in `also`, write to standard output through an outlet, whatever they had before."""
+    """Our logger, and those named in `also`, write to standard output through an outlet, whatever they had before.
+
+    It is for the whole process, so that a process's own module calls it, and no runtime does.
+    """
     outlet = Outlet()
     outlet.setFormatter(JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     for name in ("gan", *also):

@@ -9,7 +9,7 @@ To add an endpoint: write its `Operation` and list it in endpoints/table.py. Not
 import contextlib
 import functools
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -53,11 +53,11 @@ def around(app: ASGIApp, runtime: Runtime) -> ASGIApp:
     return with_cors(Edge(app, runtime), runtime.settings, OPERATIONS)
 
 
-async def start(runtime: Runtime, loggers: Iterable[str] = ()) -> None:
-    """Starts it, and tells its jobs what they run; `loggers` are those of others that are to write as ours do."""
+async def start(runtime: Runtime) -> None:
+    """Starts it, and tells its jobs what they run."""
     for operation, job in JOBS:
         runtime.jobs.register(operation.name, runner(runtime, job, operation.handler))
-    await runtime.start(loggers)
+    await runtime.start()
 
 
 def standalone(runtime: Runtime) -> Starlette:

@@ -6,7 +6,7 @@ import functools
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,6 @@ from service.encoding.writer import Writer
 from service.engine.engine import Engine
 from service.jobs.callbacks import Callbacks
 from service.jobs.jobs import Jobs
-from service.logs import Outlet, set_up_logging
 from service.rates import Rates
 from service.registry.gate import Gate
 from service.registry.mirror import Mirror
@@ -115,7 +114,6 @@ class Runtime:
         self._pool = SharedThreads(settings.encode_threads, "encode")
         self._jobs_pool = ThreadPoolExecutor(1, "encode-jobs", keep_to_the_background)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._logs: Outlet | None = None
 
     def _new_drift(self) -> Drift:
         return Drift(
@@ -136,18 +134,16 @@ class Runtime:
         if self.drift is not None and drift is not None:
             self.drift.offer(drift, images)
 
-    async def start(self, loggers: Iterable[str] = ()) -> None:
+    async def start(self) -> None:
         """Returns soon; the models are loaded and warmed in the background, and `ready` says when they are.
 
-        Raises ValueError where the store, the queue of jobs or Redis cannot be used. `loggers` are those of others that
-        are to write as ours do.
+        Raises ValueError where the store, the queue of jobs or Redis cannot be used.
         """
         await check_store(self.store, self.settings.store)
         await self.jobs.connect()
         await self.rates.connect()
         if self.mirror is not None:
             await self.mirror.check()
-        self._logs = set_up_logging(self.settings.log_json, loggers)
         hand_over_soon()
         if self.drift is not None:
             self.drift.start()
@@ -181,8 +177,6 @@ class Runtime:
         await asyncio.to_thread(self._jobs_pool.shutdown, cancel_futures=True)
         await asyncio.to_thread(self.engine.close)
         await asyncio.to_thread(self.telemetry.close)
-        if self._logs is not None:
-            await asyncio.to_thread(self._logs.close)
 
     async def beside_the_loop(self, call: Call, function: Callable[..., Result], *arguments: object) -> Result:
         """Runs work on pixels or files on a thread: a request's, or the jobs' own, which nobody waits for."""

@@ -21,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.http.protocol import http_protocol
+from service.logs import set_up_logging
 from service.routes import metrics_route, start
 from service.runtime import Runtime, check_places
 from service.settings import Settings
@@ -33,9 +34,11 @@ def application(runtime: Runtime) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        await start(runtime, ("", "uvicorn.error"))
+        await start(runtime)
+        logs = set_up_logging(runtime.settings.log_json, ("", "uvicorn.error"))
         yield
         await runtime.stop()
+        await asyncio.to_thread(logs.close)
 
     async def alive(_: Request) -> Response:
         return PlainTextResponse("")

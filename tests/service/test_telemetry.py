@@ -23,7 +23,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from service.logs import JsonLines, Outlet
+from service.logs import JsonLines, Outlet, set_up_logging
 from service.routes import standalone
 from service.runtime import Runtime
 from service.settings import Settings
@@ -58,9 +58,16 @@ def test_a_request_id_is_echoed_or_made(local: Any) -> None:
 
 
 def test_every_request_is_one_json_line(
-    serve: Callable[..., Any], wait_until: Callable[..., None], capsys: pytest.CaptureFixture[str]
+    serve: Callable[..., Any],
+    wait_until: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = serve().url
+    log = logging.getLogger("gan")
+    for name in ("handlers", "propagate"):
+        monkeypatch.setattr(log, name, getattr(log, name))  # as they were when the test is over
+    set_up_logging(as_json=True)
     requests.post(f"{url}/v1/sample", json={"model": "tiny"}, headers={"X-Request-ID": "mine"}, timeout=300)
     requests.post(f"{url}/v1/sample", json={"n": 0}, headers={"X-Request-ID": "wrong"}, timeout=300)
     lines: dict[str, Any] = {}

@@ -45,8 +45,9 @@ def test_a_file_without_digests_stops_the_start(tmp_path: Path, content: str) ->
 
 
 @pytest.fixture
-def lines() -> Iterator[list[dict[str, Any]]]:
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[dict[str, Any]]]:
     """The fields of every request's log line."""
+    caplog.set_level(logging.INFO, "gan")
     found: list[dict[str, Any]] = []
     handler = logging.Handler()
     handler.emit = lambda record: found.append(record.fields)  # type: ignore[attr-defined,method-assign]
