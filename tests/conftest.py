@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -21,6 +21,14 @@ def bucket() -> Iterator[str]:
         for name, value in environment.items():
             patch.setenv(name, value)
         yield url
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test logged of a name that is not UTF-8 has to travel to the process that reports, too."""
+    report = yield
+    report.sections = [(head, text.encode(errors="backslashreplace").decode()) for head, text in report.sections]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
