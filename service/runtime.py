@@ -145,6 +145,7 @@ class Runtime:
         if self.mirror is not None:
             await self.mirror.check()
         hand_over_soon()
+        memory.take_images_whole()
         if self.drift is not None:
             self.drift.start()
         self._tasks |= {asyncio.create_task(self._load_and_watch()), asyncio.create_task(memory.give_back())}
