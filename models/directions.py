@@ -46,8 +46,9 @@ def sefa(network: Generator) -> dict[str, Tensor]:
     weights = answers[1:] - answers[:1]
     products = (weights @ weights.T).numpy()
     count = min(COUNT, size)
-    _, vectors = eigh(products, subset_by_index=[size - count, size - 1])
-    found = np.ascontiguousarray(vectors.T[::-1])
+    values, vectors = eigh(products, subset_by_index=[size - count, size - 1])
+    # a first layer that sees a part of the latent alone (BigGAN's) has nothing to say of the rest
+    found = np.ascontiguousarray(vectors.T[values > 1e-9 * values[-1]][::-1])
     if isinstance(network, Autoencoder):
         found = found * _codes(network).double().numpy().dot(found.T).std(axis=0)[:, None]
     return _named("sefa", found)

@@ -17,9 +17,10 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from models.errors import InputError, check_choice, check_range
+from models.errors import check_choice, check_range
 from models.faces import Generator
 from models.networks.blocks import activations
+from models.networks.classes import ClassScale, check_classes, looked_up
 from models.networks.initial import initialize_as_dcgan
 from models.networks.table import architecture, discriminator
 
@@ -106,22 +107,6 @@ def _feature_channels(config: DCGANConfig | DCGANDiscriminatorConfig) -> list[in
     return [config.width * min(2**level, config.max_multiplier) for level in range(levels)]
 
 
-class ClassScale(nn.Module):
-    """Feature maps [n, c, h, w] and classes -> (1 + scale) maps + shift, with a scale and a shift [c] for each class.
-
-    Both begin at 0: a network that gets classes begins as the one without them (Dumoulin et al. 2017, eq. 5).
-    """
-
-    def __init__(self, classes: int, channels: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(classes, 2 * channels)
-        nn.init.zeros_(self.table.weight)
-
-    def forward(self, maps: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        scale, shift = _looked_up(self.table, classes).to(maps.dtype)[:, :, None, None].chunk(2, dim=1)
-        return torch.addcmul(shift, 1 + scale, maps)
-
-
 class DCGANGenerator(nn.Module):
     """Latents [n, latent] (and classes, where conditional) -> images [n, c, s, s] in [-1, 1].
 
@@ -153,14 +138,11 @@ class DCGANGenerator(nn.Module):
         initialize_as_dcgan(self)
 
     def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
-        if self.config.classes == 0:
-            if classes is not None:
-                raise InputError("This generator has no classes.", where="class")
-            return self.layers(latents[:, :, None, None])
+        check_classes("generator", self.config.classes, classes)
         if classes is None:
-            raise InputError("This generator is class-conditional: give a class for each latent.", where="class")
+            return self.layers(latents[:, :, None, None])
         if self.embedding is not None:
-            latents = torch.cat([latents, _looked_up(self.embedding, classes)], dim=1)
+            latents = torch.cat([latents, looked_up(self.embedding, classes)], dim=1)
         maps = latents[:, :, None, None]
         for index, scale in enumerate(self.scales):  # between a batch norm and its ReLU
             maps = scale(self.layers[3 * index : 3 * index + 2](maps), classes)
@@ -197,20 +179,14 @@ class DCGANDiscriminator(nn.Module):
         return activations(self.blocks, images)
 
     def forward(self, images: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
+        check_classes("discriminator", self.config.classes, classes)
         features = self.dropout(self.features(images)[-1])
         logits = self.head(features).flatten()
         if self.projection is None:
             return logits
-        if classes is None:
-            raise InputError("This discriminator is class-conditional: give a class for each image.", where="class")
         # a spectral norm of 1 lets the head sum the 16 positions at a quarter each; the class gets no louder a say
         pooled = features.sum(dim=(2, 3)) / 4
         return logits + (self.projection(classes) * pooled).sum(dim=1)
-
-
-def _looked_up(table: nn.Embedding, classes: torch.Tensor) -> torch.Tensor:
-    """Rows of a table [classes, k]: int64 [n] picks one for each image, float [n, classes] mixes them -> [n, k]"""
-    return classes @ table.weight if classes.is_floating_point() else table(classes)
 
 
 def _activation(config: DCGANConfig) -> nn.Module:

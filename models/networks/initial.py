@@ -5,7 +5,7 @@ import math
 from torch import nn
 from torch.nn.utils import parametrize
 
-_POWER_ITERATIONS = 15  # as many as torch takes when spectral norm is put on a layer
+from models.networks.spectral import settle_spectral_norm
 
 
 def initialize_as_dcgan(module: nn.Module) -> None:
@@ -40,6 +40,20 @@ def initialize_as_he(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
+def initialize_orthogonally(module: nn.Module) -> None:
+    """Every weight that is a matrix, or a kernel laid out as [out, rest], begins orthogonal; biases 0.
+
+    Saxe, McClelland, Ganguli 2014, section 3; Brock et al. 2019 take it for both of BigGAN's networks. All singular
+    values are 1, so that spectral norm begins as it should go on.
+    """
+    for layer in module.modules():
+        for name, parameter in layer.named_parameters(recurse=False):
+            if parameter.ndim > 1:
+                nn.init.orthogonal_(parameter)
+            elif name == "bias":
+                nn.init.zeros_(parameter)
+
+
 def he_deviation(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
     """The deviation that a layer's weights begin with, so that with a rectifier it keeps the scale of a signal."""
     if isinstance(layer, nn.Linear):
@@ -52,5 +66,4 @@ def he_deviation(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> float:
 
 def _begin_spectral(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
     nn.init.xavier_uniform_(layer.get_parameter("parametrizations.weight.original"))
-    for _ in range(_POWER_ITERATIONS):
-        _ = layer.weight  # each look takes one step of the power iteration, which had settled on other weights
+    settle_spectral_norm(layer)  # the power iteration had settled on other weights

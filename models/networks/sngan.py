@@ -17,13 +17,14 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.nn.functional import avg_pool2d, interpolate, relu
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.functional import interpolate, relu
 
-from models.errors import InputError, check_choice, check_range
+from models.errors import check_choice, check_range
 from models.faces import Generator
 from models.networks.blocks import activations
-from models.networks.dcgan import ClassScale
+from models.networks.classes import ClassScale, check_classes
+from models.networks.residual import ResidualDown
+from models.networks.spectral import put_spectral_norm
 from models.networks.table import architecture, discriminator
 
 # side of an image: where the generator begins; how many blocks of the discriminator halve the side, how many keep it
@@ -109,7 +110,7 @@ class SNGANGenerator(nn.Module):
         self.image = _begun(nn.Conv2d(widths[-1], config.channels, 3, padding=1))
 
     def forward(self, latents: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
-        _check_classes("generator", self.config.classes, classes)
+        check_classes("generator", self.config.classes, classes)
         maps = self.dense(latents).unflatten(1, (-1, self.side, self.side))
         for block in self.blocks:
             maps = block(maps, classes)
@@ -148,47 +149,30 @@ class SNGANDiscriminator(nn.Module):
         self.config = config
         _, downs, keeps = SIDES[config.image_size]
         widths = [config.width * min(2**level, config.max_multiplier) for level in range(downs + keeps)]
-        spectral = config.norm == "spectral"
-        self.blocks = nn.ModuleList(
-            _Down(inputs, outputs, spectral, first=number == 0, halves=number < downs)
+        blocks = [
+            ResidualDown(inputs, inputs if number else outputs, outputs, first=number == 0, halves=number < downs)
             for number, (inputs, outputs) in enumerate(itertools.pairwise([config.channels, *widths]))
-        )
-        self.head = _judging(nn.Linear(widths[-1], 1), spectral)
-        self.projection = _judging(nn.Embedding(config.classes, widths[-1]), spectral) if config.classes else None
+        ]
+        self.blocks = nn.ModuleList(blocks)
+        self.head = _begun(nn.Linear(widths[-1], 1))
+        self.projection = _begun(nn.Embedding(config.classes, widths[-1])) if config.classes else None
+        for block in blocks:
+            for conv in block.convs:
+                _begun(conv, math.sqrt(2))
+            if isinstance(block.shortcut, nn.Conv2d):
+                _begun(block.shortcut)
+        if config.norm == "spectral":
+            put_spectral_norm(self, embeddings=True)
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations after every block, highest resolution first."""
         return activations(self.blocks, images)
 
     def forward(self, images: torch.Tensor, classes: torch.Tensor | None = None) -> torch.Tensor:
-        _check_classes("discriminator", self.config.classes, classes)
+        check_classes("discriminator", self.config.classes, classes)
         pooled = relu(self.features(images)[-1]).sum(dim=(2, 3))
         logits = self.head(pooled).flatten()
         return logits if self.projection is None else logits + (self.projection(classes) * pooled).sum(dim=1)
-
-
-class _Down(nn.Module):
-    """A block of the discriminator: [n, in, s, s] -> [n, out, s / 2, s / 2], or s where it does not halve.
-
-    The first one sees an image, so no ReLU comes before it.
-    """
-
-    def __init__(self, inputs: int, outputs: int, spectral: bool, *, first: bool, halves: bool) -> None:
-        super().__init__()
-        self.first, self.halves = first, halves
-        hidden = outputs if first else inputs
-        self.convs = nn.ModuleList(
-            _judging(nn.Conv2d(count, other, 3, padding=1), spectral, math.sqrt(2))
-            for count, other in ((inputs, hidden), (hidden, outputs))
-        )
-        changes = halves or inputs != outputs
-        self.shortcut = _judging(nn.Conv2d(inputs, outputs, 1), spectral) if changes else nn.Identity()
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        shortcut = self.shortcut(maps)
-        maps = self.convs[1](relu(self.convs[0](maps if self.first else relu(maps))))
-        together = shortcut + maps
-        return avg_pool2d(together, 2) if self.halves else together
 
 
 def _begun(layer: nn.Module, gain: float = 1.0) -> nn.Module:
@@ -198,16 +182,3 @@ def _begun(layer: nn.Module, gain: float = 1.0) -> nn.Module:
     if bias is not None:
         nn.init.zeros_(bias)
     return layer
-
-
-def _judging(layer: nn.Module, spectral: bool, gain: float = 1.0) -> nn.Module:
-    """A layer of the discriminator, as it begins."""
-    layer = _begun(layer, gain)
-    return spectral_norm(layer) if spectral else layer
-
-
-def _check_classes(what: str, wanted: int, classes: torch.Tensor | None) -> None:
-    if wanted == 0 and classes is not None:
-        raise InputError(f"This {what} has no classes.", where="class")
-    if wanted and classes is None:
-        raise InputError(f"This {what} is class-conditional: give a class for each image.", where="class")

@@ -19,7 +19,7 @@ from training.run.folder import RunFolder, at
 from training.run.state import read
 
 _NEW = (  # what a network may have and the weights that it begins with may lack
-    "scales.",  # of classes, which begin as if there were none (models/networks/dcgan.py, ClassScale)
+    "scales.",  # of classes, which begin as if there were none (models/networks/classes.py, ClassScale)
     "mask.",  # of a translator, which begins with most of the painting (models/networks/attention.py)
 )
 

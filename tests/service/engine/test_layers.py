@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import models
-from models.networks.dcgan import ClassScale
+from models.networks.classes import ClassScale
 from service.engine.layers import Overlap, Projection, Winograd, quicken, sub_pixel
 
 
