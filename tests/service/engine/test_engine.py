@@ -15,6 +15,7 @@ from torch import nn
 
 import models
 from models.errors import CheckpointError, InputError
+from models.networks.biggan import BigGANConfig
 from models.tiles import OVERLAP, boxes
 from service.engine.batcher import Flow
 from service.engine.engine import Engine
@@ -114,8 +115,17 @@ def test_a_fully_connected_model_is_steady_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_classes_that_scale_batch_norms_are_steady_too(tmp_path: Path, precision: str) -> None:
-    config = models.DCGANConfig(image_size=32, latent_size=16, width=16, classes=3, class_embedding=0)
+@pytest.mark.parametrize(
+    "config",
+    [
+        models.DCGANConfig(image_size=32, latent_size=16, width=16, classes=3, class_embedding=0),
+        BigGANConfig(image_size=32, latent_size=16, width=8, max_multiplier=2, classes=3, attention=16),
+    ],
+    ids=["dcgan", "biggan"],
+)
+def test_classes_that_scale_batch_norms_are_steady_too(
+    tmp_path: Path, config: models.SamplerConfig, precision: str
+) -> None:
     torch.manual_seed(0)
     network = config.parts()["generator"]
     for part in network.modules():

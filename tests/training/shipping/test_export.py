@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 import models
 import training.shipping.export as exporter
-from models import CheckpointError, DCGANConfig, GanError, Generator, InputError, ResNetConfig, Translator
+from models import CheckpointError, GanError, Generator, InputError, ResNetConfig, Translator
 from models.networks.alae import DenseALAEConfig
+from models.networks.biggan import BigGANConfig
 from training.cli import main
 from training.shipping.export import Parity, export
 
 ROOT = Path(__file__).resolve().parents[3]
-SAMPLER = DCGANConfig(image_size=16, width=4, latent_size=8, classes=3)
+SAMPLER = BigGANConfig(32, latent_size=8, width=4, max_multiplier=2, classes=3, attention=16)
 TRANSLATOR = ResNetConfig(width=4, blocks=1)
 
 
@@ -34,7 +35,8 @@ def saved(path: Path, config: models.Architecture, parts: tuple[str, ...], **fie
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 drawn = torch.randn(tensor.shape, generator=noise)
-                tensor.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else 0.3 * drawn)
+                scale = 0.3 if tensor.ndim < 2 else (tensor[0].numel() / 2) ** -0.5  # He's, so that rounding stays small
+                tensor.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else scale * drawn)
     metadata = models.metadata_of(config, metrics={"fid": {"value": 12.5}})
     models.save(path, networks, dataclasses.replace(metadata, **fields))  # type: ignore[arg-type]
     return path
@@ -123,7 +125,7 @@ def test_the_parity_is_kept_in_the_checkpoint(sampler: tuple[Path, Path, Parity]
     record = metrics["onnx_parity"]
     assert record["value"] == parity.largest < 1e-5
     assert record["levels"] == parity.levels <= 1
-    assert record["shapes"] == [[2, 3, 16, 16], [1, 3, 16, 16], [5, 3, 16, 16]]
+    assert record["shapes"] == [[2, 3, 32, 32], [1, 3, 32, 32], [5, 3, 32, 32]]
     assert record["versions"] == {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__}
 
 
