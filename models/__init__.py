@@ -60,6 +60,14 @@ from models.networks.cyclegan import PatchGANConfig, ResNetConfig, SampleNorm, u
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.networks.initial import he_deviation, initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
+from models.networks.spectral import (
+    filters,
+    held_spectral_norm,
+    load_without_spectral_norm,
+    put_spectral_norm,
+    settle_spectral_norm,
+    state_without_spectral_norm,
+)
 from models.networks.table import architectures, discriminators, kind_of, metadata_of
 from models.networks.unet import UNetConfig
 from models.origin import SOURCE_TYPES, Origin, SourceType
@@ -135,32 +143,38 @@ __all__ = [
     "encode",
     "faster_in_bfloat16",
     "filesets",
+    "filters",
     "find_directions",
     "frames",
     "grid",
     "grid_size",
     "he_deviation",
+    "held_spectral_norm",
     "import_checkpoint",
     "initialize_as_dcgan",
     "kind_of",
     "legible",
     "lerp",
     "load",
+    "load_without_spectral_norm",
     "metadata_of",
     "motion",
     "opened",
     "origin",
     "pad_to_stride",
     "plain",
+    "put_spectral_norm",
     "random_seed",
     "read_metadata",
     "read_text",
     "sample_seeds",
     "save",
     "sefa",
+    "settle_spectral_norm",
     "sha256_of",
     "slerp",
     "split_alpha",
+    "state_without_spectral_norm",
     "strict_json",
     "tiles",
     "to_float",

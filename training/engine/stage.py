@@ -41,9 +41,10 @@ class Stage:
         each = batch // self.world
         return slice(self.rank * each, (self.rank + 1) * each)
 
-    def draws(self, seed: int, step: int, purpose: int) -> Draws:
-        """This process's share of the random draws of one purpose of one step."""
-        return Draws(generator_of(seed, step, purpose, self.device), self.rank, self.world)
+    def draws(self, seed: int, step: int, purpose: int, part: int = 0, parts: int = 1) -> Draws:
+        """This process's share of the random draws of one purpose of one step, or one of the equal parts of it."""
+        generator = generator_of(seed, step, purpose, self.device)
+        return Draws(generator, self.rank * parts + part, self.world * parts)
 
     def batch_mean(self, share: Tensor) -> Tensor:
         """A mean over this process's share of the batch -> the mean over the whole batch.

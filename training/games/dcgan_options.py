@@ -10,7 +10,7 @@ from training.games.sampler import SamplerRun
 from training.objective.losses import LOSSES
 from training.options.base import require
 from training.options.run import check_projected
-from training.options.shared import Network
+from training.options.shared import Adversary, Network, Pace
 
 # those that come with a discriminator
 NETWORKS = {
@@ -46,6 +46,17 @@ class DCGANNetwork(Network):
     refine: bool = Field(
         False, description="one more 3 x 3 convolution per resolution in the discriminator; better, slower"
     )
+    generator_norm: Literal["auto", "spectral", "none"] = Field(
+        "auto",
+        description="spectral: on every layer of the generator while it trains, and in its weights ever after; auto: "
+        "the network's own, which only biggan's paper asks for",
+    )
+    attention: int = Field(
+        0,
+        ge=0,
+        description="biggan: side in pixels of the maps with self-attention, in both networks; 0: none (the paper: "
+        "half of the image's side)",
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="dropout before the discriminator's last layer (mlp: usual is 0.3)"
     )
@@ -53,7 +64,7 @@ class DCGANNetwork(Network):
         32,
         ge=0,
         description="conditional: components of a class beside the latent; 0: each class scales and shifts every batch "
-        "norm",
+        "norm. biggan: of the embedding that all norms share (the paper: 128)",
     )
     hidden: int = Field(1200, gt=0, description="mlp: units in each of the generator's hidden layers")
     discriminator_hidden: int = Field(
@@ -73,18 +84,49 @@ class DCGANNetwork(Network):
         return name
 
 
+class DCGANAdversary(Adversary):
+    """The game: losses and tricks of the trade."""
+
+    orthogonal: float = Field(
+        0.0,
+        ge=0,
+        description="weight of orthogonal regularisation of the generator, so that truncated latents are drawn well "
+        "(BigGAN's beta, 1e-4); 0 is off",
+    )
+
+
+class DCGANPace(Pace):
+    """Length and rhythm."""
+
+    accumulate: int = Field(
+        1,
+        gt=0,
+        le=2**20,
+        description="parts that each process takes its share of a batch in, one after the other, before a step: for "
+        "batches larger than memory. Batch norm's batch is a part",
+    )
+
+
 class DCGANRun(SamplerRun):
     """A run that trains a sampler: latents to images."""
 
     kind: Literal["dcgan"] = "dcgan"
     network: DCGANNetwork = DCGANNetwork()
+    game: DCGANAdversary = DCGANAdversary()
+    pace: DCGANPace = DCGANPace()
+
+    @property
+    def parts(self) -> int:
+        return self.pace.accumulate
 
     def settled(self) -> dict[str, Any]:
-        """The discriminator and its norm, where they were left open, beside what the loss's paper asks for."""
+        """The norms and the discriminator, where they were left open, beside what the loss's paper asks for."""
         network, left_open = self.network, super().settled()
         judge = network.network if network.discriminator == "auto" else network.discriminator
         if network.discriminator == "auto":
             left_open["discriminator"] = judge
+        if network.generator_norm == "auto":
+            left_open["generator_norm"] = getattr(NETWORKS[network.network], "trained_norm", "none")
         if network.discriminator_norm == "auto":
             left_open["discriminator_norm"] = self._usual_norm(judge)
         return left_open
@@ -109,7 +151,8 @@ class DCGANRun(SamplerRun):
         network, judge, norm = self.network, self.network.discriminator, self.network.discriminator_norm
         # seen with torch 2.11 on an H100: what convolutions give back is laid out otherwise than was compiled for
         require(not self.machine.compile, "compile", "is for cyclegan: DCGAN's gradients fail in it", True)
-        if "auto" in (judge, norm):
+        self._check_parts()
+        if "auto" in (judge, norm, network.generator_norm):
             return self  # to be settled; what that comes to is checked in its turn
         generator, classes = NETWORKS[network.network], 2 if self.data.conditional else 0
         require(
@@ -134,3 +177,13 @@ class DCGANRun(SamplerRun):
             norm,
         )
         return self
+
+    def _check_parts(self) -> None:
+        """What would be another thing for the parts of a batch than for all of it."""
+        game, pace, parts = self.game, self.pace, self.pace.accumulate
+        require(pace.batch % parts == 0, "accumulate", f"must divide --batch {pace.batch}", parts)
+        if parts > 1:
+            require(not self.machine.graphs, "graphs", "does not go with --accumulate", True)
+            for name in ("feature_matching", "perceptual"):
+                rule = "compares means over the whole batch, so it does not go with --accumulate"
+                require(getattr(game, name) == 0, name, rule, getattr(game, name))

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from models import load_without_spectral_norm
 from training.engine.ema import Average
 from training.engine.stage import Moment, Stage
 from training.games.family import Family
@@ -122,7 +123,7 @@ class Game(ABC):
         """Gives networks the weights of others, in place, before the first step. What is not named stays as it is."""
         self.origin = origin
         for name, state in weights.items():
-            self.players.networks[name].load_state_dict(state, strict=False)
+            load_without_spectral_norm(self.players.networks[name], state)
             if name in self.players.averages:
                 self.players.averages[name].restart(self.players.networks[name])
 

@@ -5,7 +5,7 @@ Games put their discriminators into a `Judge` each, so every loss and trick of t
 (`training.games.optimize.Mover`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,6 +94,12 @@ class Verdict:
     fake: Tensor
 
 
+def mean_verdict(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of a batch, from those of its equal parts."""
+    rows = [torch.stack([one.total.detach(), one.loss, one.real, one.fake]) for one in verdicts]
+    return Verdict(*torch.stack(rows).mean(dim=0))
+
+
 @dataclass(frozen=True)
 class Sight:
     """How images are looked at in one step: at its moment, by its draws."""
@@ -119,9 +125,9 @@ class Judge:
         self.both = Pass(self._both, network, graphs=stage.graphs)
         self.one = Pass(self._one, network, graphs=stage.graphs)
 
-    def sight(self, seed: int, moment: Moment) -> Sight:
-        """How to look at the images of a step."""
-        return Sight(self.stage.draws(seed, moment.step, TRICKS), moment)
+    def sight(self, seed: int, moment: Moment, part: int = 0, parts: int = 1) -> Sight:
+        """How to look at the images of a step, or at those of one part of it."""
+        return Sight(self.stage.draws(seed, moment.step, TRICKS, part, parts), moment)
 
     def discriminator_loss(self, *, real: Tensor, fake: Tensor, sight: Sight, classes: Tensor | None = None) -> Verdict:
         """The discriminator's loss on n real and n fake images [n, c, h, w], the latter cut off from their generator.

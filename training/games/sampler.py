@@ -7,7 +7,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from models import Metadata, SamplerConfig, draw, grid, metadata_of, sample_seeds, to_float, to_uint8
+from models import (
+    Metadata,
+    SamplerConfig,
+    draw,
+    grid,
+    metadata_of,
+    sample_seeds,
+    settle_spectral_norm,
+    to_float,
+    to_uint8,
+)
 from models.images import Pixels
 from training.data.images import Dataset, Keep, indices, load_images, spread
 from training.engine.ema import Average, standing_statistics
@@ -85,7 +95,8 @@ class Sampler:
         return self.averages["generator"].module
 
     def refresh(self) -> None:
-        """Batch norm's statistics are measured anew, for the averaged weights."""
+        """Spectral norm and batch norm's statistics are measured anew, for the averaged weights."""
+        settle_spectral_norm(self.generator)
         batches = [self._inputs(STANDING_SEED + SHEET * number, SHEET) for number in range(STANDING_BATCHES)]
         standing_statistics(self.generator, batches)
 

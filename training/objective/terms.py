@@ -4,7 +4,7 @@ Every function here returns a scalar tensor through which gradients flow. Penalt
 applied, as their papers write them; the matching terms come without, since their papers leave it open.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -59,6 +59,26 @@ def _input_gradients(critic: Critic, samples: Tensor) -> Tensor:
     logits = critic(samples).reshape(len(samples), -1).mean(dim=1)
     (gradients,) = torch.autograd.grad(logits.sum(), samples, create_graph=True)
     return gradients.reshape(len(samples), -1)
+
+
+def orthogonal(weights: Iterable[Tensor]) -> Tensor:
+    """The sum over all weights of ||W^T W o (1 - I)||_F^2: how far two filters of a layer are from orthogonal.
+
+    Brock, Donahue, Simonyan 2019, "Large Scale GAN Training for High Fidelity Natural Image Synthesis", equation 3;
+    weighted by beta = 1e-4. The diagonal is left out, so that a filter's length stays free.
+
+    Args:
+        weights: of linear layers and convolutions as torch has them, [outputs, ...]: a filter of each output.
+    """
+    return torch.stack([_off_the_diagonal(weight.flatten(1)) for weight in weights]).sum()
+
+
+def _off_the_diagonal(filters: Tensor) -> Tensor:
+    """The sum of the squared products of each two of n filters, [n, d]."""
+    if len(filters) <= filters.shape[1]:
+        return 2 * (filters @ filters.T).triu(1).square().sum()
+    # ||W W^T||_F = ||W^T W||_F, and the first layer's n^2 products would be a gigabyte
+    return (filters.T @ filters).square().sum() - filters.square().sum(dim=1).square().sum()
 
 
 def feature_matching(*, real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:

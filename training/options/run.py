@@ -76,6 +76,11 @@ class Run(Options):
                 require(not asked or watch.fid_kimg > 0, name, "needs --fid-kimg, which says when to measure", asked)
         return self
 
+    @property
+    def parts(self) -> int:
+        """How many parts a process takes its share of a batch in, where a game knows how to."""
+        return 1
+
     def schedules(self) -> dict[str, Schedule]:
         """All that changes over the run, by the words that a person calls it."""
         return {

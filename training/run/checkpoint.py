@@ -42,7 +42,8 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
     )
     metadata = dataclasses.replace(metadata, training=training, metrics=metrics)
     try:
-        models.save(path, models.with_directions(weights, metadata), metadata)
+        served = {name: models.state_without_spectral_norm(network) for name, network in weights.items()}
+        models.save(path, models.with_directions(served, metadata), metadata)
     except SafetensorError as error:  # what safetensors makes of a full disk
         raise OSError(str(error)) from error
 

@@ -18,7 +18,7 @@ from training.run.build import build, stage
 from training.run.loop import check_packages
 
 MIB = 2**20
-TRIED = 2  # images of the step that is taken to see what it keeps
+TRIED = 2  # images of a pass of the step that is taken to see what it keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ def preview(run: Run, *, resume: bool | None = False) -> Preview:
             f"--out {out.root} cannot be written: {parent} is not a folder that can be written to.", where="out"
         )
     here = stage(run.machine, run.pace)
-    few = min(TRIED, run.pace.batch)
+    few = min(TRIED * run.parts, run.pace.batch)
     game, digest = build(run.changed(pace={"batch": few}), dataclasses.replace(here, compile=False, graphs=False))
     done = 0
     if out.state.exists():  # and the run fits there, so it goes on from it

@@ -94,8 +94,10 @@ def _fitted(start: str, found: Start, name: str, network: nn.Module) -> dict[str
     weights, is_generator = found.weights[name], name in found.model.parts
     if is_generator and fits(found.model.config, network.config):
         weights = widened(weights, found.model.config, network.config)
-    if differ := _differences(weights, network):
-        classes = is_generator and "embedding.weight" in network.state_dict().keys() - weights.keys()
+    # a checkpoint's weights have taken in what training divides by
+    wanted = models.state_without_spectral_norm(network) if is_generator else network.state_dict()
+    if differ := _differences(weights, wanted):
+        classes = is_generator and "embedding.weight" in wanted.keys() - weights.keys()
         raise InputError(
             f"--start {start}: its {name} is a network of another shape than this run's: {', '.join(differ[:3])} "
             f"{'differs' if len(differ) == 1 else 'differ'}. Its architecture is {found.model.metadata.architecture}."
@@ -105,9 +107,8 @@ def _fitted(start: str, found: Start, name: str, network: nn.Module) -> dict[str
     return weights
 
 
-def _differences(given: dict[str, Tensor], network: nn.Module) -> list[str]:
+def _differences(given: dict[str, Tensor], wanted: dict[str, Tensor]) -> list[str]:
     """The names of weights that one of both lacks, or has in another shape."""
-    wanted = network.state_dict()
     return sorted(
         key
         for key in given.keys() | wanted.keys()

@@ -13,6 +13,7 @@ from training.objective.terms import (
     feature_matching,
     gradient_penalty,
     identity_mapping,
+    orthogonal,
     perceptual,
     r1_penalty,
 )
@@ -132,6 +133,18 @@ def test_penalties_work_on_images() -> None:
     assert r1_penalty(lambda v: critic(v, dim=(1, 2, 3)), real=x, weight=2).item() == pytest.approx(48)
     penalty = gradient_penalty(lambda v: critic(v, dim=(1, 2, 3)), real=x, fake=x, draws=seeded(), weight=1)
     assert penalty.item() == pytest.approx((math.sqrt(48) - 1) ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2, 2), (5, 3)], ids=["few filters", "many"])
+def test_orthogonal_is_the_squared_products_of_different_filters(shape: tuple[int, ...]) -> None:
+    """Twice those of each two, as the matrix has both; lengths do not count, and two layers add up."""
+    weight = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    rows = weight.flatten(1)
+    expected = sum((rows[i] @ rows[j]) ** 2 for i in range(len(rows)) for j in range(len(rows)) if i != j)
+    torch.testing.assert_close(orthogonal([weight]), expected)
+    assert torch.autograd.gradcheck(lambda w: orthogonal([w]), (weight,))
+    apart = torch.diag(torch.tensor([1.0, 5.0, 9.0], dtype=torch.float64))
+    torch.testing.assert_close(orthogonal([apart, weight]), expected)
 
 
 def test_feature_matching_compares_means_not_samples() -> None:

@@ -74,7 +74,7 @@ def test_cyclegan_defaults_are_the_papers():
         ({"data": {"channels": 2}}, "--channels: channels is one of 1, 3"),
         ({"data": {"data": ""}}, "--data is missing"),
         ({"output": {"out": ""}}, "--out is missing"),
-        ({"network": {"network": "vae"}}, "--network must be one of dcgan, mlp"),
+        ({"network": {"network": "vae"}}, "--network must be one of dcgan, biggan, mlp"),
         ({"game": {"label_smoothing": 0.7}}, "--label-smoothing"),
         ({"game": {"label_smoothing": 0.1, "loss": "hinge"}}, "has no meaning with hinge"),
         ({"game": {"augment": "color,blur"}}, "--augment takes any of"),
@@ -92,6 +92,16 @@ def test_cyclegan_defaults_are_the_papers():
         ({"watch": {"kid": True}}, "--kid needs --fid-kimg"),
         ({"watch": {"fid_reference": "stats.npz"}}, "--fid-reference needs --fid-kimg"),
         ({"machine": {"compile": True}}, "--compile is for cyclegan"),
+        ({"pace": {"accumulate": 3}}, "--accumulate must divide --batch 64; got 3"),
+        (
+            {"pace": {"accumulate": 2}, "game": {"feature_matching": 1.0}},
+            "--feature-matching compares means over the whole batch, so it does not go with --accumulate",
+        ),
+        ({"network": {"network": "biggan", "latent_size": 99}}, "--latent-size: latent_size must be a multiple of 5"),
+        (
+            {"network": {"network": "biggan", "attention": 24}},
+            "--attention: attention is one of 0, 8, 16, 32, not 24",
+        ),
     ],
 )
 def test_bad_values_are_refused_with_their_name(changes, words):

@@ -33,13 +33,14 @@ def test_weights_are_not_what_a_step_keeps():
     assert kept(lambda x: (x * weight).sum().backward()) == 4000  # x alone
 
 
-def test_activations_grow_with_the_batch(sampler):
+def test_activations_grow_with_what_goes_through_at_once(sampler):
     large = {"data": {"image_size": 64}, "network": {"width": 32}, "machine": {"precision": "fp32"}}
     found = []
-    for batch in (32, 64):
-        (line,) = [line for line in preview(sampler(pace={"batch": batch}, **large)).about if line[:6] == "memory"]
+    for pace in ({"batch": 32}, {"batch": 64}, {"batch": 64, "accumulate": 2}):
+        (line,) = [line for line in preview(sampler(pace=pace, **large)).about if line[:6] == "memory"]
         found.append(int(re.search(r"(\d+) activations", line)[1]))
     assert found[1] == pytest.approx(2 * found[0], abs=1)
+    assert 0.7 * found[0] < found[2] <= found[0]  # one part at a time, whose fakes are drawn twice
     assert found[0] > 10
 
 

@@ -35,7 +35,9 @@ def saved(path: Path, config: models.Architecture, parts: tuple[str, ...], **fie
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 drawn = torch.randn(tensor.shape, generator=noise)
-                scale = 0.3 if tensor.ndim < 2 else (tensor[0].numel() / 2) ** -0.5  # He's, so that rounding stays small
+                scale = (
+                    0.3 if tensor.ndim < 2 else (tensor[0].numel() / 2) ** -0.5
+                )  # He's, so that rounding stays small
                 tensor.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else scale * drawn)
     metadata = models.metadata_of(config, metrics={"fid": {"value": 12.5}})
     models.save(path, networks, dataclasses.replace(metadata, **fields))  # type: ignore[arg-type]
