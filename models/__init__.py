@@ -15,7 +15,7 @@ from models.checkpoints.checkpoint import (
     with_metadata,
 )
 from models.checkpoints.foreign import import_checkpoint
-from models.checkpoints.layouts import Told
+from models.checkpoints.told import Told
 from models.classifier import Classifier
 from models.decoding import ACCEPTED, HEAD, MAX_PIXELS, coded_as, decode, opened, read_text, upright
 from models.directions import find_directions, sefa

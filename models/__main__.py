@@ -10,8 +10,8 @@ from typing import get_args, get_type_hints
 from models import console, strict_json
 from models.checkpoints.checkpoint import add_directions, load
 from models.checkpoints.foreign import import_checkpoint
-from models.checkpoints.layouts import Told
-from models.errors import GanError
+from models.checkpoints.told import Told
+from models.errors import GanError, InputError
 from models.faces import Generator
 
 
@@ -22,10 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     info = commands.add_parser("info", help="print a checkpoint's metadata as JSON, once it is checked whole")
     info.add_argument("file", type=Path)
     convert = commands.add_parser("import", help="convert a checkpoint of another project")
-    convert.add_argument("file", type=Path, help="*_net_G*.pth (CycleGAN, pix2pix, CUT) or netG_epoch_*.pth")
+    convert.add_argument("file", type=Path, help="*_net_G*.pth (CycleGAN, pix2pix, CUT), netG_epoch_*.pth, G_ema.pth")
     convert.add_argument("out", type=Path, help="the .safetensors to write")
     convert.add_argument("--reverse", type=Path, help="of a translator, the network from b to a")
     convert.add_argument("--domains", nargs=2, metavar=("A", "B"), default=("a", "b"), help="what a and b show")
+    convert.add_argument(
+        "--classes", type=Path, help="of a conditional sampler, a text file with a class's name on each line"
+    )
     for field in dataclasses.fields(Told):
         choices = get_args(get_args(get_type_hints(Told)[field.name])[0])
         convert.add_argument(f"--{field.name}", choices=choices, help=f"what no file says (default: {choices[0]})")
@@ -55,7 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _import(arguments: argparse.Namespace) -> None:
     told = Told(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Told)})
     domains = tuple(arguments.domains)
-    metadata = import_checkpoint(arguments.file, arguments.out, reverse=arguments.reverse, domains=domains, told=told)
+    classes = arguments.classes and _lines(arguments.classes)
+    metadata = import_checkpoint(
+        arguments.file, arguments.out, reverse=arguments.reverse, domains=domains, classes=classes, told=told
+    )
     taken = {"output": told.output or "tanh"} | {
         name: value for name, value in metadata.architecture.items() if name in ("padding", "activation")
     }
@@ -64,6 +70,14 @@ def _import(arguments: argparse.Namespace) -> None:
         "Where that is wrong, the pictures are: import again with the flag.",
         file=sys.stderr,
     )
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty; raises InputError where it is no text."""
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path.name} is no text in UTF-8: {error.reason}.", where="classes") from error
 
 
 def _describe(path: Path) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """Checkpoints of other projects, converted to ours: ResNet and U-Net generators of pytorch-CycleGAN-and-pix2pix and
-CUT, and generators of pytorch/examples' dcgan (`models.checkpoints.layouts` has what is read of them).
+CUT, generators of pytorch/examples' dcgan, of BigGAN-PyTorch, and StudioGAN's BigGAN and SNGAN
+(`models.checkpoints.layouts` has what is read of them).
 
 Foreign files are pickles. They are read with `weights_only=True`: tensors and plain containers load, anything that
 would run code is refused.
@@ -7,7 +8,7 @@ would run code is refused.
 
 import dataclasses
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeGuard
 
@@ -15,7 +16,8 @@ import torch
 
 from models.architectures import Architecture
 from models.checkpoints.checkpoint import save, with_directions
-from models.checkpoints.layouts import State, Told, read_layout
+from models.checkpoints.layouts import read_layout
+from models.checkpoints.told import State, Told
 from models.errors import CheckpointError, InputError
 from models.files import sha256_of
 from models.metadata import Metadata
@@ -42,6 +44,7 @@ def import_checkpoint(
     *,
     reverse: str | Path | None = None,
     domains: tuple[str, str] = ("a", "b"),
+    classes: Sequence[str] | None = None,
     told: Told | None = None,
 ) -> Metadata:
     """Converts a foreign checkpoint and writes ours.
@@ -51,13 +54,14 @@ def import_checkpoint(
         destination: the `.safetensors` to write.
         reverse: of a translator, the network from b to a, where there is one.
         domains: what a and b show, for translators.
+        classes: the names of a conditional sampler's classes, in the order of its tables; by default their numbers.
         told: what the tensors do not say; by default as the projects' own code has it. Either way the metadata's
             `training.imported_as` keeps it.
     Returns:
         The metadata that was written.
     Raises:
-        CheckpointError: unreadable, unsafe, of no family, with other arithmetic than ours, or the two directions differ
-            in architecture.
+        CheckpointError: unreadable, unsafe, of no family, with other arithmetic than ours, the two directions differ
+            in architecture, or it has not as many classes as names.
         InputError: the destination is one of the sources.
     """
     told = told or Told()
@@ -79,10 +83,18 @@ def import_checkpoint(
     metadata = metadata_of(
         config,
         domains=domains if translates else None,
+        classes=_class_names(config, classes),
         training={"imported_from": names, "imported_sha256": digests, "imported_as": dataclasses.asdict(told)},
     )
     save(destination, with_directions(parts, metadata), metadata)
     return metadata
+
+
+def _class_names(config: Architecture, given: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The names that were given, else the numbers of the classes that there are."""
+    if given is not None:
+        return tuple(given)
+    return tuple(map(str, range(getattr(config, "classes", 0)))) or None
 
 
 def read_foreign(source: str | Path, told: Told) -> tuple[Architecture, State]:

@@ -1,6 +1,6 @@
 """What the tensors of another project's generator say: its architecture, and its state dictionary in our names.
 
-Three families are told apart by their tensors' names and shapes; width, depth, channels and latent size are read off
+Families are told apart by their tensors' names and shapes; width, depth, channels and latent size are read off
 the shapes. Layers without weights leave no trace in a file: what they are is `Told` by whoever imports.
 
     ResNet   pytorch-CycleGAN-and-pix2pix and CUT: residual blocks `model.N.conv_block` between strided convolutions, or
@@ -8,38 +8,22 @@ the shapes. Layers without weights leave no trace in a file: what they are is `T
              replication do not
     U-Net    pytorch-CycleGAN-and-pix2pix: nested `model.model`, with batch norm or instance norm
     DCGAN    pytorch/examples: transposed convolutions of 4 x 4 pixels, `main.N`, or `model.N` or `N` alone
+    BigGAN, SNGAN    `residual_layouts.py`
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
-from models.architectures import Architecture
+from models.checkpoints.residual_layouts import is_biggan, is_studio, read_biggan, read_studio
+from models.checkpoints.told import Read, State, Told, as_tanh, refuse
 from models.errors import CheckpointError
 from models.networks.cyclegan import ResNetConfig
 from models.networks.dcgan import IMAGE_SIZES, DCGANConfig
 from models.networks.unet import UNetConfig
 
-State = dict[str, torch.Tensor]
-Read = tuple[Architecture, State]
-
 _STATISTICS = re.compile(r"\.(running_mean|running_var|num_batches_tracked)$")
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the tensors do not say; None: as the family's own code has it.
-
-    padding: of a ResNet's blocks, where it is not zeros ("reflect").  activation: between a DCGAN's layers ("relu").
-    output: the last layer; a sigmoid's [0, 1] becomes [-1, 1] ("tanh").
-    """
-
-    padding: Literal["reflect", "replicate"] | None = None
-    activation: Literal["relu", "leaky_relu"] | None = None
-    output: Literal["tanh", "sigmoid"] | None = None
 
 
 def read_layout(state: State, told: Told) -> Read:
@@ -53,7 +37,8 @@ def read_layout(state: State, told: Told) -> Read:
     if family is None:
         raise CheckpointError(
             "It is neither a ResNet or U-Net generator of pytorch-CycleGAN-and-pix2pix or CUT nor a generator of "
-            f"pytorch/examples' dcgan: its tensors begin with {_beginning(state)}."
+            "pytorch/examples' dcgan, nor one of BigGAN-PyTorch or a BigGAN or SNGAN of StudioGAN: its tensors begin "
+            f"with {_beginning(state)}."
         )
     return family(state, told)
 
@@ -82,7 +67,7 @@ def _is_resnet(state: State) -> bool:
 
 def _read_resnet(state: State, told: Told) -> Read:
     """`model.N` are the layers in our own order; in a block, padding and dropout shift where the convolutions stand."""
-    _refuse(told.activation, "activation", "A ResNet generator's activations are ReLU")
+    refuse(told.activation, "activation", "A ResNet generator's activations are ReLU")
     if _norms_have_weights(state):
         kind = "batch norm" if _has_statistics(state) else "instance norm with affine=True"
         raise CheckpointError(f"Its normalisation has weights ({kind}): only instance norm without them is read.")
@@ -94,7 +79,7 @@ def _read_resnet(state: State, told: Told) -> Read:
     places = _places(state)
     starts = {numbers[0] for numbers in places.values()}
     if starts == {0}:
-        _refuse(told.padding, "padding", "The numbers of its layers say that it is padded with zeros")
+        refuse(told.padding, "padding", "The numbers of its layers say that it is padded with zeros")
     ours = {}
     for name, value in state.items():
         block = re.fullmatch(r"model\.(\d+)\.conv_block\.(\d+)\.(.*)", name)
@@ -112,7 +97,7 @@ def _read_resnet(state: State, told: Told) -> Read:
         padding="zero" if starts == {0} else told.padding or "reflect",
         resampling="antialiased" if any(name.endswith(".filt") for name in state) else "strided",
     )
-    return config, _as_tanh(ours, "layers." + last.removeprefix("model."), told)
+    return config, as_tanh(ours, "layers." + last.removeprefix("model."), told)
 
 
 def _places(state: State) -> dict[str, list[int]]:
@@ -137,8 +122,8 @@ def _is_unet(state: State) -> bool:
 
 def _read_unet(state: State, told: Told) -> Read:
     """`model.model.0` is the outermost level's first layer, `model.model.1.model` the level inside, and so on."""
-    _refuse(told.activation, "activation", "A U-Net generator's activations are leaky ReLU and ReLU")
-    _refuse(told.padding, "padding", "A U-Net generator is padded with zeros")
+    refuse(told.activation, "activation", "A U-Net generator's activations are leaky ReLU and ReLU")
+    refuse(told.padding, "padding", "A U-Net generator is padded with zeros")
     weighted = _norms_have_weights(state)
     if weighted and not _has_statistics(state):
         raise CheckpointError(f"{_NO_STATISTICS}, or are instance norms with affine=True: neither is read.")
@@ -148,7 +133,7 @@ def _read_unet(state: State, told: Told) -> Read:
     _check_channels(channels, state[f"{last}.weight"].shape[1])
     levels = 1 + max(len(re.findall(r"\.model\b", name)) - 1 for name in state)
     config = UNetConfig(channels=channels, width=width, levels=levels, norm="batch" if weighted else "instance")
-    return config, _as_tanh(state, f"{last}.weight", told)
+    return config, as_tanh(state, f"{last}.weight", told)
 
 
 # --- DCGAN ---
@@ -164,7 +149,7 @@ def _is_dcgan(state: State) -> bool:
 
 def _read_dcgan(state: State, told: Told) -> Read:
     """The layers in our own order: transposed convolution, batch norm, ReLU, ..., transposed convolution, tanh."""
-    _refuse(told.padding, "padding", "A DCGAN generator pads nothing")
+    refuse(told.padding, "padding", "A DCGAN generator pads nothing")
     names = _ordered(state, _LAYER)
     if state[names[0]].ndim != 4:
         raise CheckpointError(
@@ -195,7 +180,7 @@ def _read_dcgan(state: State, told: Told) -> Read:
         max_multiplier=widest // width,
         activation=told.activation or "relu",
     )
-    return config, _as_tanh(ours, f"layers.{3 * len(convolutions) - 3}.weight", told)
+    return config, as_tanh(ours, f"layers.{3 * len(convolutions) - 3}.weight", told)
 
 
 # --- what the families share ---
@@ -204,13 +189,10 @@ _NO_STATISTICS = "Its batch norms keep no running statistics (track_running_stat
 _FAMILIES: list[tuple[Callable[[State], bool], Callable[[State, Told], Read]]] = [
     (_is_resnet, _read_resnet),
     (_is_unet, _read_unet),
+    (is_biggan, read_biggan),
+    (is_studio, read_studio),
     (_is_dcgan, _read_dcgan),
 ]
-
-
-def _refuse(value: str | None, what: str, reason: str) -> None:
-    if value is not None:
-        raise CheckpointError(f"{reason}: leave --{what} {value} out.")
 
 
 def _norms_have_weights(state: State) -> bool:
@@ -238,15 +220,6 @@ def _has_statistics(state: State) -> bool:
 def _check_channels(inputs: int, outputs: int) -> None:
     if inputs != outputs:
         raise CheckpointError(f"It turns {inputs} channels into {outputs}: both must be the same.")
-
-
-def _as_tanh(ours: State, last: str, told: Told) -> State:
-    """A sigmoid's [0, 1] taken to [-1, 1] is a tanh of half the input: 2 / (1 + exp(-x)) - 1 = tanh(x / 2)."""
-    if told.output == "sigmoid":
-        for name in (last, last.replace(".weight", ".bias")):
-            if name in ours:
-                ours[name] = ours[name] / 2
-    return ours
 
 
 def _ordered(state: State, pattern: str) -> list[str]:
