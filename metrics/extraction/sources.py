@@ -32,12 +32,14 @@ Loader = Callable[[], Pixels]
 class Samples:
     """Images drawn from a generator's checkpoint: sample i has seed + i, and class i modulo the classes.
 
-    checkpoint: a `.safetensors` of this project.  count: images to draw.  seed: 0 <= seed < 2^63.
+    checkpoint: a `.safetensors` of this project.  count: images to draw.  seed: 0 <= seed < 2^63.  truncation: as
+    `models.draw` has it.
     """
 
     checkpoint: Path
     count: int
     seed: int = 0
+    truncation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -224,11 +226,13 @@ def _open_samples(samples: Samples) -> Images:
             classes = None
             if generator.classes:
                 classes = torch.arange(start, start + len(few)) % len(generator.classes)
-            yield models.to_uint8(generator(models.draw(few, generator.latent_size), classes))
+            latents = models.draw(few, generator.latent_size, truncation=samples.truncation)
+            yield models.to_uint8(generator(latents, classes))
 
-    identity = f"{generator.digest} {samples.count} {samples.seed}"
+    truncated = "" if samples.truncation is None else f" truncated at {samples.truncation:g}"
+    identity = f"{generator.digest} {samples.count} {samples.seed}{truncated}"
     return Images(
-        f"{samples.checkpoint.name}, {samples.count} samples from seed {samples.seed}", samples.count,
+        f"{samples.checkpoint.name}, {samples.count} samples from seed {samples.seed}{truncated}", samples.count,
         lambda: _from_iterable(batches()),
         lambda: hashlib.sha256(identity.encode()).hexdigest(),
     )  # fmt: skip

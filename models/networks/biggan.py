@@ -181,7 +181,7 @@ class _Up(nn.Module):
 class ComputedNorm(nn.Module):
     """Maps [n, c, h, w] and what it hears of [n, k] -> (1 + gain) times batch norm of the maps, + shift.
 
-    gain and shift [n, c] are linear in what is heard, without a bias (the paper's figure 15). Their weights stand here
+    gain and shift [n, c] are linear in what is heard, without a bias (appendix B). Their weights stand here
     and not in layers of their own, as this is a norm to whoever looks for a generator's layers (`directions.py`).
     """
 

@@ -45,6 +45,7 @@ from training.shipping.measure import (
 )
 from training.shipping.rulers import movement
 from training.shipping.second import nearest, said
+from training.shipping.truncation import curve
 
 SAMPLES = 64
 FAILURES = 8
@@ -124,6 +125,8 @@ def _of_sampler(
         shown = f"Seeds 0 to {NEAREST - 1}, and below each the training image nearest to it in a classifier's features"
         pairs = [_draw(model, range(NEAREST)), nearest(checkpoint, plan, NEAREST)[..., : model.channels]]
         sheets.append(("nearest", shown, grid(np.concatenate(pairs), NEAREST)))
+    if (drawn := curve(model.metadata.metrics)) is not None:
+        sheets.append(("truncation", "Truncation: what nearness to the data costs in variety", drawn))
     return sheets
 
 

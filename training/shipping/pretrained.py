@@ -24,7 +24,7 @@ from training.games.table import games
 from training.games.translator import TranslatorRun
 from training.options.flags import from_dict, merged, read_json
 from training.options.run import Run
-from training.shipping import second
+from training.shipping import second, truncation
 from training.shipping.measure import AutoencoderPlan, Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
 
 ABOUT = "Train the shipped models again, from data to checkpoint to card."
@@ -77,10 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one of the samplers' data (python -m training classifier): a second distance and its floor for each",
     )
     parser.add_argument(
+        "--truncation", action="store_true", help="samplers: FID against recall over truncations, a curve on the card"
+    )
+    parser.add_argument(
         "--card-only",
         action="store_true",
         help="train nothing: draw and write the cards of what is shipped, and measure translators anew; with "
-        "--classifier, the samplers' distances and floors too",
+        "--classifier and --truncation, what these measure of samplers",
     )
 
 
@@ -111,6 +114,8 @@ def run(arguments: argparse.Namespace, extractor: metrics.Extractor | None = Non
             found = measure(shipped, plan, say, extractor)
         if not isinstance(plan, TranslatorPlan):
             found = found | second.measured(shipped, _sampler_plan(plan), say, extractor)
+            if arguments.truncation:
+                found = found | truncation.measured(shipped, _sampler_plan(plan), say, extractor)
         if found != metadata.metrics:
             with_metadata(shipped, dataclasses.replace(metadata, metrics=found))
         command = f"python -m training pretrained {name} --data DATA"
