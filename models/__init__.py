@@ -61,7 +61,7 @@ from models.networks.dcgan import DCGANConfig, DCGANDiscriminatorConfig
 from models.networks.initial import he_deviation, initialize_as_dcgan
 from models.networks.mlp import MaxoutConfig, MLPConfig
 from models.networks.spectral import (
-    filters,
+    filters_of,
     held_spectral_norm,
     load_without_spectral_norm,
     put_spectral_norm,
@@ -143,7 +143,7 @@ __all__ = [
     "encode",
     "faster_in_bfloat16",
     "filesets",
-    "filters",
+    "filters_of",
     "find_directions",
     "frames",
     "grid",

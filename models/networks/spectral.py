@@ -96,7 +96,7 @@ def load_without_spectral_norm(network: nn.Module, state: Mapping[str, Tensor]) 
         settle_spectral_norm(network)
 
 
-def filters(generator: nn.Module) -> list[Tensor]:
+def filters_of(generator: nn.Module) -> list[Tensor]:
     """Its matrices and kernels before they are divided, [outputs, ...] each; tables of classes are none."""
     weights = [one for one in _weights(generator) if not isinstance(one.module, nn.Embedding)]
     return [one.stored.transpose(0, 1) if isinstance(one.module, nn.ConvTranspose2d) else one.stored for one in weights]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from models import InputError, SamplerConfig, discriminators, filters, held_spectral_norm, put_spectral_norm
+from models import InputError, SamplerConfig, discriminators, filters_of, held_spectral_norm, put_spectral_norm
 from training.data.images import Dataset, Stream
 from training.engine.draws import generator_of
 from training.engine.ema import Average
@@ -175,7 +175,7 @@ class DCGAN(Game):
                 (total / len(parts)).backward()
                 losses.append(loss.detach())
             if self.run.game.orthogonal:
-                (self.run.game.orthogonal * orthogonal(filters(self.generator))).backward()
+                (self.run.game.orthogonal * orthogonal(filters_of(self.generator))).backward()
         return torch.stack(losses).mean()
 
     def _generator_loss(self, fake: Tensor, part: Part) -> tuple[Tensor, Tensor]:

@@ -140,7 +140,7 @@ class DCGANRun(SamplerRun):
 
     def on_a_gpu(self) -> dict[str, bool]:
         """CUDA graphs gain where a step is many small operations."""
-        return {"graphs": self.network.discriminator == "projected"}
+        return {"graphs": self.network.discriminator == "projected" and self.parts == 1}
 
     @property
     def _penalised(self) -> bool:

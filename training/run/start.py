@@ -97,7 +97,8 @@ def _fitted(start: str, found: Start, name: str, network: nn.Module) -> dict[str
     # a checkpoint's weights have taken in what training divides by
     wanted = models.state_without_spectral_norm(network) if is_generator else network.state_dict()
     if differ := _differences(weights, wanted):
-        classes = is_generator and "embedding.weight" in wanted.keys() - weights.keys()
+        addable = is_generator and isinstance(network.config, models.DCGANConfig)
+        classes = addable and "embedding.weight" in wanted.keys() - weights.keys()
         raise InputError(
             f"--start {start}: its {name} is a network of another shape than this run's: {', '.join(differ[:3])} "
             f"{'differs' if len(differ) == 1 else 'differ'}. Its architecture is {found.model.metadata.architecture}."

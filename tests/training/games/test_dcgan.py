@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import models
-from models import InputError, filters
+from models import InputError, filters_of
 from models.networks.table import discriminators
 from training import train
 from training.games import sampler as family
@@ -117,7 +117,7 @@ def test_orthogonal_regularisation_turns_filters_apart(sampler, stepped):
     found = []
     for weight in (0.0, 1e4):
         run = sampler(optimizer={"g_lr": 1e-3}, game={"orthogonal": weight}, pace={"batch": 2})
-        found.append(orthogonal(filters(stepped(run, steps=4)[0].generator)).item())
+        found.append(orthogonal(filters_of(stepped(run, steps=4)[0].generator)).item())
     assert found[1] < 0.1 * found[0]
 
 
@@ -129,7 +129,7 @@ def test_a_biggans_checkpoint_is_its_average_with_all_norms_settled(sampler, mon
     assert (run.network.generator_norm, run.network.discriminator_norm) == ("spectral", "spectral")
     checkpoint = train(run).checkpoint
     generator = models.load(checkpoint, models.Generator).parts["generator"]
-    for weight in filters(generator):
+    for weight in filters_of(generator):
         assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.03)
     inputs = [
         (models.draw(range(start, start + 64), 8), torch.arange(64) % generator.config.classes)
