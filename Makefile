@@ -14,6 +14,7 @@ BIOME  := node_modules/.bin/biome
 TS     := clients/typescript
 TSC    := $(TS)/node_modules/.bin/tsc
 AVATARS := datasets/avatars
+EMOJI  := datasets/emoji
 S3     := build/s3/bin/moto_server
 # Python compiles a module where it is first imported; pip would compile 20,000, most of which never are.
 INSTALL := -m pip install -qq --disable-pip-version-check --no-compile
@@ -22,7 +23,7 @@ PIP    := $(BIN)/python $(INSTALL) -c constraints.txt
 export BENTOML_DO_NOT_TRACK := True
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test setup lint format weights bento image-test benchmarks golden avatars pretrained typescript constraints clean
+.PHONY: help serve test setup lint format weights bento image-test benchmarks golden avatars emoji pretrained typescript constraints clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +74,9 @@ golden: $(VENV)/.dev $(VENV)/.weights ## Compare our scores with the values that
 avatars: $(AVATARS)/node_modules/.package-lock.json ## Draw the avatar data set into DATA/avatars, with npm (ARGS="--seed 1 --count 1000")
 	node $(AVATARS)/make.js $(DATA)/avatars $(ARGS)
 
+emoji: $(EMOJI)/node_modules/.package-lock.json ## Make the data set of emoji in two styles into DATA/emoji, with npm (ARGS="--seed 1")
+	node $(EMOJI)/make.js $(DATA)/emoji $(ARGS)
+
 pretrained: $(VENV)/.dev $(VENV)/.weights ## Train the shipped models again, from data to card (DATA=folder of datasets)
 	$(BIN)/python -m training pretrained --data $(DATA) $(ARGS)
 
@@ -114,6 +118,11 @@ $(TSC): $(TS)/package-lock.json
 $(AVATARS)/node_modules/.package-lock.json: $(AVATARS)/package-lock.json
 	@echo "Installing what draws the avatars (once)..."
 	@npm ci --prefix $(AVATARS) --loglevel=error --no-audit --no-fund
+	@touch $@
+
+$(EMOJI)/node_modules/.package-lock.json: $(EMOJI)/package-lock.json
+	@echo "Installing the emoji of both styles (once)..."
+	@npm ci --prefix $(EMOJI) --loglevel=error --no-audit --no-fund
 	@touch $@
 
 # Newer than its requirements only because it is touched: pip keeps the time that a wheel says.

@@ -1,19 +1,18 @@
 """The command that draws the avatar data set: the same bytes from a seed, resumable, read by training."""
 
-import hashlib
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.packaging.making import DATASETS, digests, make
 from training.data.images import load_images
 
-TOOL = Path(__file__).parents[2] / "datasets" / "avatars"
+TOOL = DATASETS / "avatars"
 STYLES = ("lorelei", "notionists", "open-peeps", "pixel-art")
 COUNT = 48  # two test pictures of each style
 
@@ -23,20 +22,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def make(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = ["node", str(TOOL / "make.js"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def digests(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
 @pytest.fixture(scope="module")
 def avatars(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("avatars")
-    done = make(folder, "--seed", 3, "--count", COUNT)
+    done = make("avatars", folder, "--seed", 3, "--count", COUNT)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -85,7 +74,7 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(avatars: Path, tmp_path: Pat
     (tmp_path / "half" / "attributes.jsonl").unlink()
     for picture in sorted((tmp_path / "half").rglob("*.png"))[::2]:
         picture.unlink()
-    assert make(tmp_path / "half", "--seed", 3, "--count", COUNT).returncode == 0
+    assert make("avatars", tmp_path / "half", "--seed", 3, "--count", COUNT).returncode == 0
     assert digests(tmp_path / "half") == digests(avatars)
 
 
@@ -96,13 +85,13 @@ def test_what_was_stopped_goes_on_to_the_same_bytes(avatars: Path, tmp_path: Pat
         (("{new}", "--count", "0"), '--count must be a whole number from 1 to 1000000, not "0"'),
         (("{new}", "--seed", "one"), '--seed must be a whole number from 0 to 1000000, not "one"'),
         (("{new}", "--size", "64"), "'--size'"),
-        (("{old}", "--seed", "4"), "holds avatars of another seed, count or version"),
+        (("{old}", "--seed", "4"), "holds pictures of other flags or versions"),
         (("{old}/dataset.json/below",), "The data set cannot be written: not a directory"),
     ],
     ids=["no folder", "count", "seed", "unknown flag", "another seed", "no place"],
 )
 def test_a_mistake_is_told_in_a_sentence(arguments: tuple[str, ...], said: str, avatars: Path, tmp_path: Path) -> None:
-    done = make(*(word.format(old=avatars, new=tmp_path / "new") for word in arguments))
+    done = make("avatars", *(word.format(old=avatars, new=tmp_path / "new") for word in arguments))
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
