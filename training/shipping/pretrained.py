@@ -35,7 +35,7 @@ MAX_BYTES = 8_000_000
 HOW_TO_GET_DATA = (
     "cifar10 holds train and test, each with one folder of images for each class (or CIFAR-10's own files), MNIST "
     "what torchvision.datasets.MNIST downloads, horse2zebra trainA, trainB, testA and testB as its authors give it "
-    "out, avatars what `make avatars` draws"
+    "out, avatars what `make avatars` draws, emoji what `make emoji` makes"
 )
 
 
