@@ -13,13 +13,14 @@ from training.games.table import games
 from training.options.flags import add_flags, from_dict, given, merged, read_json
 from training.options.run import Run
 from training.ring import command as laboratory
-from training.shipping import cas, export, outlines, pretrained, probe
+from training.shipping import cas, export, outlines, paired, pretrained, probe
 
 TOOLS = {
     "ring": laboratory,
     "export": export,
     "outlines": outlines,
     "probe": probe,
+    "paired": paired,
     "classifier": classifier,
     "cas": cas,
     "pretrained": pretrained,

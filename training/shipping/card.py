@@ -56,6 +56,8 @@ NEAREST = 16  # samples that are shown above the training images nearest to them
 STEPS = 8  # pictures from one end of an interpolation to the other
 
 LICENCES = {
+    "google2openmoji": "Noto Emoji by Google are given out under the Apache License 2.0; OpenMoji under CC BY-SA 4.0: "
+    "all of its emojis are designed by OpenMoji (openmoji.org), the open-source emoji and icon project.",
     "avatars-64": "The designs are in the public domain (CC0 1.0): Lorelei by Lisa Wischofsky, Notionists by Zoish, "
     "Open Peeps by Pablo Stanley, Pixel Art by DiceBear.",
     "cifar10": "CIFAR-10 (Krizhevsky 2009) is given out for research; its photographs belong to their authors.",
@@ -184,18 +186,22 @@ def _of_translator(
     for direction in model.directions:
         source, target = model.domains if direction == "a_to_b" else model.domains[::-1]
         photos = _photos(plan.data / f"test{direction[0].upper()}")
-        pairs = _pairs(model, photos[:FIRST], direction)
-        sheets.append((direction, f"{source} to {target}: the first {FIRST} test photos, not chosen", pairs))
+        shown = [photos]
+        if plan.pairs:
+            shown.append(_photos(plan.data / f"test{direction[-1].upper()}"))
+        below = "; below them the true pictures" if plan.pairs else ""
+        first = _rows(model, direction, shown, list(range(len(photos)))[:FIRST])
+        sheets.append((direction, f"{source} to {target}: the first {FIRST} test photos, not chosen{below}", first))
         worst = least_consistent(model, photos, direction, FAILURES)
-        title = f"Known failures, {source} to {target}: the test photos that a round trip changes most"
-        sheets.append((f"failures_{direction}", title, _pairs(model, photos[worst], direction)))
+        title = f"Known failures, {source} to {target}: the test photos that a round trip changes most{below}"
+        sheets.append((f"failures_{direction}", title, _rows(model, direction, shown, worst)))
         outlines = outlines_of(plan, direction[0])
         if outlines is not None:
             translated = [translate(model, photo[None], direction)[0] for photo in photos]
             moved = movement(list(photos), translated, outlines)
             most = [moved.photos[index] for index in moved.outside.argsort()[::-1][:WORST]]
-            title = f"Known failures, {source} to {target}: the test photos whose background moves most"
-            sheets.append((f"background_{direction}", title, _pairs(model, photos[most], direction)))
+            title = f"Known failures, {source} to {target}: the test photos whose background moves most{below}"
+            sheets.append((f"background_{direction}", title, _rows(model, direction, shown, most)))
     return sheets
 
 
@@ -203,9 +209,10 @@ def _photos(folder: Path) -> Pixels:
     return np.stack([loader() for loader in metrics.open_images(folder).loaders()])
 
 
-def _pairs(model: Translator, photos: Pixels, direction: str) -> Pixels:
-    """Photos in the upper row, their translations below."""
-    return grid(np.concatenate([photos, translate(model, photos, direction)]), len(photos))
+def _rows(model: Translator, direction: str, shown: list[Pixels], chosen: list[int]) -> Pixels:
+    """Photos in the upper row, their translations below, and below those the true pictures, where `shown` has them."""
+    photos, *truth = (pictures[chosen] for pictures in shown)
+    return grid(np.concatenate([photos, translate(model, photos, direction), *truth]), len(chosen))
 
 
 @singledispatch

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 import metrics
@@ -23,11 +22,11 @@ from models.images import Pixels
 from training.data.images import Keep, load_images, load_labelled, spread
 from training.data.layouts import Split
 from training.games.sampler import SamplerRun
-from training.shipping import rulers
+from training.shipping import likeness, rulers
 from training.shipping.probe import probe
+from training.shipping.rulers import mean_over_photos
 
 FEATURE_METRICS = ("kid", "prdc")
-RESAMPLES = 1_000  # behind the intervals of means over photos
 
 
 @dataclass(frozen=True)
@@ -65,10 +64,12 @@ class TranslatorPlan:
     data: a folder with trainA, trainB, testA and testB.
     outlines: a folder with testA and testB, of outlines of what is translated (`outlines.py`), for how far the
         background moves; None: that is not measured.
+    pairs: testA and testB show the same things under the same names (`likeness.py`).
     """
 
     data: Path
     outlines: Path | None = None
+    pairs: bool = False
 
 
 Plan = SamplerPlan | AutoencoderPlan | TranslatorPlan
@@ -187,14 +188,18 @@ def _ruled(model: Translator, plan: TranslatorPlan, direction: str, progress: Pr
     source, target = direction[0], direction[-1]
     photos = [loader() for loader in test_photos(plan, source).loaders()]
     translated = [translate(model, photo[None], direction)[0] for photo in photos]
-    found = {f"structure_{direction}": _mean(rulers.structure(photos, translated), "correlation of edges")}
+    found = {
+        f"structure_{direction}": mean_over_photos(rulers.structure(photos, translated), "correlation of edges", -1.0)
+    }
     outlines = outlines_of(plan, source)
     if outlines is not None:
         moved = rulers.movement(photos, translated, outlines)
-        found[f"background_{direction}"] = _mean(moved.outside, "levels of 255, outside of the outlines")
+        found[f"background_{direction}"] = mean_over_photos(moved.outside, "levels of 255, outside of the outlines")
         worst = float(moved.outside.max())
         found[f"background_{direction}_worst"] = found[f"background_{direction}"] | {"value": worst, "interval": None}
-        found[f"foreground_{direction}"] = _mean(moved.inside, "levels of 255, inside of the outlines")
+        found[f"foreground_{direction}"] = mean_over_photos(moved.inside, "levels of 255, inside of the outlines")
+    if plan.pairs:
+        found |= likeness.entries(photos, translated, likeness.read_pairs(plan.data)[target], direction)
     domain = dict(zip("ab", model.domains, strict=True))[target]
     if domain in rulers.IMAGENET:
         wanted = [loader() for loader in test_photos(plan, target).loaders()]
@@ -202,21 +207,8 @@ def _ruled(model: Translator, plan: TranslatorPlan, direction: str, progress: Pr
             ranks = rulers.ranks(shown, domain)
             for top in (1, 5):
                 protocol = f"share whose top {top} of ImageNet has the {domain}, by EfficientNet-Lite2"
-                found[f"recognised_top{top}_{direction}{kind}"] = _mean(ranks < top, protocol)
+                found[f"recognised_top{top}_{direction}{kind}"] = mean_over_photos(ranks < top, protocol)
     return found
-
-
-def _mean(values: npt.NDArray[Any], protocol: str) -> dict[str, Any]:
-    """An entry of the mean over photos, with the interval that other photos would move it in."""
-    counts = metrics.resample_counts(len(values), RESAMPLES, np.random.default_rng(0))
-    return {
-        "value": float(values.mean()),
-        "interval": metrics.interval_of_mean(values, counts),
-        "images": len(values),
-        "reference": "",
-        "reference_images": None,
-        "protocol": protocol,
-    }
 
 
 def split_of(run: SamplerRun, split: Split) -> metrics.Images:

@@ -31,6 +31,7 @@ ABOUT = "Train the shipped models again, from data to checkpoint to card."
 RECIPES = Path(__file__).parents[1] / "recipes"
 PRETRAINED = Path(models.__file__).parent / "pretrained"
 MAX_BYTES = 8_000_000
+PAIRED = frozenset({"google2openmoji"})  # data sets whose test pictures are pairs: equal names alone do not tell
 
 HOW_TO_GET_DATA = (
     "cifar10 holds train and test, each with one folder of images for each class (or CIFAR-10's own files), MNIST "
@@ -199,4 +200,5 @@ def _of_sampler(run: SamplerRun, arguments: argparse.Namespace) -> SamplerPlan:
 
 @plan_of.register
 def _of_translator(run: TranslatorRun, arguments: argparse.Namespace) -> Plan:
-    return TranslatorPlan(Path(run.data.data), arguments.outlines)
+    data = Path(run.data.data)
+    return TranslatorPlan(data, arguments.outlines, pairs=data.name in PAIRED)

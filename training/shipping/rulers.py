@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, relu6
 
+import metrics
 from models import InputError, to_float
 from models.images import Pixels
 from training.networks.backbone_weights import LITE2, backbone, classifier
@@ -26,6 +28,7 @@ from training.networks.backbone_weights import LITE2, backbone, classifier
 IMAGENET = {"horse": 339, "zebra": 340}  # the class of a domain; a horse is a sorrel there
 OUTSIDE, INSIDE = 25, 128  # levels of an outline, below and from which a pixel is neither thing nor rest
 LEAST = 64  # pixels of a thing, below which the outline has found none
+RESAMPLES = 1_000  # behind the intervals of means over photos
 SIDE = 260  # pixels that EfficientNet-Lite2 was trained at
 
 Values = npt.NDArray[np.float64]
@@ -65,9 +68,31 @@ def structure(photos: Sequence[Pixels], translations: Sequence[Pixels]) -> Value
     return np.array([_alike(_edges(one), _edges(other)) for one, other in zip(photos, translations, strict=True)])
 
 
+def mean_over_photos(values: npt.NDArray[Any], protocol: str, least: float = 0.0) -> dict[str, Any]:
+    """An entry of a checkpoint's metrics: the mean, with the interval that other photos would move it in.
+
+    Args:
+        values: one for each photo.
+        least: below which no mean can be.
+    """
+    counts = metrics.resample_counts(len(values), RESAMPLES, np.random.default_rng(0))
+    return {
+        "value": float(values.mean()),
+        "interval": metrics.interval_of_mean(values, counts, least=least),
+        "images": len(values),
+        "reference": "",
+        "reference_images": None,
+        "protocol": protocol,
+    }
+
+
+def luminance(photo: Pixels) -> Values:
+    """uint8 [h, w, 3] -> [h, w] in [0, 255], by the weights of ITU-R 601."""
+    return np.asarray(Image.fromarray(photo).convert("L"), np.float64)
+
+
 def _edges(photo: Pixels) -> Values:
-    grey = np.asarray(Image.fromarray(photo).convert("L"), np.float64)
-    return np.hypot(*np.gradient(grey))
+    return np.hypot(*np.gradient(luminance(photo)))
 
 
 def _alike(one: Values, other: Values) -> float:
