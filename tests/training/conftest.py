@@ -48,6 +48,7 @@ TRICKS = {
     "label_noise": 0.2,
     "instance_noise": 0.1,
     "r1": 0.5,
+    "r2": 0.5,
     "feature_matching": 1.0,
     "augment": "color,translation,cutout",
 }

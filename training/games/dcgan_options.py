@@ -41,7 +41,7 @@ class DCGANNetwork(Network):
     discriminator_norm: Literal["auto", "batch", "layer", "spectral", "none"] = Field(
         "auto",
         description="auto: the discriminator's own, batch for DCGAN's; but layer for batch with a gradient penalty "
-        "(wgan-gp, --r1). spectral goes with hinge",
+        "(wgan-gp, --r1, --r2). spectral goes with hinge",
     )
     refine: bool = Field(
         False, description="one more 3 x 3 convolution per resolution in the discriminator; better, slower"
@@ -144,7 +144,7 @@ class DCGANRun(SamplerRun):
 
     @property
     def _penalised(self) -> bool:
-        return LOSSES[self.game.loss].gradient_penalty is not None or self.game.r1 > 0
+        return LOSSES[self.game.loss].gradient_penalty is not None or self.game.r1 > 0 or self.game.r2 > 0
 
     @model_validator(mode="after")
     def _check_networks(self) -> Self:

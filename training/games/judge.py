@@ -18,7 +18,7 @@ from training.engine.schedules import Schedule, constant
 from training.engine.stage import Moment, Stage
 from training.objective.augment import diff_augment
 from training.objective.losses import LOSSES, Loss
-from training.objective.terms import feature_matching, gradient_penalty, r1_penalty
+from training.objective.terms import feature_matching, gradient_penalty, r1_penalty, r2_penalty
 from training.options.shared import Adversary
 
 TRICKS = 2**32  # the purpose of a step's draws here; a game's own are below it
@@ -73,6 +73,8 @@ def rules_of(options: Adversary) -> Rules:
         penalties.append(Penalty(constant(loss.gradient_penalty), _gradient))
     if options.r1:
         penalties.append(Penalty(constant(options.r1), _r1))
+    if options.r2:
+        penalties.append(Penalty(constant(options.r2), _r2))
     return Rules(loss, options.noise, constant(1.0), tuple(penalties))
 
 
@@ -82,6 +84,10 @@ def _gradient(critic: Critic, real: Tensor, fake: Tensor, draws: Draws, weight: 
 
 def _r1(critic: Critic, real: Tensor, fake: Tensor, draws: Draws, weight: float) -> Tensor:
     return r1_penalty(critic, real=real, weight=weight)
+
+
+def _r2(critic: Critic, real: Tensor, fake: Tensor, draws: Draws, weight: float) -> Tensor:
+    return r2_penalty(critic, fake=fake, weight=weight)
 
 
 @dataclass(frozen=True)

@@ -179,6 +179,35 @@ def fgan_js_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
     return logsigmoid(-fake).mean() + log(2)
 
 
+def rpgan_discriminator(*, real: Tensor, fake: Tensor, real_target: float = 1.0) -> Tensor:
+    """E[log(1 + exp(D(G(z)) - D(x)))], the k-th fake against the k-th real; log 2 where it cannot tell them apart.
+
+    Jolicoeur-Martineau 2018, "The relativistic discriminator", section 4.1; Huang et al. 2024, "The GAN is dead; long
+    live the GAN!", equation 2, who add R1 and R2 (R3GAN), and whose D has the other sign. Only differences count: a
+    fake is judged by the real one beside it, so no level of logits has a good side where all samples could gather.
+    Raises InputError for a `real_target` other than one, and for logits of two shapes.
+    """
+    _refuse_target("relativistic", real_target)
+    return softplus(-_margins(real, fake)).mean()
+
+
+def rpgan_generator(*, fake: Tensor, real: Tensor | None = None) -> Tensor:
+    """E[log(1 + exp(D(x) - D(G(z))))]: the discriminator's loss with both sides exchanged.
+
+    Jolicoeur-Martineau 2018, section 4.1; Huang et al. 2024, equation 2. Raises InputError without real logits, and for
+    logits of two shapes.
+    """
+    return softplus(_margins(real, fake)).mean()
+
+
+def _margins(real: Tensor | None, fake: Tensor) -> Tensor:
+    """By how much each real logit lies above the fake one beside it."""
+    if real is None or real.shape != fake.shape:
+        given = "none" if real is None else tuple(real.shape)
+        raise InputError(f"real is {given} and fake {tuple(fake.shape)}: a paired loss compares them one to one.")
+    return real - fake
+
+
 def _check_target(real_target: float) -> None:
     if not 0 < real_target <= 1:
         raise InputError(f"real_target is {real_target}: data's label must be above 0, at most 1.")
@@ -205,6 +234,7 @@ _ROWS = (
     Loss("wgan-gp", wasserstein_discriminator, critic_generator, advises=_WGAN_GP, gradient_penalty=10.0),
     Loss("fgan-kl", fgan_kl_discriminator, fgan_kl_generator),
     Loss("fgan-js", fgan_js_discriminator, fgan_js_generator),
+    Loss("rpgan", rpgan_discriminator, rpgan_generator, paired=True),
 )
 
 LOSSES: Mapping[str, Loss] = MappingProxyType({row.name: row for row in _ROWS})

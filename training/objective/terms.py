@@ -50,7 +50,20 @@ def r1_penalty(critic: Critic, *, real: Tensor, weight: float = 10.0) -> Tensor:
         critic: samples [n, ...] to logits [n] or [n, 1, h, w]; of a map of logits, the mean is taken.
         real: [n, ...].
     """
-    return weight / 2 * _input_gradients(critic, real.detach()).square().sum(dim=1).mean()
+    return _squared_gradients(critic, real, weight)
+
+
+def r2_penalty(critic: Critic, *, fake: Tensor, weight: float = 10.0) -> Tensor:
+    """weight / 2 E[||grad D(G(z))||^2] at generated samples; arguments as `r1_penalty`'s.
+
+    Mescheder et al. 2018, equation 10. R1 holds D flat where the data is, R2 where the samples are; R3GAN takes both
+    (Huang et al. 2024, section 2), since with R1 alone its relativistic loss can still blow up at the samples.
+    """
+    return _squared_gradients(critic, fake, weight)
+
+
+def _squared_gradients(critic: Critic, samples: Tensor, weight: float) -> Tensor:
+    return weight / 2 * _input_gradients(critic, samples.detach()).square().sum(dim=1).mean()
 
 
 def _input_gradients(critic: Critic, samples: Tensor) -> Tensor:

@@ -125,7 +125,8 @@ def check_projected(run: Run, norm: str, usual: tuple[str, ...], side_name: str,
     loss = LOSSES[game.loss]
     critic = loss.gradient_penalty is not None or loss.weight_clip is not None
     require(not critic, "loss", "must be one without a penalty or clipping for a projected discriminator", game.loss)
-    require(game.r1 == 0, "r1", "does not go with a projected discriminator", game.r1)
+    for name, weight in (("r1", game.r1), ("r2", game.r2)):
+        require(weight == 0, name, "does not go with a projected discriminator", weight)
     matching = game.feature_matching
     require(matching == 0, "feature_matching", "does not go with a projected discriminator", matching)
     require(side >= 64 and side % 32 == 0, side_name, "must be a multiple of 32, 64 or more", side)

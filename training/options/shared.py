@@ -62,6 +62,7 @@ class Adversary(Options):
         0.0, ge=0, description="deviation of noise on the discriminator's input, falling to 0 over the run"
     )
     r1: float = Field(0.0, ge=0, description="weight of R1, the squared gradient at real images; 0 is off")
+    r2: float = Field(0.0, ge=0, description="weight of R2, the squared gradient at generated images; 0 is off")
     feature_matching: float = Field(0.0, ge=0, description="weight of feature matching, added to the generator's loss")
     perceptual: float = Field(
         0.0,

@@ -23,9 +23,11 @@ COLOURS = {
     "wgan-gp": "#0072B2",
     "fgan-kl": "#009E73",
     "fgan-js": "#CC79A7",
+    "rpgan": "#7A4FA3",
 }
-# f-GAN's Jensen-Shannon generator is minimax's and a constant: dashed, so that both can be seen
-DASHED = {"fgan-js": (0, (4, 3))}
+# dashed, so that both can be seen: f-GAN's Jensen-Shannon generator is minimax's and a constant, and the relativistic
+# one beside a real logit of 0 is the non-saturating one
+DASHED = {"fgan-js": (0, (4, 3)), "rpgan": (0, (4, 3))}
 ROW, CURVES = 3.0, 5.4  # inches of height: a row of samples, the curves below
 SAMPLE, COVERED, MISSED = "#20407A", "#2A9D4A", "#D02020"
 
@@ -45,8 +47,8 @@ def draw(
     rows = len(trials)
     figure = Figure(figsize=(18, ROW * rows + CURVES), layout="constrained")
     figure.suptitle(
-        "Eight losses on a ring of eight Gaussians.   Blue: samples.   Circles: modes, green where covered, red where "
-        "missed.   Grey: level lines of the discriminator.",
+        f"{len(COLOURS)} losses on a ring of eight Gaussians.   Blue: samples.   Circles: modes, green where covered, "
+        "red where missed.   Grey: level lines of the discriminator.",
         fontsize=13,
     )
     grid = figure.add_gridspec(rows + 1, 1, height_ratios=[ROW] * rows + [CURVES])
@@ -104,7 +106,8 @@ def _slopes(axes: Axes) -> None:
 
 def _slope(loss: Loss, logits: torch.Tensor) -> torch.Tensor:
     logits = logits.clone().requires_grad_(True)
-    (slope,) = torch.autograd.grad(loss.generator(fake=logits) * len(logits), logits)
+    value = loss.generator(fake=logits, real=torch.zeros_like(logits))
+    (slope,) = torch.autograd.grad(value * len(logits), logits)
     return slope.abs()
 
 

@@ -158,8 +158,11 @@ class Discriminators:
         """Points [members, n, 2] to logits [members, n, 1]."""
         return torch.cat([team.network(points[team.members]) for team in self.teams])[self.places]
 
-    def step(self, fake: Tensor, draws: Sequence[torch.Generator]) -> None:
-        """Trains each once, on its fake points [members, n, 2] and as many of the ring's, which the losses share."""
+    def step(self, fake: Tensor, draws: Sequence[torch.Generator]) -> Tensor:
+        """Trains each once, on its fake points [members, n, 2] and as many of the ring's, which the losses share.
+
+        Returns the ring's points, [members, n, 2].
+        """
         real = torch.stack([self.ring.draw(fake.shape[1], own) for own in draws]).repeat(len(self.losses), 1, 1)
         real_logits, fake_logits = self(torch.cat([real, fake], dim=1)).chunk(2, dim=1)
         values = [
@@ -183,6 +186,15 @@ class Discriminators:
                 with torch.no_grad():
                     for parameter in team.network.parameters():
                         parameter.clamp_(-team.clip, team.clip)
+        return real
+
+    def beside(self, real: Tensor) -> Tensor | None:
+        """What a paired loss compares generated points with: logits [members, n, 1] of points [members, n, 2]; None
+        where no loss is one."""
+        if not any(loss.paired for loss in self.losses):
+            return None
+        with torch.no_grad():
+            return self(real)
 
     def parts(self) -> list[tuple[Loss, slice]]:
         """Each loss with its members."""
@@ -251,10 +263,13 @@ def play(losses: Sequence[Loss], game: Game, *, seeds: Sequence[int] = (0,), sam
     for step in range(1, game.steps + 1):
         with torch.no_grad():
             fake = generator(_latents(BATCH, draws, len(losses)))
-        discriminators.step(fake, draws)
+        real = discriminators.beside(discriminators.step(fake, draws))
         discriminators.requires_grad_(False)
         logits = discriminators(generator(_latents(BATCH, draws, len(losses))))
-        values = [len(seeds) * loss.generator(fake=logits[part]) for loss, part in discriminators.parts()]
+        values = [
+            len(seeds) * loss.generator(fake=logits[part], real=None if real is None else real[part])
+            for loss, part in discriminators.parts()
+        ]
         optimizer.zero_grad()
         torch.stack(values).sum().backward()
         optimizer.step()
@@ -285,6 +300,7 @@ def gradient_norms(losses: Sequence[Loss], game: Game, at: Sequence[int], *, see
     generator, _ = _networks(seed)
     discriminators = Discriminators(losses, game, [seed])
     latents = torch.randn(2000, LATENTS, generator=draws)
+    points = game.ring.draw(2000, generator_of(seed, 0, 2))  # for paired losses alone: other losses draw none
     norms: list[list[float]] = [[] for _ in losses]
     for step in range(1, at[-1] + 1):
         with torch.no_grad():
@@ -292,8 +308,9 @@ def gradient_norms(losses: Sequence[Loss], game: Game, at: Sequence[int], *, see
         discriminators.step(fake.expand(len(losses), -1, -1), [draws])
         if step in at:
             logits = discriminators(generator(latents).expand(len(losses), -1, -1))
+            real = discriminators.beside(points.expand(len(losses), -1, -1))
             for place, (loss, part) in enumerate(discriminators.parts()):
-                value = loss.generator(fake=logits[part])
+                value = loss.generator(fake=logits[part], real=None if real is None else real[part])
                 gradients = torch.autograd.grad(value, list(generator.parameters()), retain_graph=True)
                 norms[place].append(torch.nn.utils.get_total_norm(gradients).item())
     return norms

@@ -10,8 +10,8 @@ from torch.nn.functional import softplus
 from training.engine.draws import Draws
 from training.engine.schedules import constant, fading
 from training.engine.stage import Moment
-from training.games.judge import Judge, Penalty, Sight, couples_images, rules_of
-from training.objective.losses import LOSSES, Loss
+from training.games.judge import Judge, Penalty, Sight, couples_images, given, rules_of
+from training.objective.losses import LOSSES
 from training.run.build import build, stage
 
 TRICKS = [
@@ -127,10 +127,12 @@ def test_label_noise_exchanges_the_labels_of_whole_images(translator):
     assert len(seen) > 3
 
 
+@pytest.mark.parametrize("penalty", ["r1", "r2"])
 @pytest.mark.parametrize("kind", ["sampler", "translator"])
-def test_r1_is_on_the_gradient_of_an_images_mean_logit(either, kind):
+def test_a_penalty_is_on_the_gradient_of_an_images_mean_logit(either, kind, penalty):
+    """R1 at real images, R2 at generated ones."""
     game = made(
-        either(kind)(game={"r1": 7.0, "loss": "lsgan"}, network={"discriminator_norm": "spectral"}, machine=FP32)
+        either(kind)(game={penalty: 7.0, "loss": "lsgan"}, network={"discriminator_norm": "spectral"}, machine=FP32)
     )
     judge = game.judge if kind == "sampler" else game.opponents.judges["a"]
     judge.network.eval()  # spectral norm's power iteration stands still
@@ -138,7 +140,7 @@ def test_r1_is_on_the_gradient_of_an_images_mean_logit(either, kind):
     real, fake = torch.randn(2, 3, side, side), torch.randn(2, 3, side, side)
     verdict = judge.discriminator_loss(real=real, fake=fake, sight=sight())
     slopes = []
-    for image in real:
+    for image in real if penalty == "r1" else fake:
         image = image[None].clone().requires_grad_()
         (slope,) = torch.autograd.grad(judge.network(image).mean(), image)
         slopes.append(slope.square().sum())
@@ -179,26 +181,37 @@ def test_instance_noise_falls_to_nothing_over_the_run(sampler):
 # --- rules that a game may replace ---
 
 
-def relativistic(*, real, fake, real_target=1.0):
-    return softplus(fake - real).mean()
-
-
-def relativistic_generator(*, fake, real=None):
-    return softplus(real - fake).mean()
-
-
-def test_a_relativistic_loss_can_be_written(sampler):
-    """Jolicoeur-Martineau 2018, section 4.1: either side's logits are judged by those of the other, image by image."""
-    game = made(sampler(network={"discriminator_norm": "none"}, machine=FP32))
-    loss = Loss("relativistic", relativistic, relativistic_generator, paired=True)
-    judge = Judge(game.discriminator, game.run.game, game.stage, replace(rules_of(game.run.game), loss=loss))
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_relativistic_loss_pairs_each_fake_with_the_real_image_beside_it(sampler, conditional):
+    """Huang et al. 2024, equation 2, with R1 and R2, written plainly; with classes both images of a pair are of one."""
+    game = made(
+        sampler(
+            game={"loss": "rpgan", "r1": 3.0, "r2": 5.0},
+            network={"discriminator_norm": "none"},
+            data={"conditional": conditional},
+            machine=FP32,
+        )
+    )
+    classes = torch.tensor([0, 1, 1, 0]) if conditional else None
+    beside = given(classes)
     real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16, requires_grad=True)
-    at_real, at_fake = game.discriminator(real), game.discriminator(fake)
-    expected = softplus(at_fake - at_real).mean()
-    verdict = judge.discriminator_loss(real=real, fake=fake.detach(), sight=sight())
-    torch.testing.assert_close(verdict.loss, expected.detach())
-    mine, _ = judge.generator_loss(fake=fake, real=real, sight=sight())
-    theirs = softplus(at_real.detach() - at_fake).mean()
+    inner = real.clone().requires_grad_()
+    at_real, at_fake = game.discriminator(inner, *beside), game.discriminator(fake, *beside)
+    loss = torch.log(1 + torch.exp(at_fake - at_real)).mean()
+    squares = [
+        torch.autograd.grad(logits.sum(), images, create_graph=True)[0].square().sum(dim=(1, 2, 3)).mean()
+        for logits, images in ((at_real, inner), (at_fake, fake))
+    ]
+    expected = loss + 3 / 2 * squares[0] + 5 / 2 * squares[1]
+    verdict = game.judge.discriminator_loss(real=real, fake=fake.detach(), sight=sight(), classes=classes)
+    torch.testing.assert_close(verdict.loss, loss.detach())
+    torch.testing.assert_close(verdict.total, expected)
+    weights = list(game.discriminator.parameters())
+    for one, other in zip(*(torch.autograd.grad(total, weights) for total in (verdict.total, expected)), strict=True):
+        torch.testing.assert_close(one, other)
+    mine, _ = game.judge.generator_loss(fake=fake, real=real, sight=sight(), classes=classes)
+    at_real, at_fake = game.discriminator(real, *beside), game.discriminator(fake, *beside)
+    theirs = torch.log(1 + torch.exp(at_real - at_fake)).mean()
     torch.testing.assert_close(mine, theirs)
     torch.testing.assert_close(*(torch.autograd.grad(loss, fake)[0] for loss in (mine, theirs)))
 

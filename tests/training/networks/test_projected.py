@@ -324,6 +324,7 @@ def test_a_run_that_goes_on_equals_one_straight_through(blank, request, tmp_path
         ("sampler", "network", "feature_size", 32),
         ("sampler", "network", "feature_size", 100),
         ("sampler", "game", "r1", 1.0),
+        ("sampler", "game", "r2", 1.0),
         ("sampler", "game", "feature_matching", 1.0),
         ("sampler", "game", "loss", "wgan"),
         ("sampler", "game", "loss", "wgan-gp"),

@@ -14,6 +14,7 @@ from models import InputError
 from training.objective.losses import LOSSES
 
 SMOOTHED = [name for name, loss in LOSSES.items() if loss.label_smoothing]
+UNPAIRED = [name for name, loss in LOSSES.items() if not loss.paired]
 UNSMOOTHED = [name for name, loss in LOSSES.items() if not loss.label_smoothing]
 
 # logits chosen so that every branch of every loss is passed: both sides of the hinge, both signs
@@ -31,7 +32,7 @@ def mean(values: list[float]) -> float:
 
 def test_the_table_names_its_rows_and_their_constraints() -> None:
     assert list(LOSSES) == [
-        "minimax", "non-saturating", "lsgan", "hinge", "wgan", "wgan-gp", "fgan-kl", "fgan-js",
+        "minimax", "non-saturating", "lsgan", "hinge", "wgan", "wgan-gp", "fgan-kl", "fgan-js", "rpgan",
     ]  # fmt: skip
     assert all(loss.name == name for name, loss in LOSSES.items())
     assert {n: loss.weight_clip for n, loss in LOSSES.items() if loss.weight_clip} == {"wgan": 0.01}
@@ -104,7 +105,7 @@ def test_discriminator_by_the_papers_formula(name: str, value: float) -> None:
     assert LOSSES[name].discriminator(real=REAL, fake=FAKE).item() == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", UNPAIRED)
 def test_patch_logits_count_as_so_many_samples(name: str) -> None:
     real, fake = REAL.repeat(8).reshape(2, 1, 4, 3), FAKE.repeat(6).reshape(2, 1, 2, 3)
     loss = LOSSES[name]
@@ -113,11 +114,41 @@ def test_patch_logits_count_as_so_many_samples(name: str) -> None:
     torch.testing.assert_close(loss.generator(fake=fake), loss.generator(fake=FAKE))
 
 
+def test_patches_are_paired_by_their_place() -> None:
+    """log(1 + exp(V(G(z)) - V(x))) of each place of a map, and the generator's with both sides exchanged."""
+    real, fake = [3.0, -1.0, 0.5, 2.0], [1.0, 0.0, -2.0, 2.0]
+    maps = [torch.tensor(side, dtype=torch.float64).reshape(2, 1, 1, 2) for side in (real, fake)]
+    pairs = list(zip(real, fake, strict=True))
+    rpgan = LOSSES["rpgan"]
+    told = rpgan.discriminator(real=maps[0], fake=maps[1]).item(), rpgan.generator(real=maps[0], fake=maps[1]).item()
+    assert told[0] == pytest.approx(mean([math.log(1 + math.exp(f - r)) for r, f in pairs]), abs=1e-12)
+    assert told[1] == pytest.approx(mean([math.log(1 + math.exp(r - f)) for r, f in pairs]), abs=1e-12)
+
+
+def test_a_relativistic_loss_knows_differences_alone() -> None:
+    """No level of all logits is better than another; a level is what `non-saturating` pays its generator for."""
+    real, fake = REAL, FAKE.repeat(2)[:3]
+    loss = LOSSES["rpgan"]
+    torch.testing.assert_close(
+        loss.discriminator(real=real + 7, fake=fake + 7), loss.discriminator(real=real, fake=fake)
+    )
+    torch.testing.assert_close(loss.generator(real=real + 7, fake=fake + 7), loss.generator(real=real, fake=fake))
+    assert loss.discriminator(real=real, fake=real).item() == pytest.approx(math.log(2), abs=1e-12)
+
+
+def test_logits_that_do_not_pair_are_refused() -> None:
+    with pytest.raises(InputError, match=r"real is \(3,\) and fake \(2,\).*one to one"):
+        LOSSES["rpgan"].discriminator(real=REAL, fake=FAKE)
+    with pytest.raises(InputError, match="real is none"):
+        LOSSES["rpgan"].generator(fake=FAKE)
+
+
 @pytest.mark.parametrize("name", [name for name in LOSSES if name != "fgan-kl"])
 def test_extreme_logits_stay_finite(name: str) -> None:
     """log(sigmoid(-200)) written naively is -inf. f-GAN KL is left out: its exponential is the paper's."""
     far = torch.tensor([-200.0, 200.0], requires_grad=True)
-    value = LOSSES[name].discriminator(real=far, fake=far) + LOSSES[name].generator(fake=far)
+    real = far.flip(0)
+    value = LOSSES[name].discriminator(real=real, fake=far) + LOSSES[name].generator(fake=far, real=real)
     value.backward()
     assert torch.isfinite(value)
     assert far.grad is not None
@@ -258,7 +289,7 @@ def test_wasserstein_of_shifted_gaussians_is_the_shift() -> None:
 
 def slope_at(name: str, logit: float) -> float:
     x = torch.tensor([logit], dtype=torch.float64, requires_grad=True)
-    LOSSES[name].generator(fake=x).backward()
+    LOSSES[name].generator(fake=x, real=torch.zeros_like(x)).backward()
     assert x.grad is not None
     return x.grad.item()
 

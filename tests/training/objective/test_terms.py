@@ -16,6 +16,7 @@ from training.objective.terms import (
     orthogonal,
     perceptual,
     r1_penalty,
+    r2_penalty,
 )
 
 W = torch.tensor([3.0, -4.0])  # of norm 5
@@ -111,7 +112,19 @@ def test_r1_is_taken_at_the_data_and_averaged_over_it() -> None:
     assert not x.requires_grad
 
 
-@pytest.mark.parametrize("name", ["gradient_penalty", "r1_penalty"])
+def test_r2_is_taken_at_the_samples_and_trains_the_critic_alone() -> None:
+    """Of s |x|^2 / 2 it is gamma / 2 s^2 E[|x|^2], so gamma s E[|x|^2] in s: a derivative through two gradients."""
+    scale = torch.tensor(3.0, requires_grad=True)
+    x = torch.tensor([[3.0, 4.0], [0.0, 1.0]], requires_grad=True)
+    penalty = r2_penalty(lambda points: scale * squares(points), fake=x, weight=0.5)
+    assert penalty.item() == pytest.approx(0.25 * 9 * 13)
+    penalty.backward()
+    assert scale.grad is not None
+    assert scale.grad.item() == pytest.approx(0.5 * 3 * 13)
+    assert x.grad is None, "no gradient to the generator"
+
+
+@pytest.mark.parametrize("name", ["gradient_penalty", "r1_penalty", "r2_penalty"])
 def test_a_map_of_logits_counts_by_its_mean(name: str) -> None:
     """A patch discriminator whose every logit is w.x has the slope w, whatever the number of patches."""
 
@@ -121,6 +134,8 @@ def test_a_map_of_logits_counts_by_its_mean(name: str) -> None:
     x = points(4, 0)
     if name == "gradient_penalty":
         value, expected = gradient_penalty(patches, real=x, fake=x, draws=seeded()), 160
+    elif name == "r2_penalty":
+        value, expected = r2_penalty(patches, fake=x), 125
     else:
         value, expected = r1_penalty(patches, real=x), 125
     assert value.item() == pytest.approx(expected, rel=1e-5)

@@ -130,6 +130,7 @@ def test_bad_translator_values(changes, words):
         ({}, "batch"),
         ({"game": {"loss": "wgan-gp"}}, "layer"),
         ({"game": {"r1": 1.0}}, "layer"),
+        ({"game": {"r2": 1.0}}, "layer"),
         ({"network": {"discriminator_norm": "spectral"}, "game": {"loss": "wgan-gp"}}, "spectral"),
         ({"network": {"network": "mlp"}, "game": {"loss": "wgan-gp"}}, "none"),
     ],
