@@ -51,6 +51,7 @@ TRICKS = {
     "r2": 0.5,
     "feature_matching": 1.0,
     "augment": "color,translation,cutout",
+    "augment_chance": 0.5,
 }
 
 

@@ -6,27 +6,30 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from training.engine.schedules import Schedule
+from training.engine.stage import Moment
+
 
 class Average:
     """A copy of `module` whose weights follow it with a half-life counted in images.
 
     Averaging weights over the run is Yazici et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training",
-    equation 2; the half-life in images (not steps) is Karras et al. 2020. Early on the average is kept short, or
-    the first, untrained weights would linger in it. A half-life of 0 makes it a plain copy of the latest weights.
+    equation 2; the half-life in images (not steps) is Karras et al. 2020. Where it is 0, the average is a plain copy of
+    the latest weights.
     """
 
-    def __init__(self, module: nn.Module, half_life_images: float) -> None:
+    def __init__(self, module: nn.Module, half_life: Schedule) -> None:
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.half_life = half_life_images
+        self.half_life = half_life
 
     def restart(self, module: nn.Module) -> None:
         """Forgets what was averaged: from here on the average begins with `module` as it is."""
         self.module.load_state_dict(module.state_dict())
 
     @torch.no_grad()
-    def update(self, module: nn.Module, batch: int, images: int) -> None:
-        """Moves towards `module`, after a step of `batch` images that ended at `images` seen in all."""
-        half_life = min(self.half_life, 0.05 * images)
+    def update(self, module: nn.Module, batch: int, moment: Moment) -> None:
+        """Moves towards `module`, at the moment after a step of `batch` images."""
+        half_life = self.half_life(moment)
         keep = 0.5 ** (batch / half_life) if half_life > 0 else 0.0
         torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - keep)
         for mine, theirs in zip(self.module.buffers(), module.buffers(), strict=True):

@@ -54,6 +54,26 @@ def falling(kimg: float) -> Schedule:
     return Schedule(lambda moment: min(1.0, (moment.total - moment.images) / length), lambda total: total - length)
 
 
+def annealing(start: float, end: float, kimg: float) -> Schedule:
+    """From `start` to `end` along half a cosine, over the run's first `kimg` thousand images; `end` from there on.
+
+    Loshchilov and Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", equation 5, without restarts.
+    """
+    if kimg == 0:
+        return constant(end)
+
+    def value(moment: Moment) -> float:
+        done = min(1.0, moment.images / (kimg * 1000))
+        return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+
+    return Schedule(value)
+
+
+def growing(share: float, most: float) -> Schedule:
+    """A share of the images seen so far, and never above `most`."""
+    return Schedule(lambda moment: min(most, share * moment.images))
+
+
 def fading() -> Schedule:
     """From 1 to 0, linearly, over the whole run."""
     return Schedule(lambda moment: 1 - moment.images / moment.total, lambda total: 0.0)

@@ -20,6 +20,10 @@ class Moment:
     images: int
     total: int
 
+    def after(self, images: int) -> "Moment":
+        """Where the run stands after this step, on so many images."""
+        return Moment(self.step + 1, self.images + images, self.total)
+
 
 @dataclass(frozen=True)
 class Stage:

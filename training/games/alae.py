@@ -84,7 +84,7 @@ class ALAE(Game):
         d_rates = equalized(self.encoder) | equalized(self.discriminator, LATENT_SHARE)
         self.g_mover = Mover(self.drawing, run.optimizer.g_rate, run.optimizer, g_rates)
         self.d_mover = Mover(self.critic, run.optimizer.d_rate, run.optimizer, d_rates)
-        averages = {name: Average(network, run.optimizer.ema_kimg * 1000) for name, network in parts.items()}
+        averages = {name: Average(network, run.optimizer.half_life) for name, network in parts.items()}
         self.players = Players(
             networks=parts | {"discriminator": self.discriminator},
             optimizers={"generator": self.g_mover.optimizer, "discriminator": self.d_mover.optimizer},
@@ -94,7 +94,7 @@ class ALAE(Game):
         self.stream = Stream(
             data, run.pace.seed, run.data.image_size, flips=run.data.flips, device=stage.device, share=stage.share
         )
-        self.judge = Judge(self.critic, run.game, stage)
+        self.judge = Judge(self.critic, run, stage)
         self.synced_drawing = stage.for_training(self.drawing)
         self.synced_round_trip = stage.for_training(RoundTrip(self.generator, self.encoder))
 
@@ -117,8 +117,7 @@ class ALAE(Game):
         gradient_norm = self.g_mover.gradient_norm()
         missed = self._reciprocate(self._latents(draws))
         for name, average in self.players.averages.items():
-            images = moment.images + self.images_per_step
-            average.update(self.players.networks[name], self.images_per_step, images)
+            average.update(self.players.networks[name], self.images_per_step, moment.after(self.images_per_step))
         extra = {"reciprocity": missed, "d_real": verdict.real, "d_fake": verdict.fake}
         return Step(verdict.loss, loss_g, gradient_norm, extra)
 

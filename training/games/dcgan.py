@@ -88,7 +88,7 @@ class DCGAN(Game):
         config = config_of(NETWORKS[run.network.network], run, classes=len(data.classes))
         self.generator = stage.place(generator(run, config))
         self.discriminator = stage.place(discriminator(run, len(data.classes)))
-        self.average = Average(self.generator, run.optimizer.ema_kimg * 1000)
+        self.average = Average(self.generator, run.optimizer.half_life)
         self.g_mover = Mover(self.generator, run.optimizer.g_rate, run.optimizer)
         self.d_mover = Mover(self.discriminator, run.optimizer.d_rate, run.optimizer)
         self.players = Players(
@@ -103,7 +103,7 @@ class DCGAN(Game):
         self.perception = inception_features(stage.device) if run.game.perceptual else None
         self.synced_generator = stage.for_training(self.generator)
         self.generated = Pass(self._generated, self.generator, graphs=stage.graphs)
-        self.judge = Judge(self.discriminator, run.game, stage)
+        self.judge = Judge(self.discriminator, run, stage)
 
     @property
     def data_seconds(self) -> float:
@@ -127,7 +127,7 @@ class DCGAN(Game):
             if number:
                 parts, fake = self._parts(real, classes, self._latents(draws), sights), None
             loss_g = self._generator_step(parts, fake, seen=number == 0)
-        self.average.update(self.generator, self.images_per_step, moment.images + self.images_per_step)
+        self.average.update(self.generator, self.images_per_step, moment.after(self.images_per_step))
         logits = {"d_real": verdict.real, "d_fake": verdict.fake}
         return Step(verdict.loss, loss_g, self.g_mover.gradient_norm(), logits)
 

@@ -19,7 +19,7 @@ from training.engine.stage import Moment, Stage
 from training.objective.augment import diff_augment
 from training.objective.losses import LOSSES, Loss
 from training.objective.terms import feature_matching, gradient_penalty, r1_penalty, r2_penalty
-from training.options.shared import Adversary
+from training.options.run import Run
 
 TRICKS = 2**32  # the purpose of a step's draws here; a game's own are below it
 
@@ -65,17 +65,17 @@ class Rules:
     scale: float = 1.0
 
 
-def rules_of(options: Adversary) -> Rules:
+def rules_of(run: Run) -> Rules:
     """The rules that the options of a run stand for."""
-    loss = LOSSES[options.loss]
+    loss = LOSSES[run.game.loss]
     penalties = []
     if loss.gradient_penalty is not None:
         penalties.append(Penalty(constant(loss.gradient_penalty), _gradient))
-    if options.r1:
-        penalties.append(Penalty(constant(options.r1), _r1))
-    if options.r2:
-        penalties.append(Penalty(constant(options.r2), _r2))
-    return Rules(loss, options.noise, constant(1.0), tuple(penalties))
+    if run.game.r1:
+        penalties.append(Penalty(run.penalty("r1"), _r1))
+    if run.game.r2:
+        penalties.append(Penalty(run.penalty("r2"), _r2))
+    return Rules(loss, run.game.noise, run.augmented, tuple(penalties))
 
 
 def _gradient(critic: Critic, real: Tensor, fake: Tensor, draws: Draws, weight: float) -> Tensor:
@@ -119,13 +119,13 @@ class Judge:
 
     Args:
         network: images [n, c, h, w] (and classes [n], where conditional) to logits, [n], [n, m] or a map [n, 1, h, w].
-        options: the run's tricks.
-        rules: by default those of the options.
+        run: whose tricks it takes.
+        rules: by default those of the run's options.
     """
 
-    def __init__(self, network: nn.Module, options: Adversary, stage: Stage, rules: Rules | None = None) -> None:
-        self.network, self.options, self.stage = network, options, stage
-        self.rules = rules or rules_of(options)
+    def __init__(self, network: nn.Module, run: Run, stage: Stage, rules: Rules | None = None) -> None:
+        self.network, self.options, self.stage = network, run.game, stage
+        self.rules = rules or rules_of(run)
         self.joined = not couples_images(network)
         self.synced = stage.for_training(network)
         self.both = Pass(self._both, network, graphs=stage.graphs)

@@ -37,9 +37,9 @@ class Opponents:
         self.together = nn.ModuleList(self.networks.values())
         self.mover = Mover(self.together, run.optimizer.d_rate, run.optimizer)
         # the papers write losses without a factor before their expectations (CycleGAN's section 3.1)
-        rules = rules_of(run.game)
+        rules = rules_of(run)
         rules = dataclasses.replace(rules, scale=1 / rules.loss.scale)
-        self.judges = {domain: Judge(network, run.game, stage, rules) for domain, network in self.networks.items()}
+        self.judges = {domain: Judge(network, run, stage, rules) for domain, network in self.networks.items()}
         self.pools = {domain: ImagePool(run.game.pool) for domain in domains}
 
     def sight(self, seed: int, moment: Moment) -> Sight:

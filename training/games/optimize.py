@@ -21,13 +21,14 @@ class Mover:
     Args:
         network: what is moved; several networks as an `nn.ModuleList`.
         rate: Adam's rate, at every moment of the run.
+        options: its betas.
         factors: what the rate of a parameter is multiplied by, where that is not 1 (see `equalized`).
     """
 
     def __init__(
         self, network: nn.Module, rate: Schedule, options: Optimizer, factors: Mapping[nn.Parameter, float] = UNIFORM
     ) -> None:
-        self.network, self.rate = network, rate
+        self.network, self.rate, self.options = network, rate, options
         groups: dict[float, list[nn.Parameter]] = {}
         for parameter in network.parameters():
             if parameter.requires_grad:
@@ -39,9 +40,10 @@ class Mover:
         )
 
     def at(self, moment: Moment) -> None:
-        """Sets the rate of a moment."""
+        """Sets the rate and the betas of a moment."""
         for group in self.optimizer.param_groups:
             group["lr"] = group["factor"] * self.rate(moment)
+            group["betas"] = (self.options.beta1, self.options.second_decay(moment))
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:

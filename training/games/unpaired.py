@@ -59,7 +59,7 @@ class UnpairedGame(Game):
                 network.layers.requires_grad_(False)
         self.masks = Masks(run, stage)
         self.opponents = Opponents(run, stage, sorted(TARGETS[name] for name in self.learning))
-        averages = {name: Average(network, run.optimizer.ema_kimg * 1000) for name, network in parts.items()}
+        averages = {name: Average(network, run.optimizer.half_life) for name, network in parts.items()}
         self.generators = nn.ModuleList(parts.values())
         self.g_mover = Mover(self.generators, run.optimizer.g_rate, run.optimizer)
         self.movers = {"generators": self.g_mover, "discriminators": self.opponents.mover}
@@ -106,8 +106,7 @@ class UnpairedGame(Game):
                 fake = self._translated(real)
             loss_d, logits = self.opponents.step(real, self.opponents.shown(fake, pooled), sight)
         for name, average in self.players.averages.items():
-            images = moment.images + self.images_per_step
-            average.update(self.players.networks[name], self.images_per_step, images)
+            average.update(self.players.networks[name], self.images_per_step, moment.after(self.images_per_step))
         loss_g = terms.pop("loss_g")
         return Step(loss_d, loss_g, self.g_mover.gradient_norm(), terms | logits)
 

@@ -5,11 +5,11 @@ the discriminator has seen (for a translator: thousands of pairs), so that they 
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
-from training.engine.schedules import Schedule
+from training.engine.schedules import Schedule, annealing
 from training.objective.losses import LOSSES
 from training.options.base import Options, flag, refusal, require
 from training.options.shared import Adversary, Data, Machine, Network, Optimizer, Output, Pace, Watch
@@ -71,6 +71,14 @@ class Run(Options):
         require(bool(self.output.out), "out", "is missing: the folder to write the run to", self.output.out)
         require(optimizer.decay_kimg <= pace.kimg, "decay_kimg", "must be in [0, kimg]", optimizer.decay_kimg)
         require(optimizer.g_warmup_kimg < pace.kimg, "g_warmup_kimg", "must be in [0, kimg)", optimizer.g_warmup_kimg)
+        require(optimizer.burn_in_kimg <= pace.kimg, "burn_in_kimg", "must be in [0, kimg]", optimizer.burn_in_kimg)
+        for name in ("g_lr", "d_lr", "beta2", "r1", "r2"):
+            group = getattr(self, self.group_of(name))
+            begins = getattr(group, f"burn_in_{name}")
+            require(not begins or optimizer.burn_in_kimg > 0, f"burn_in_{name}", "needs --burn-in-kimg", begins)
+            require(not begins or getattr(group, name) > 0, f"burn_in_{name}", f"needs {flag(name)}", begins)
+        chance = self.game.augment_chance
+        require(chance == 1 or bool(self.game.augment), "augment_chance", "needs --augment", chance)
         for name, asked in dict(watch).items():
             if name in ("kid", "extractor") or name.startswith("fid_reference"):
                 require(not asked or watch.fid_kimg > 0, name, "needs --fid-kimg, which says when to measure", asked)
@@ -86,8 +94,22 @@ class Run(Options):
         return {
             "the generator's rate": self.optimizer.g_rate,
             "the discriminator's rate": self.optimizer.d_rate,
+            "Adam's beta2": self.optimizer.second_decay,
+            "the average's half-life": self.optimizer.half_life,
+            "R1": self.penalty("r1"),
+            "R2": self.penalty("r2"),
+            "augmentation": self.augmented,
             "instance noise": self.game.noise,
         }
+
+    def penalty(self, name: Literal["r1", "r2"]) -> Schedule:
+        """The weight of R1 or R2."""
+        return self.optimizer.burnt_in(getattr(self.game, f"burn_in_{name}"), getattr(self.game, name))
+
+    @property
+    def augmented(self) -> Schedule:
+        """The chance that an image is augmented."""
+        return annealing(0.0, self.game.augment_chance, self.optimizer.burn_in_kimg)
 
     def on_a_gpu(self) -> dict[str, bool]:
         """Options of `machine` that make this run faster on a GPU, where a game knows some."""

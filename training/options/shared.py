@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from training.engine.schedules import Schedule, constant, fading, falling, rising
+from training.engine.schedules import Schedule, annealing, constant, fading, falling, growing, rising
 from training.objective.augment import POLICIES
 from training.objective.losses import LOSSES
 from training.options.base import Options, require
@@ -63,6 +63,8 @@ class Adversary(Options):
     )
     r1: float = Field(0.0, ge=0, description="weight of R1, the squared gradient at real images; 0 is off")
     r2: float = Field(0.0, ge=0, description="weight of R2, the squared gradient at generated images; 0 is off")
+    burn_in_r1: float = Field(0.0, ge=0, description="weight of R1 where the burn-in begins; 0: as --r1")
+    burn_in_r2: float = Field(0.0, ge=0, description="weight of R2 where the burn-in begins; 0: as --r2")
     feature_matching: float = Field(0.0, ge=0, description="weight of feature matching, added to the generator's loss")
     perceptual: float = Field(
         0.0,
@@ -71,6 +73,9 @@ class Adversary(Options):
         "photo and its round trip; 0 is off",
     )
     augment: str = Field("", description=f"differentiable augmentation, for little data: any of {','.join(POLICIES)}")
+    augment_chance: float = Field(
+        1.0, gt=0, le=1, description="chance that an image is augmented; rises to it from 0 over a burn-in"
+    )
 
     @field_validator("loss")
     @classmethod
@@ -126,16 +131,43 @@ class Optimizer(Options):
     )
     decay_kimg: DecayKimg = 0.0
     ema_kimg: EmaKimg = 10.0
+    burn_in_kimg: float = Field(
+        0.0,
+        ge=0,
+        description="length of a burn-in, over which rates, beta2, R1 and R2 go along half a cosine from their "
+        "--burn-in values to where they stay, and the average's half-life and --augment-chance from 0; 0: none",
+    )
+    burn_in_g_lr: float = Field(0.0, ge=0, description="the generator's rate where the burn-in begins; 0: as --g-lr")
+    burn_in_d_lr: float = Field(
+        0.0, ge=0, description="the discriminator's rate where the burn-in begins; 0: as --d-lr"
+    )
+    burn_in_beta2: float = Field(0.0, ge=0, lt=1, description="beta2 where the burn-in begins; 0: as --beta2")
 
     @property
     def g_rate(self) -> Schedule:
-        """The generator's rate: a rise from 0, then constant, then the fall to 0."""
-        return constant(self.g_lr) * rising(self.g_warmup_kimg) * falling(self.decay_kimg)
+        """The generator's rate: a rise from 0, the burn-in beside it; then constant, then the fall to 0."""
+        return self.burnt_in(self.burn_in_g_lr, self.g_lr) * rising(self.g_warmup_kimg) * falling(self.decay_kimg)
 
     @property
     def d_rate(self) -> Schedule:
-        """The discriminator's rate: constant, then the fall to 0."""
-        return constant(self.d_lr) * falling(self.decay_kimg)
+        """The discriminator's rate: the burn-in, then constant, then the fall to 0."""
+        return self.burnt_in(self.burn_in_d_lr, self.d_lr) * falling(self.decay_kimg)
+
+    @property
+    def second_decay(self) -> Schedule:
+        """Adam's beta2, by which its second moment decays."""
+        return self.burnt_in(self.burn_in_beta2, self.beta2)
+
+    @property
+    def half_life(self) -> Schedule:
+        """The averages' half-life in images. Early on it is short, or the first, untrained weights would linger: a
+        twentieth of the images so far at most (Karras et al. 2020), or what the burn-in says."""
+        most = self.ema_kimg * 1000
+        return annealing(0.0, most, self.burn_in_kimg) if self.burn_in_kimg else growing(0.05, most)
+
+    def burnt_in(self, start: float, end: float) -> Schedule:
+        """A number over the burn-in and after it; a `start` of 0 stands for none."""
+        return annealing(start or end, end, self.burn_in_kimg)
 
 
 class Pace(Options):

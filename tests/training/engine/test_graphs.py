@@ -82,7 +82,7 @@ def test_spectral_norm_judges_real_and_fake_by_the_same_weights(sampler):
     spectral = nn.utils.parametrizations.spectral_norm(nn.Conv2d(3, 5, 16))
     network = nn.Sequential(spectral, nn.BatchNorm2d(5, affine=False, momentum=0.0).eval(), nn.Flatten())
     images = torch.randn(4, 3, 16, 16)
-    real, fake = Judge(network, run.game, here).both(images, images)
+    real, fake = Judge(network, run, here).both(images, images)
     assert torch.equal(real, fake)
     assert not torch.equal(network(images), network(images))  # outside, each pass in training moves them
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from training.engine.schedules import constant, fading, falling, rising
+from training.engine.schedules import annealing, constant, fading, falling, growing, rising
 from training.engine.stage import Moment
 
 
@@ -22,6 +22,19 @@ def test_a_rise_is_linear_over_the_first_part():
     assert over(rising(0.0), (0, 32)) == [1.0, 1.0]
 
 
+def test_annealing_is_half_a_cosine_over_the_first_part():
+    """A quarter of the way, (1 + cos(pi / 4)) / 2 is left of the distance; half of it halfway; nothing at the end."""
+    seen = over(annealing(3.0, 1.0, 0.016), (0, 4, 8, 12, 16, 32))
+    early = 1 + 2 * (1 + math.sqrt(0.5)) / 2
+    assert seen == pytest.approx([3.0, early, 2.0, 4 - early, 1.0, 1.0])
+    assert seen[-2:] == [1.0, 1.0]
+    assert over(annealing(3.0, 1.0, 0.0), (0, 32)) == [1.0, 1.0]
+
+
+def test_growth_is_a_share_of_the_images_so_far():
+    assert over(growing(0.5, 6.0), (0, 4, 12, 32)) == [0.0, 2.0, 6.0, 6.0]
+
+
 def test_fading_takes_the_whole_run():
     assert over(fading(), (0, 16, 32)) == [1.0, 0.5, 0.0]
 
@@ -35,6 +48,8 @@ def test_a_product_is_that_of_the_numbers():
     [
         (constant(1.0), math.inf),
         (rising(0.004), math.inf),  # it moves from the first image on, but as it would in a longer run
+        (annealing(2.0, 1.0, 0.016), math.inf),
+        (growing(0.5, 6.0), math.inf),
         (falling(0.008), 24.0),
         (fading(), 0.0),
         (constant(1.0) * rising(0.004) * falling(0.008), 24.0),

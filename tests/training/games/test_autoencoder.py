@@ -8,6 +8,7 @@ from torch import nn
 
 import models
 from training.engine.ema import Average
+from training.engine.schedules import constant
 from training.games.autoencoder import Autoencoder
 from training.games.sampler import read_images
 from training.run.build import stage
@@ -36,7 +37,7 @@ def made(run):
         "generator": Unflat(),
         "encoder": nn.Flatten(),
     }
-    averages = {name: Average(part, 0.0) for name, part in parts.items()}
+    averages = {name: Average(part, constant(0.0)) for name, part in parts.items()}
     return Autoencoder(run, read_images(run, aloud=False), stage(run.machine, run.pace), Config(), averages)
 
 

@@ -225,8 +225,8 @@ def test_a_penaltys_weight_is_one_of_the_moment(sampler):
         asked.append(weight)
         return weight * critic(real).square().mean()
 
-    rules = replace(rules_of(game.run.game), penalties=(Penalty(constant(4.0) * fading(), squares),))
-    judge = Judge(game.discriminator, game.run.game, game.stage, rules)
+    rules = replace(rules_of(game.run), penalties=(Penalty(constant(4.0) * fading(), squares),))
+    judge = Judge(game.discriminator, game.run, game.stage, rules)
     real, fake = torch.randn(4, 3, 16, 16), torch.randn(4, 3, 16, 16)
     added = []
     for images in (0, 50, 100):
@@ -241,8 +241,8 @@ def test_augmentation_can_take_a_share_of_the_images(sampler):
     game = made(sampler(game={"augment": "cutout"}))
     images = torch.ones(400, 3, 16, 16)
     for chance, least, most in ((0.0, 0, 0), (0.25, 60, 140), (1.0, 400, 400)):
-        rules = replace(rules_of(game.run.game), augmented=constant(chance))
-        seen = Judge(game.discriminator, game.run.game, game.stage, rules)._seen(images, sight())
+        rules = replace(rules_of(game.run), augmented=constant(chance))
+        seen = Judge(game.discriminator, game.run, game.stage, rules)._seen(images, sight())
         changed = int((seen != 1).flatten(1).any(dim=1).sum())
         assert least <= changed <= most, chance
 

@@ -53,6 +53,23 @@ def test_three_steps_are_those_of_weights_on_one_scale():
     assert not torch.equal(begun["0.weight"], ours[0].weight)
 
 
+def test_adam_takes_the_rate_and_the_beta2_of_the_moment():
+    """As torch's own, told the numbers of each step: along half a cosine from 0.5 to 0.9, from 0.04 to 0.02."""
+    options = Optimizer(beta1=0.0, beta2=0.9, burn_in_beta2=0.5, g_lr=0.02, burn_in_g_lr=0.04, burn_in_kimg=0.002)
+    ours, plain = nn.Linear(3, 2), nn.Linear(3, 2)
+    plain.load_state_dict(ours.state_dict())
+    mover, adam = Mover(ours, options.g_rate, options), torch.optim.Adam(plain.parameters())
+    for step, (rate, beta2) in enumerate(((0.04, 0.5), (0.03, 0.7), (0.02, 0.9), (0.02, 0.9))):
+        mover.at(Moment(step, step, 4))
+        adam.param_groups[0] |= {"lr": rate, "betas": (0.0, beta2)}
+        inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        mover.descend(ours(inputs).square().sum())
+        adam.zero_grad()
+        plain(inputs).square().sum().backward()
+        adam.step()
+    torch.testing.assert_close(ours.weight, plain.weight)
+
+
 def test_what_has_no_factor_moves_at_the_rate():
     """Batch norm, beside a layer that has one."""
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from models import InputError
 from training import CycleGANRun, DCGANRun
+from training.engine.stage import Moment
 from training.games.table import games
 from training.options.flags import add_flags, differences, from_dict, given, merged, to_dict
 
@@ -84,6 +85,10 @@ def test_cyclegan_defaults_are_the_papers():
         ),
         ({"optimizer": {"decay_kimg": 1e6}}, "--decay-kimg"),
         ({"optimizer": {"g_lr": float("nan")}}, "--g-lr"),
+        ({"optimizer": {"burn_in_g_lr": 1e-3}}, "--burn-in-g-lr needs --burn-in-kimg"),
+        ({"game": {"burn_in_r2": 1.0}, "optimizer": {"burn_in_kimg": 9.0}}, "--burn-in-r2 needs --r2"),
+        ({"optimizer": {"burn_in_kimg": 9e3}}, "--burn-in-kimg must be in [0, kimg]"),
+        ({"game": {"augment_chance": 0.5}}, "--augment-chance needs --augment"),
         ({"game": {"r1": 1.0}, "network": {"discriminator_norm": "batch"}}, "--discriminator-norm must be layer"),
         ({"pace": {"kimg": float("inf")}}, "--kimg must be a finite number"),
         ({"pace": {"kimg": 0.0004}}, "--kimg must be 0.001 or more"),
@@ -107,6 +112,38 @@ def test_cyclegan_defaults_are_the_papers():
 def test_bad_values_are_refused_with_their_name(changes, words):
     with pytest.raises(InputError, match="(?s)" + words.replace("[", r"\[").replace("(", r"\(")):
         from_dict(DCGANRun, merged(BASE, changes), origin="run.json")
+
+
+def test_a_burn_in_takes_r3gans_numbers_from_where_they_begin_to_where_they_stay():
+    """Its CIFAR-10 run: half a cosine over 20 million images, the same for all."""
+    run = from_dict(
+        DCGANRun,
+        BASE
+        | {
+            "game": {"r1": 0.005, "burn_in_r1": 0.05, "r2": 0.005, "augment": "color", "augment_chance": 0.55},
+            "optimizer": {
+                "burn_in_kimg": 20000.0, "g_lr": 5e-5, "burn_in_g_lr": 2e-4, "beta2": 0.99, "burn_in_beta2": 0.9,
+                "ema_kimg": 5000.0,
+            },
+            "pace": {"kimg": 100000.0},
+        },
+    )  # fmt: skip
+    numbers = {  # where it begins and where it stays
+        run.optimizer.g_rate: (2e-4, 5e-5),
+        run.optimizer.d_rate: (2e-4, 2e-4),  # of which nothing was said
+        run.optimizer.second_decay: (0.9, 0.99),
+        run.optimizer.half_life: (0.0, 5e6),
+        run.penalty("r1"): (0.05, 0.005),
+        run.penalty("r2"): (0.005, 0.005),
+        run.augmented: (0.0, 0.55),
+    }
+    for number, (begins, stays) in numbers.items():
+        for images, left in ((0, 1.0), (5e6, (2 + 2**0.5) / 4), (1e7, 0.5), (2e7, 0.0), (9e7, 0.0)):
+            value = number(Moment(0, int(images), run.pace.images))
+            assert value == pytest.approx(left * begins + (1 - left) * stays, rel=1e-9), (begins, stays)
+    plain = from_dict(DCGANRun, BASE)
+    assert [plain.optimizer.half_life(Moment(0, images, 10**6)) for images in (0, 1000, 10**6)] == [0, 50, 10_000]
+    assert plain.augmented(Moment(0, 0, 10**6)) == 1
 
 
 @pytest.mark.parametrize(

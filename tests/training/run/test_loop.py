@@ -16,6 +16,8 @@ import models
 from training import Diverged, train
 from training.engine.ema import Average, standing_statistics
 from training.engine.layers import ReflectionPad, replace_slow_layers
+from training.engine.schedules import constant
+from training.engine.stage import Moment
 from training.games.dcgan import DCGAN
 from training.games.pool import ImagePool
 from training.objective import terms
@@ -213,21 +215,21 @@ def test_a_rise_of_the_rate_is_the_generators_alone(kind, request, stepped):
 
 def test_average_has_its_half_life_in_images():
     live = torch.nn.Linear(1, 1)
-    average = Average(live, half_life_images=100)
+    average = Average(live, constant(100))
     start = average.module.weight.clone()
     with torch.no_grad():
         live.weight.add_(1)
     for _ in range(10):
-        average.update(live, batch=10, images=10**6)
+        average.update(live, batch=10, moment=Moment(1, 10, 10))
     assert float(average.module.weight - start) == pytest.approx(0.5, abs=1e-6)
 
 
 def test_average_off_is_a_copy():
     live = torch.nn.BatchNorm2d(2)
-    average = Average(live, half_life_images=0)
+    average = Average(live, constant(0))
     live.weight.data.fill_(7)
     live.running_mean.fill_(3)
-    average.update(live, batch=1, images=1)
+    average.update(live, batch=1, moment=Moment(1, 1, 1))
     assert (average.module.weight == 7).all()
     assert (average.module.running_mean == 3).all()
 

@@ -64,7 +64,7 @@ def stop_after(monkeypatch):
 # with every trick of the game besides
 TRICKY = {
     "sampler": {
-        "optimizer": {"decay_kimg": 0.02},
+        "optimizer": {"decay_kimg": 0.02, "burn_in_kimg": 0.024, "burn_in_g_lr": 1e-3, "burn_in_beta2": 0.5},
         "network": {"discriminator_norm": "spectral", "dropout": 0.3},
         "data": {"conditional": True},
     },
@@ -164,6 +164,19 @@ def test_the_schedule_may_change_only_before_it_falls(sampler, stop_after, monke
     train(sampler(optimizer={"decay_kimg": 0.008}), resume=True)  # at 8 of 32 images nothing has fallen yet
     with pytest.raises(ConflictError, match=r"pace\.kimg.*while the generator's rate"):
         train(sampler(optimizer={"decay_kimg": 0.008}, pace={"kimg": 0.064}), resume=True)
+
+
+def test_a_run_can_be_made_longer_within_its_burn_in_whose_length_stays(sampler, tmp_path):
+    """Its numbers follow from the images seen, not from the run's length."""
+    burn_in = {"burn_in_kimg": 0.016, "burn_in_d_lr": 1e-3, "burn_in_beta2": 0.5}
+    straight = moved(sampler(optimizer=burn_in, pace={"kimg": 0.032}), tmp_path / "straight")
+    train(straight)
+    train(sampler(optimizer=burn_in, pace={"kimg": 0.016}))
+    with pytest.raises(ConflictError, match=r"optimizer\.burn_in_kimg: 0\.016 in the snapshot, 0\.032 now"):
+        train(sampler(optimizer=burn_in | {"burn_in_kimg": 0.032}, pace={"kimg": 0.032}), resume=True)
+    longer = sampler(optimizer=burn_in, pace={"kimg": 0.032})
+    train(longer, resume=True)
+    assert_equal(state_of(longer)["networks"], state_of(straight)["networks"])
 
 
 def test_machine_settings_may_change(sampler, stop_after, monkeypatch):
