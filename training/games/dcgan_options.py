@@ -170,6 +170,8 @@ class DCGANRun(SamplerRun):
             check_projected(self, norm, ("batch",), "feature_size", network.feature_size)
             return self
         config_of(discriminators()[judge], self, beside="discriminator_", classes=classes)
+        named = norm == "none" or "norm" in fields(discriminators()[judge])
+        require(named, "discriminator_norm", f"has no meaning for the discriminator of {judge}", norm)
         require(
             not (self._penalised and norm == "batch"),
             "discriminator_norm",

@@ -16,6 +16,7 @@ from torch import nn
 import models
 from models.errors import CheckpointError, InputError
 from models.networks.biggan import BigGANConfig
+from models.networks.r3gan import R3GANConfig, Residual
 from models.tiles import OVERLAP, boxes
 from service.engine.batcher import Flow
 from service.engine.engine import Engine
@@ -96,19 +97,28 @@ def test_where_there_is_no_slack_to_set_the_service_starts_all_the_same(
         sys.setswitchinterval(interval)
 
 
-def test_a_fully_connected_model_is_steady_too(tmp_path: Path) -> None:
-    config = models.MLPConfig(image_size=12, latent_size=64, hidden=300)
+@pytest.mark.parametrize(
+    ("config", "threads"),
+    [(models.MLPConfig(image_size=12, latent_size=64, hidden=300), 2), (R3GANConfig(channels=1, width=8), 1)],
+    ids=["mlp", "r3gan"],
+)
+def test_networks_of_other_layers_are_steady_too(tmp_path: Path, config: models.SamplerConfig, threads: int) -> None:
+    """Fully connected; and with grouped convolutions and a blur."""
     torch.manual_seed(0)
-    models.save(tmp_path / "mlp.safetensors", config.parts(), models.metadata_of(config))
+    network = config.parts()["generator"]
+    for part in network.modules():
+        if isinstance(part, Residual):
+            nn.init.normal_(part.narrow.weight, 0.0, 0.1)
+    models.save(tmp_path / "other.safetensors", {"generator": network}, models.metadata_of(config))
     latents = models.draw(list(range(33)), 64)
 
     async def test() -> None:
-        device = engine()
-        sampler = await device.serve("mlp", models.load(tmp_path / "mlp.safetensors"))
+        device = engine(threads=threads)
+        sampler = await device.serve("other", models.load(tmp_path / "other.safetensors"))
         assert isinstance(sampler, Sampler)
         alone = [await sampler.images(Latents(row[None], None)) for row in latents]
         np.testing.assert_array_equal(await sampler.images(Latents(latents, None)), np.concatenate(alone))
-        assert alone[0].shape == (1, 12, 12, 1)
+        assert alone[0].shape == (1, config.image_size, config.image_size, 1)
         device.close()
 
     asyncio.run(test())

@@ -87,7 +87,6 @@ def test_a_batch_in_parts_is_the_batch(sampler, stepped, discriminator):
             "hidden": 8,
             "discriminator": discriminator,
             "discriminator_hidden": 8,
-            "discriminator_norm": "spectral",
             "generator_norm": "spectral",
         },
         "game": {

@@ -107,6 +107,10 @@ def test_cyclegan_defaults_are_the_papers():
             {"network": {"network": "biggan", "attention": 24}},
             "--attention: attention is one of 0, 8, 16, 32, not 24",
         ),
+        (
+            {"network": {"network": "mlp", "discriminator_norm": "spectral"}},
+            "--discriminator-norm has no meaning for the discriminator of mlp; got 'spectral'",
+        ),
     ],
 )
 def test_bad_values_are_refused_with_their_name(changes, words):

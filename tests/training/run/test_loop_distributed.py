@@ -16,7 +16,7 @@ from training.options.flags import from_dict, merged, to_dict
 HERE = Path(__file__).resolve().parents[1]
 # With these, two processes can equal one: without batch norm, whose batch is one process's, and without a pool, which
 # each process has for itself. The fully connected networks have neither.
-NETWORK = {"dcgan": {"network": "mlp"}, "alae": {"network": "alae-mlp"}}
+NETWORK = {"dcgan": {"network": "mlp", "discriminator_norm": "none"}, "alae": {"network": "alae-mlp"}}
 EQUAL = {
     "hidden": 16,
     "discriminator_hidden": 8,
@@ -38,7 +38,7 @@ def both(tmp_path_factory, tiny, smallest, small, tricks):
     root = tmp_path_factory.mktemp("ddp")
     out = {"output": {"out": str(root / "any")}}
     runs = {
-        kind: from_dict(game.Run, merged(smallest(kind, **tricks, **EQUAL, **NETWORK.get(kind, {})), out))
+        kind: from_dict(game.Run, merged(smallest(kind, **tricks, **(EQUAL | NETWORK.get(kind, {}))), out))
         for kind, game in games().items()
     }
     watch = {"watch": {"fid_kimg": 0.016, "fid_images": 10}, "machine": {"precision": "fp32"}}
