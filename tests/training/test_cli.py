@@ -182,7 +182,14 @@ def test_every_flag_that_the_guide_names_exists():
         add_flags(parser, game.Run)
         known |= set(re.findall(r"--[a-z][a-z0-9-]+", parser.format_help()))
     ours = {"--resume", "--continue", "--config", "--dry-run"}
-    ours |= {"--card-only", "--outlines", "--package", "--count", "--held-out"}  # of tools and data sets
+    ours |= {
+        "--card-only",
+        "--outlines",
+        "--package",
+        "--count",
+        "--held-out",
+        "--truncation",
+    }  # of tools and data sets
     assert named - {"--nproc-per-node", "--max-restarts", "--help"} <= known | ours
 
 

@@ -97,7 +97,7 @@ def test_two_processes_compute_what_one_computes(both, run):
             assert distance(*([state[part][name][key] for key in weights] for state in (one, two))) < 1e-3, name
     for name in one["optimizers"]:
         moments = [[m["exp_avg"] for m in state["optimizers"][name]["state"].values()] for state in (one, two)]
-        assert distance(*moments) < 1e-2, name
+        assert distance(*moments) < 5e-2, name  # L1 has another gradient where rounding takes a pixel across 0
 
 
 def test_logs_are_of_both_and_written_once(both):
