@@ -262,7 +262,7 @@ def test_a_queue_that_is_gone_for_a_while_stops_nothing_else_and_takes_no_job_fr
         end = time.monotonic() + DEAD_S + 1  # longer than who runs it may be silent
         while time.monotonic() < end:
             for url in urls:
-                # the service gives up on its queue after 1.5 s (`queues.py`); the rest is for a busy machine
+                # within how many seconds, test_jobs.py says; here the rest of a busy machine has its part in it
                 refused = requests.post(f"{url}/v1/jobs/sample", json={"model": "tiny"}, timeout=20)
                 assert refused.status_code == 503, refused.text
                 assert requests.get(f"{url}/v1/jobs/{job}", timeout=20).status_code == 503

@@ -25,6 +25,7 @@ EQUAL = {
     "flips": True,
     "kimg": 0.016,  # rounding grows from step to step: 1e-7 here, 3e-3 of CycleGAN after twice as long
     "precision": "fp32",
+    "seed": 2,  # of 0, rounding takes a pixel of CycleGAN's L1 across 0, where its gradient jumps
 }
 
 
@@ -97,7 +98,7 @@ def test_two_processes_compute_what_one_computes(both, run):
             assert distance(*([state[part][name][key] for key in weights] for state in (one, two))) < 1e-3, name
     for name in one["optimizers"]:
         moments = [[m["exp_avg"] for m in state["optimizers"][name]["state"].values()] for state in (one, two)]
-        assert distance(*moments) < 5e-2, name  # L1 has another gradient where rounding takes a pixel across 0
+        assert distance(*moments) < 1e-2, name
 
 
 def test_logs_are_of_both_and_written_once(both):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import models
 import training.shipping.export as exporter
-from models import CheckpointError, GanError, Generator, InputError, ResNetConfig, Translator
+from models import CheckpointError, DCGANConfig, GanError, Generator, InputError, ResNetConfig, Translator
 from models.networks.alae import DenseALAEConfig
 from models.networks.biggan import BigGANConfig
 from training.cli import main
@@ -35,9 +35,8 @@ def saved(path: Path, config: models.Architecture, parts: tuple[str, ...], **fie
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 drawn = torch.randn(tensor.shape, generator=noise)
-                scale = (
-                    0.3 if tensor.ndim < 2 else (tensor[0].numel() / 2) ** -0.5
-                )  # He's, so that rounding stays small
+                # He's, so that rounding stays small
+                scale = 0.3 if tensor.ndim < 2 else (tensor[0].numel() / 2) ** -0.5
                 tensor.copy_(drawn.abs() + 0.5 if name.endswith("running_var") else scale * drawn)
     metadata = models.metadata_of(config, metrics={"fid": {"value": 12.5}})
     models.save(path, networks, dataclasses.replace(metadata, **fields))  # type: ignore[arg-type]
@@ -79,6 +78,16 @@ def test_a_sampler_runs_at_any_batch_as_torch_does(sampler: tuple[Path, Path, Pa
     ours = model(latents, classes)
     torch.testing.assert_close(run(out, latents=latents, classes=classes), ours, atol=1e-5, rtol=0)
     assert ours.std() > 0.1  # not flat, or anything would match
+
+
+def test_a_dcgan_runs_as_torch_does_too(tmp_path: Path) -> None:
+    config = DCGANConfig(image_size=16, width=4, latent_size=8, classes=3)
+    checkpoint = saved(tmp_path / "toy.safetensors", config, ("generator",), classes=("a", "b", "c"))
+    export(checkpoint, tmp_path / "toy.onnx")
+    latents, classes = models.draw(range(7), 8), torch.arange(7) % 3
+    ours = models.load(checkpoint, Generator)(latents, classes)
+    torch.testing.assert_close(run(tmp_path / "toy.onnx", latents=latents, classes=classes), ours, atol=1e-5, rtol=0)
+    assert ours.std() > 0.1
 
 
 def test_an_autoencoder_is_exported_as_the_sampler_that_it_is(tmp_path: Path) -> None:
