@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate, linear, relu
 
 from models.errors import InputError, check_choice, check_range
 from models.faces import Generator
-from models.networks.blocks import activations
+from models.networks.blocks import activations, doubling
 from models.networks.classes import check_classes, looked_up
 from models.networks.initial import initialize_orthogonally
 from models.networks.residual import ResidualDown
@@ -88,7 +88,7 @@ class BigGANConfig:
     def widths(self) -> list[int]:
         """Channels before the first block and after each."""
         levels = int(math.log2(self.image_size // FIRST))
-        return [self.width * min(2**level, self.max_multiplier) for level in range(levels, -1, -1)]
+        return doubling(self.width, self.max_multiplier, levels + 1)[::-1]
 
     @property
     def chunks(self) -> int:
@@ -206,7 +206,7 @@ class BigGANDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         downs, keeps = SIDES[config.image_size]
-        widths = [config.width * min(2**level, config.max_multiplier) for level in range(downs + keeps)]
+        widths = doubling(config.width, config.max_multiplier, downs + keeps)
         blocks: list[nn.Module] = []
         for number, (inputs, outputs) in enumerate(itertools.pairwise([config.channels, *widths])):
             halves = number < downs

@@ -19,7 +19,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from models.errors import check_choice, check_range
 from models.faces import Generator
-from models.networks.blocks import activations
+from models.networks.blocks import activations, doubling
 from models.networks.classes import ClassScale, check_classes, looked_up
 from models.networks.initial import initialize_as_dcgan
 from models.networks.table import architecture, discriminator
@@ -104,7 +104,7 @@ class DCGANDiscriminatorConfig:
 def _feature_channels(config: DCGANConfig | DCGANDiscriminatorConfig) -> list[int]:
     """Channels of the feature maps from the image's side down to 4 x 4: width, 2 width, 4 width, ..."""
     levels = config.image_size.bit_length() - 3  # 16 -> 2, 32 -> 3, 64 -> 4
-    return [config.width * min(2**level, config.max_multiplier) for level in range(levels)]
+    return doubling(config.width, config.max_multiplier, levels)
 
 
 class DCGANGenerator(nn.Module):

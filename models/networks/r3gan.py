@@ -24,7 +24,7 @@ from torch.nn.functional import conv2d, leaky_relu
 
 from models.errors import check_choice, check_range
 from models.faces import Generator
-from models.networks.blocks import activations
+from models.networks.blocks import activations, doubling
 from models.networks.classes import check_classes, looked_up
 from models.networks.table import architecture, discriminator
 
@@ -215,7 +215,7 @@ class Blur(nn.Module):
 def _widths(config: R3GANConfig | R3GANDiscriminatorConfig) -> list[int]:
     """Channels at each resolution, from the image's down to 4 px."""
     levels = int(math.log2(config.image_size // FIRST))
-    return [config.width * min(2**level, config.max_multiplier) for level in range(levels + 1)]
+    return doubling(config.width, config.max_multiplier, levels + 1)
 
 
 def _residuals(channels: int, blocks: int) -> list[nn.Module]:

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate, relu
 
 from models.errors import check_choice, check_range
 from models.faces import Generator
-from models.networks.blocks import activations
+from models.networks.blocks import activations, doubling
 from models.networks.classes import ClassScale, check_classes
 from models.networks.residual import ResidualDown
 from models.networks.spectral import put_spectral_norm
@@ -103,7 +103,7 @@ class SNGANGenerator(nn.Module):
         self.config = config
         self.side = SIDES[config.image_size][0]
         levels = int(math.log2(config.image_size // self.side))
-        widths = [config.width * min(2**level, config.max_multiplier) for level in range(levels, -1, -1)]
+        widths = doubling(config.width, config.max_multiplier, levels + 1)[::-1]
         self.dense = _begun(nn.Linear(config.latent_size, widths[0] * self.side**2))
         self.blocks = nn.ModuleList(_Up(wide, narrow, config.classes) for wide, narrow in itertools.pairwise(widths))
         self.norm = nn.BatchNorm2d(widths[-1])
@@ -148,7 +148,7 @@ class SNGANDiscriminator(nn.Module):
         super().__init__()
         self.config = config
         _, downs, keeps = SIDES[config.image_size]
-        widths = [config.width * min(2**level, config.max_multiplier) for level in range(downs + keeps)]
+        widths = doubling(config.width, config.max_multiplier, downs + keeps)
         blocks = [
             ResidualDown(inputs, inputs if number else outputs, outputs, first=number == 0, halves=number < downs)
             for number, (inputs, outputs) in enumerate(itertools.pairwise([config.channels, *widths]))

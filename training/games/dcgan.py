@@ -162,13 +162,13 @@ class DCGAN(Game):
 
         Args:
             kept: the one part's fakes, where the discriminator's step kept them.
-            seen: the discriminator's step drew from the same latents.
+            seen: the discriminator's step drew from the same latents, so spectral norm has gone on for them.
         """
         losses: list[Tensor] = []
         with frozen(self.discriminator), self.g_mover.step():
             for part in parts:
                 later = bool(losses)
-                with held_spectral_norm(self.generator, when=seen or later):
+                with held_spectral_norm(self.generator, when=kept is None and (seen or later)):
                     fake = self._fake(part) if kept is None else kept
                 with held_spectral_norm(self.discriminator, when=later):
                     loss, total = self._generator_loss(fake, part)

@@ -28,7 +28,8 @@ class Mover:
     def __init__(
         self, network: nn.Module, rate: Schedule, options: Optimizer, factors: Mapping[nn.Parameter, float] = UNIFORM
     ) -> None:
-        self.network, self.rate, self.options = network, rate, options
+        self.network, self.rate = network, rate
+        self.beta1, self.second_decay = options.beta1, options.second_decay
         groups: dict[float, list[nn.Parameter]] = {}
         for parameter in network.parameters():
             if parameter.requires_grad:
@@ -41,9 +42,9 @@ class Mover:
 
     def at(self, moment: Moment) -> None:
         """Sets the rate and the betas of a moment."""
+        rate, betas = self.rate(moment), (self.beta1, self.second_decay(moment))
         for group in self.optimizer.param_groups:
-            group["lr"] = group["factor"] * self.rate(moment)
-            group["betas"] = (self.options.beta1, self.options.second_decay(moment))
+            group["lr"], group["betas"] = group["factor"] * rate, betas
 
     @contextlib.contextmanager
     def step(self) -> Iterator[None]:
