@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import multiprocessing
+import os
 import socket
 import struct
 import sys
@@ -166,9 +167,17 @@ def latencies(target: Target, seconds: float) -> np.ndarray:
 
 @contextlib.contextmanager
 def under(attack: Attack, port: int) -> Iterator[None]:
-    """The attack goes on in a process of its own, or it would take the interpreter from the client that is measured."""
+    """The attack goes on in a process of its own, or it would take the interpreter from the client that is measured.
+
+    It yields the processors to the service, since an attacker has a machine of its own.
+    """
+
+    def aside() -> None:
+        os.nice(19)
+        attack(port, done)
+
     done = FORK.Event()
-    attacker = FORK.Process(target=attack, args=(port, done), daemon=True)
+    attacker = FORK.Process(target=aside, daemon=True)
     attacker.start()
     done.wait(1)
     try:
