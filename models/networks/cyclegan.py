@@ -33,6 +33,9 @@ class ResNetConfig:
         resampling: "strided" (the paper's convolutions), or "antialiased": convolutions without stride, and a blur
             that halves or doubles the side (Zhang 2019), as CUT's networks have them (Park et al. 2020).
         attention: channels of the head that gives a mask of what changes (`attention.py`); 0, as the paper: none.
+        sub_pixel: the first and the last layer see squares of 2 x 2 pixels as channels, by sub-pixel convolution (Shi
+            et al. 2016), in the place of the outer halving and doubling; 3 x 3. No layer then works at the photo's own
+            size, where a CPU spends half of its time.
     """
 
     stride: ClassVar[int] = 4  # two halvings: sides must be multiples of this
@@ -44,6 +47,7 @@ class ResNetConfig:
     padding: Literal["reflect", "replicate", "zero"] = "reflect"
     resampling: Literal["strided", "antialiased"] = "strided"
     attention: int = 0
+    sub_pixel: bool = False
 
     def __post_init__(self) -> None:
         check_choice("channels", self.channels, (1, 3))
@@ -113,22 +117,18 @@ class ResNetGenerator(nn.Module):
         self.config = config
         width = config.width
         self.layers = nn.Sequential(
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(config.channels, width, 7),
-            *_normalised(width),
-            *_halved(config, width),
+            *_read(config),
             *_halved(config, width * 2),
             *(ResidualBlock(width * 4, config.padding) for _ in range(config.blocks)),
             *_doubled(config, width * 2),
-            *_doubled(config, width),
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(width, config.channels, 7),
+            *_painted(config),
             nn.Tanh(),
         )
         initialize_as_dcgan(self)
         blocks = [number for number, layer in enumerate(self.layers) if isinstance(layer, ResidualBlock)]
         self._trunk = blocks[-1] + 1
-        halving = [number for number, layer in enumerate(self.layers) if isinstance(layer, nn.Conv2d)][1:3]
+        convolutions = [number for number, layer in enumerate(self.layers) if isinstance(layer, nn.Conv2d)]
+        halving = [number for number in convolutions if number < blocks[0]][1:]
         self._taps = (*halving, *sorted({blocks[0], blocks[:5][-1]}))
         self.mask = MaskHead(width * 4, config.attention, config.stride) if config.attends else None
 
@@ -138,7 +138,7 @@ class ResNetGenerator(nn.Module):
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What CUT compares images by (Park et al. 2020), each [n, c', h', w'].
 
-        The image itself, the maps of both halving convolutions before their norms, and those of the first and of the
+        The image itself, the maps of the halving convolutions before their norms, and those of the first and of the
         fifth residual block, or of the last where there are fewer.
         """
         kept, start = [images], 0
@@ -157,6 +157,24 @@ class ResNetGenerator(nn.Module):
 
 def _normalised(channels: int) -> tuple[nn.Module, nn.Module]:
     return nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)
+
+
+def _read(config: ResNetConfig) -> list[nn.Module]:
+    """Images [n, c, h, w] -> [n, 2 width, h / 2, w / 2]"""
+    width = config.width
+    if config.sub_pixel:
+        squares = nn.Conv2d(4 * config.channels, 2 * width, 3)
+        return [nn.PixelUnshuffle(2), nn.ReflectionPad2d(1), squares, *_normalised(2 * width)]
+    pixels = nn.Conv2d(config.channels, width, 7)
+    return [nn.ReflectionPad2d(3), pixels, *_normalised(width), *_halved(config, width)]
+
+
+def _painted(config: ResNetConfig) -> list[nn.Module]:
+    """[n, 2 width, h / 2, w / 2] -> images [n, c, h, w], before the tanh"""
+    width = config.width
+    if config.sub_pixel:
+        return [nn.ReflectionPad2d(1), nn.Conv2d(2 * width, 4 * config.channels, 3), nn.PixelShuffle(2)]
+    return [*_doubled(config, width), nn.ReflectionPad2d(3), nn.Conv2d(width, config.channels, 7)]
 
 
 def _halved(config: ResNetConfig, channels: int) -> list[nn.Module]:

@@ -41,6 +41,9 @@ class UnpairedNetwork(Network):
     discriminator_width: int = Field(64, gt=0, description="channels of the discriminator's first layer")
     discriminator_norm: Literal["instance", "spectral"] = Field("instance", description="instance, as the papers")
     attention: int = Field(0, ge=0, description="channels of the head that masks what changes; 0, as the papers: none")
+    sub_pixel: bool = Field(
+        False, description="first and last layer on squares of 2 x 2 pixels, which is faster; off, as the papers"
+    )
     painter: Literal["train", "keep"] = Field(
         "train", description="keep: of the generators train the masks alone, which is quick; with --start"
     )

@@ -158,6 +158,17 @@ def identity_mapping(*, image: Tensor, translated: Tensor) -> Tensor:
     return (translated - image).abs().mean()
 
 
+def imitation(*, translated: Tensor, taught: Tensor) -> Tensor:
+    """E[||G(x) - G'(x)||_1] over the number of pixels, with G' the teacher of G.
+
+    Li et al. 2020, "GAN Compression", equation 2, where photos have no partner; weighted by lambda = 10 in their code.
+
+    Args:
+        translated, taught: [n, c, h, w]; no gradient is passed to the teacher's.
+    """
+    return (translated - taught.detach()).abs().mean()
+
+
 def reciprocity(*, code: Tensor, found: Tensor) -> Tensor:
     """E[||w - E(G(w))||_2^2] over the number of components: how far an encoder misses codes, with w = F(z).
 

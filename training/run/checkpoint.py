@@ -37,7 +37,7 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
             "seconds": round(progress.seconds, 1),
             "code": code_version(),
             "config": {name: config[name] for name in ("game", "optimizer", "pace")}
-            | {group: _without(config[group], name) for group, name in (("data", "data"), ("network", "start"))},
+            | {"data": _without(config["data"], "data"), "network": _without(config["network"], "start", "teacher")},
         }
     )
     metadata = dataclasses.replace(metadata, training=training, metrics=metrics)
@@ -48,9 +48,9 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
         raise OSError(str(error)) from error
 
 
-def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
-    """Without a path of the machine that trained; `metadata.training` has the names and digests of what lay there."""
-    return {key: value for key, value in options.items() if key != name}
+def _without(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Without paths of the machine that trained; `metadata.training` has the names and digests of what lay there."""
+    return {key: value for key, value in options.items() if key not in names}
 
 
 def _described(device: torch.device) -> str:

@@ -263,6 +263,7 @@ def _head(checkpoint: Path, model: Model, command: str) -> list[str]:
                 **_discriminator(training["config"]["network"]),
                 "Length": f"{training['images']:,} images in {training['steps']:,} steps",
                 **_beginning(training.get("start")),
+                **_taught(training.get("teacher")),
                 "Time and machine": f"{training['seconds'] / 60:.0f} minutes on {training['device']}",
                 "Code": f"`{training['code']}`, seed {training['seed']}",
                 "Again with": f"`{command}`",
@@ -312,6 +313,11 @@ def _beginning(start: dict[str, Any] | None) -> dict[str, str]:
     if start is None:
         return {}
     return {"Began as": f"{start['name']}, digest `{start['digest'][:16]}`, trained on {start['images']:,} images"}
+
+
+def _taught(teacher: dict[str, Any] | None) -> dict[str, str]:
+    """A line on the checkpoint whose translations a run learned, where there was one."""
+    return {} if teacher is None else {"Teacher": f"{teacher['name']}, digest `{teacher['digest'][:16]}`"}
 
 
 def _count(training: dict[str, Any]) -> str:

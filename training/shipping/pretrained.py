@@ -31,6 +31,7 @@ ABOUT = "Train the shipped models again, from data to checkpoint to card."
 RECIPES = Path(__file__).parents[1] / "recipes"
 PRETRAINED = Path(models.__file__).parent / "pretrained"
 MAX_BYTES = 8_000_000
+CHECKPOINTS = frozenset({"start", "teacher"})  # options of a run's networks that name one
 PAIRED = frozenset({"google2openmoji"})  # data sets whose test pictures are pairs: equal names alone do not tell
 
 HOW_TO_GET_DATA = (
@@ -150,9 +151,8 @@ def runs_of(name: str, arguments: argparse.Namespace) -> list[Run]:
         folder = arguments.runs / (name if number == 1 else f"{name}-{number}")
         places = {"output": {"out": str(folder), "name": name}}
         run = from_dict(games()[config["kind"]].Run, merged(config, places), origin=path.name)
-        run = run.changed(
-            data={"data": _placed(run.data.data, arguments)}, network={"start": _placed(run.network.start, arguments)}
-        )
+        network = {name: _placed(path, arguments) for name, path in run.network if name in CHECKPOINTS}
+        run = run.changed(data={"data": _placed(run.data.data, arguments)}, network=network)
         runs.append(run.changed(machine=run.on_a_gpu()) if torch.cuda.is_available() else run)
     return runs
 
