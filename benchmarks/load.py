@@ -43,9 +43,11 @@ class Target:
         return head.encode() + body
 
 
-def upload(port: int, path: str, photo: bytes, field: str = "images") -> Target:
-    """A form with one photo in it, the same for every request."""
-    head = f'--b\r\nContent-Disposition: form-data; name="{field}"; filename="a.jpg"\r\n\r\n'
+def upload(port: int, path: str, photo: bytes, field: str = "images", **texts: str) -> Target:
+    """A form with one photo in it, and fields of text beside it, the same for every request."""
+    part = '--b\r\nContent-Disposition: form-data; name="{}"'
+    head = "".join(f"{part.format(name)}\r\n\r\n{text}\r\n" for name, text in texts.items())
+    head += f'{part.format(field)}; filename="a.jpg"\r\n\r\n'
     form = head.encode() + photo + b"\r\n--b--\r\n"
     return Target(port, path, "multipart/form-data; boundary=b", lambda _: form)
 

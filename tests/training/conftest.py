@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import models
 from training import CycleGANRun, DCGANRun
 from training.engine.stage import Moment
 from training.games.table import games
@@ -21,6 +22,7 @@ from training.run.build import build, stage
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # tests of exports import ONNX Runtime themselves
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
+TEACHER = Path(models.__file__).parent / "pretrained" / "horse2zebra.safetensors"
 
 SAMPLER = {
     "data": {"data": "fake", "image_size": 16},
@@ -64,6 +66,7 @@ SMALLEST = {
     "latent_size": 8,
     "blocks": 1,
     "projection": 16,
+    "teacher": str(TEACHER),
     "pool": 3,
     "decay_kimg": 0.0,
     "kimg": 0.016,

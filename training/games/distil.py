@@ -41,10 +41,12 @@ class Distil(UnpairedGame):
         self.taught = {"teacher": {"name": Path(run.network.teacher).stem, "digest": teacher.digest}}
         self.origin = self.taught
         # as in training: its masks are soft there, as the student's are, and both are made sharper when they serve
-        self.teachers = {name: stage.place(part.requires_grad_(False)).train() for name, part in teacher.parts.items()}
+        self.teachers: dict[str, nn.Module] = {
+            name: stage.place(part.requires_grad_(False)).train() for name, part in teacher.parts.items()
+        }
         self.attentive = teacher.config.attends
         self.perception = inception_features(stage.device) if run.game.perceptual else None
-        self.synced = {
+        self.synced: dict[str, nn.Module] = {
             name: stage.for_training(self.masks.beside(network))
             for name, network in zip(teacher.directions, self.generators, strict=True)
         }
@@ -88,7 +90,7 @@ class Distil(UnpairedGame):
     @torch.no_grad()
     def _taught(self, name: str, photos: Tensor) -> tuple[Tensor, Tensor | None]:
         """The teacher's translations, and its masks where it gives any."""
-        teacher: nn.Module = self.teachers[name]
+        teacher = self.teachers[name]
         if not self.attentive:
             return teacher(photos).float(), None
         painted, masks = (one.float() for one in teacher.attend(photos))  # type: ignore[operator]
@@ -99,8 +101,11 @@ def read_teacher(path: str) -> models.Translator:
     """The translator to learn from.
 
     Raises:
-        NotFoundError: there is no such file.  InputError: it is another kind of model.  CheckpointError: it is none.
+        InputError: none is named, or another kind of model.  NotFoundError: there is no such file.
+        CheckpointError: it is no checkpoint.
     """
+    if not path:
+        raise InputError("--teacher is missing: the checkpoint of the translator to learn from.", where="teacher")
     if not Path(path).is_file():
         raise NotFoundError(f"--teacher {path}: there is no such file.", where="teacher")
     teacher = models.load(path)

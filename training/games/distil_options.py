@@ -13,7 +13,7 @@ from training.options.shared import DecayKimg, EmaKimg, Kimg, Optimizer
 class DistilNetwork(UnpairedNetwork):
     """Networks: the student's, and its opponents'."""
 
-    teacher: str = Field("", description="checkpoint of the translator to learn from")
+    teacher: str = Field("", description="checkpoint of the translator to learn from; it has to be given")
     width: int = Field(16, gt=0, description="channels of the student's first layer")
 
 
@@ -51,9 +51,8 @@ class DistilRun(UnpairedRun):
     pace: DistilPace = DistilPace()
 
     @model_validator(mode="after")
-    def _check_teacher(self) -> Self:
-        teacher, masks = self.network.teacher, self.game.imitate_mask
-        require(teacher != "", "teacher", "is needed: the checkpoint of the translator to learn from", teacher)
+    def _check_imitation(self) -> Self:
+        masks = self.game.imitate_mask
         require(not masks or self.network.attention > 0, "imitate_mask", "needs --attention, which gives masks", masks)
         require(not self.machine.compile, "compile", "is for cyclegan: it was not tried with distil", True)
         return self

@@ -262,8 +262,7 @@ def _head(checkpoint: Path, model: Model, command: str) -> list[str]:
                 "Loss": _loss(training),
                 **_discriminator(training["config"]["network"]),
                 "Length": f"{training['images']:,} images in {training['steps']:,} steps",
-                **_beginning(training.get("start")),
-                **_taught(training.get("teacher")),
+                **_beginning(training),
                 "Time and machine": f"{training['seconds'] / 60:.0f} minutes on {training['device']}",
                 "Code": f"`{training['code']}`, seed {training['seed']}",
                 "Again with": f"`{command}`",
@@ -308,16 +307,15 @@ def _ways(model: Translator) -> list[str]:
     return [names[direction] for direction in model.directions]
 
 
-def _beginning(start: dict[str, Any] | None) -> dict[str, str]:
-    """A line on the checkpoint that a run began with, where there was one."""
-    if start is None:
-        return {}
-    return {"Began as": f"{start['name']}, digest `{start['digest'][:16]}`, trained on {start['images']:,} images"}
-
-
-def _taught(teacher: dict[str, Any] | None) -> dict[str, str]:
-    """A line on the checkpoint whose translations a run learned, where there was one."""
-    return {} if teacher is None else {"Teacher": f"{teacher['name']}, digest `{teacher['digest'][:16]}`"}
+def _beginning(training: dict[str, Any]) -> dict[str, str]:
+    """Lines on the checkpoints that a run began with and learned from, where there were any."""
+    start, teacher, rows = training.get("start"), training.get("teacher"), {}
+    if start:
+        digest = start["digest"][:16]
+        rows["Began as"] = f"{start['name']}, digest `{digest}`, trained on {start['images']:,} images"
+    if teacher:
+        rows["Teacher"] = f"{teacher['name']}, digest `{teacher['digest'][:16]}`"
+    return rows
 
 
 def _count(training: dict[str, Any]) -> str:

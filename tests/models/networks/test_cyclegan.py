@@ -32,6 +32,17 @@ def test_configs_refuse_what_cannot_be_built() -> None:
         PatchGANConfig(layers=9)
 
 
+def test_sub_pixel_layers_see_squares_of_two_by_two() -> None:
+    """The first convolution has a photo's squares as channels, and what comes after the last lays them out again."""
+    generator = ResNetConfig(width=2, blocks=1, sub_pixel=True).parts()["a_to_b"]
+    squares, painted = generator.layers[0], generator.layers[-2]
+    photo = torch.rand(1, 3, 8, 12)
+    assert squares(photo).shape == (1, 12, 4, 6)
+    torch.testing.assert_close(squares(photo)[0, :4, 1, 2], photo[0, 0, 2:4, 4:6].flatten())
+    torch.testing.assert_close(painted(squares(photo)), photo)
+    assert generator(photo).shape == photo.shape
+
+
 @pytest.mark.parametrize(
     ("config", "numbers"),
     [
@@ -39,6 +50,7 @@ def test_configs_refuse_what_cannot_be_built() -> None:
         (ResNetConfig(width=2), (4, 7, 10, 14)),
         (ResNetConfig(width=2, blocks=2), (4, 7, 10, 11)),
         (ResNetConfig(width=2, blocks=1), (4, 7, 10)),
+        (ResNetConfig(width=2, sub_pixel=True), (5, 8, 12)),
     ],
 )
 def test_cut_compares_pixels_halving_convolutions_and_the_first_and_fifth_block(config, numbers) -> None:
