@@ -4,6 +4,8 @@ Passes that go through the same network are joined into one larger batch whereve
 looks at one image at a time). With attention the generators also give masks (`masks.py`).
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,6 @@ from training.games.cyclegan_options import CycleGANRun
 from training.games.game import game
 from training.games.judge import Sight
 from training.games.opponents import Photos
-from training.games.optimize import frozen
 from training.games.translator import Domains
 from training.games.unpaired import TARGETS, UnpairedGame
 from training.objective.terms import cycle_consistency, identity_mapping, inception_features, perceptual
@@ -37,27 +38,13 @@ class CycleGAN(UnpairedGame):
             self.synced[name] = stage.for_training(beside) if name in self.learning else beside
 
     def _generator_step(self, real: Photos, sight: Sight) -> tuple[Photos, dict[str, Tensor]]:
-        """Equation 3 of the paper, with the identity loss of its section 5.2; terms are summed over the directions.
+        """Equation 3 of the paper, with the identity loss of its section 5.2; terms are summed over the directions."""
+        return self._each_direction(real, partial(self._direction, sight))
 
-        The objective is a sum over directions that share no activations, so each is backed through by itself: half of
-        the memory, and the same gradients.
-        """
-        fakes, terms = {}, dict[str, Tensor]()
-        with self.g_mover.step(), frozen(self.opponents.together):
-            for name in self.learning:
-                target = TARGETS[name]
-                source, back = ("a", "b_to_a") if target == "b" else ("b", "a_to_b")
-                fakes[target], told = self._direction(
-                    self.synced[name], self.synced[back], target, real[source], real[target], sight
-                )
-                terms = {one: terms[one] + term if one in terms else term for one, term in told.items()}
-        return fakes, terms
-
-    def _direction(
-        self, forth: nn.Module, back: nn.Module, domain: str, source: Tensor, target: Tensor, sight: Sight
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _direction(self, sight: Sight, name: str, source: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Adds one direction's gradients: photos translated to a domain, judged among those of it, and taken back."""
-        game = self.run.game
+        game, domain = self.run.game, TARGETS[name]
+        forth, back = self.synced[name], self.synced["b_to_a" if domain == "b" else "a_to_b"]
         with self.stage.autocast():
             fake, same, masks = self._translate(forth, source, target)
             round_trip = self._composed(back, fake)[0] if game.cycle else None

@@ -6,6 +6,7 @@ have no partner in the other domain, but a teacher gives them one: its translati
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from training.games.distil_options import DistilRun
 from training.games.game import game
 from training.games.judge import Sight
 from training.games.opponents import Photos
-from training.games.optimize import frozen
 from training.games.translator import Domains
 from training.games.unpaired import TARGETS, UnpairedGame
 from training.objective.terms import imitation, inception_features, perceptual
@@ -57,15 +57,9 @@ class Distil(UnpairedGame):
 
     def _generator_step(self, real: Photos, sight: Sight) -> tuple[Photos, dict[str, Tensor]]:
         """Equation 4 of the paper, summed over the directions; without its term of inner maps."""
-        fakes, terms = {}, dict[str, Tensor]()
-        with self.g_mover.step(), frozen(self.opponents.together):
-            for name in self.learning:
-                target = TARGETS[name]
-                fakes[target], told = self._direction(name, real["a" if target == "b" else "b"], real[target], sight)
-                terms = {one: terms[one] + term if one in terms else term for one, term in told.items()}
-        return fakes, terms
+        return self._each_direction(real, partial(self._direction, sight))
 
-    def _direction(self, name: str, photos: Tensor, others: Tensor, sight: Sight) -> tuple[Tensor, dict[str, Tensor]]:
+    def _direction(self, sight: Sight, name: str, photos: Tensor, others: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Adds one direction's gradients. `others` are photos of the domain that is translated to."""
         game = self.run.game
         with self.stage.autocast():

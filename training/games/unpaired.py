@@ -6,7 +6,7 @@ are computed for the discriminators while the generators learn.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from training.games.game import Game, Players, Step
 from training.games.judge import Sight
 from training.games.masks import Masks
 from training.games.opponents import Opponents, Photos
-from training.games.optimize import Mover
+from training.games.optimize import Mover, frozen
 from training.games.translator import Domains, Translator, read_domains
 from training.games.unpaired_options import UnpairedRun
 
@@ -117,6 +117,26 @@ class UnpairedGame(Game):
         Returns the fakes by the domain that they imitate, detached; and each term of the objective, with "loss_g", the
         adversarial one.
         """
+
+    def _each_direction(
+        self, real: Photos, learn: Callable[[str, Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
+    ) -> tuple[Photos, dict[str, Tensor]]:
+        """One step of the generators down an objective that is a sum over the directions; returns as `_generator_step`.
+
+        Directions share no activations, so each is backed through by itself: half of the memory, the same gradients.
+
+        Args:
+            learn: called with a direction, photos to translate and photos of the other domain; adds its gradients, and
+                gives the translations, detached, and its terms.
+        """
+        fakes, terms = {}, dict[str, Tensor]()
+        with self.g_mover.step(), frozen(self.opponents.together):
+            for name in self.learning:
+                target = TARGETS[name]
+                source = "a" if target == "b" else "b"
+                fakes[target], told = learn(name, real[source], real[target])
+                terms = {one: terms[one] + term if one in terms else term for one, term in told.items()}
+        return fakes, terms
 
     def _translated(self, real: Photos) -> Photos:
         """Photos translated for the discriminators alone."""
