@@ -4,9 +4,11 @@
     truth_ssim    structural similarity (SSIM); 1 is best
     truth_edges   correlation of the edges, as `structure` in `rulers.py`; 1 is best
 
-Each stands beside what the untouched photo scores: a translation has to come nearer than "did nothing".
+Each stands beside what the untouched photo scores, and beside the gain: how much nearer the translation comes than
+"did nothing", pair by pair. Pairs differ by much more than the gain does, so its interval says what theirs cannot.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,11 +61,16 @@ def entries(
         ("edges", structure, "correlation of edges with the true picture's", -1.0),
     )
     found = {}
+    against = {"reference": f"test{direction[-1].upper()}", "reference_images": len(truth)}
     for name, measure, protocol, least in measures:
-        for kind, shown in (("", translations), ("_untouched", photos)):
-            mean = mean_over_photos(measure(shown, truth), protocol, least)
-            against = {"reference": f"test{direction[-1].upper()}", "reference_images": len(truth)}
-            found[f"truth_{name}_{direction}{kind}"] = mean | against
+        made, untouched = (measure(shown, truth) for shown in (translations, photos))
+        gain = untouched - made if name == "l1" else made - untouched
+        for kind, values, about, lowest in (
+            ("", made, protocol, least),
+            ("_untouched", untouched, protocol, least),
+            ("_gain", gain, f"gain over the untouched: {protocol}", -math.inf),
+        ):
+            found[f"truth_{name}_{direction}{kind}"] = mean_over_photos(values, about, lowest) | against
     return found
 
 

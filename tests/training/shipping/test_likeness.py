@@ -92,6 +92,11 @@ def test_a_translation_stands_beside_the_untouched_photo(pairs: Path) -> None:
     assert 0 <= low < 10 / PAIRS < high
     assert found["truth_ssim_a_to_b"]["value"] > found["truth_ssim_a_to_b_untouched"]["value"]
     assert found["truth_edges_a_to_b"]["value"] == pytest.approx(1)
+    for name, sign in (("l1", -1), ("ssim", 1), ("edges", 1)):  # of pairs, so that it may be sure where means are not
+        made, untouched, gain = (found[f"truth_{name}_a_to_b{kind}"] for kind in ("", "_untouched", "_gain"))
+        assert gain["value"] == pytest.approx(sign * (made["value"] - untouched["value"]))
+    nothing = likeness.entries(read["a"], read["a"], read["b"], "a_to_b")
+    assert [nothing[f"truth_{name}_a_to_b_gain"]["interval"] for name in ("l1", "ssim", "edges")] == [[0.0, 0.0]] * 3
     assert {(entry["reference"], entry["images"]) for entry in found.values()} == {("testB", PAIRS)}
 
 
@@ -114,7 +119,8 @@ def test_the_command_prints_every_measure_of_both_directions(
     assert main(["paired", str(translator), "--data", str(pairs)]) == 0
     lines = capsys.readouterr().out.splitlines()
     named = [f"truth {name} {way}" for way in ("a to b", "b to a") for name in ("l1", "ssim", "edges")]
-    assert [line[:32].rstrip() for line in lines] == [name + rest for name in named for rest in ("", " untouched")]
+    kinds = ("", " untouched", " gain")
+    assert [line[:32].rstrip() for line in lines] == [name + kind for name in named for kind in kinds]
     assert all(line.endswith(f", of {PAIRS} pairs") for line in lines)
     assert main(["paired", "nowhere.safetensors", "--data", str(pairs)]) == 2
     assert "There is no checkpoint 'nowhere.safetensors'" in capsys.readouterr().err
