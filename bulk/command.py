@@ -19,7 +19,7 @@ from bulk.run import BROKEN, Plan, run
 from bulk.sample import sample
 from bulk.translate import translate
 from metrics import PROTOCOLS
-from models import GanError, NotFoundError, console
+from models import GanError, NotFoundError, commandline, console
 
 SHIPPED = Path(__file__).resolve().parents[1] / "models" / "pretrained"
 
@@ -49,10 +49,9 @@ def _say(text: str) -> None:
         console.silence(sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> commandline.Parser:
+    parser = commandline.Parser(
         prog="python -m bulk",
-        allow_abbrev=False,
         description="Work on a million images, on this machine's cores or on a cluster of Ray. A place is a folder, or "
         "a bucket: s3://, gs://, az://, whose credentials are read from the environment. What is there already is "
         "skipped: the same command goes on with what a crash has left.",
@@ -62,30 +61,34 @@ def _parser() -> argparse.ArgumentParser:
     images = "a folder, a .zip or .tar archive, or a bucket of images"
 
     translating = _command(commands, "translate", "translate every photo of a place into another, as PNG", _translate)
-    translating.add_argument("source", metavar="IN", help=images)
-    translating.add_argument("out", metavar="OUT", help="a folder or a bucket")
+    translating.add_argument("source", type=commandline.place, metavar="IN", help=images)
+    translating.add_argument("out", type=commandline.place, metavar="OUT", help="a folder or a bucket")
     translating.add_argument("--model", required=True, help=model)
     translating.add_argument("--direction", required=True, metavar="DOMAIN", help="what the photos become, as zebra")
     translating.add_argument("--max-pixels", type=int, default=MAX_PIXELS, help="of one photo (default: %(default)s)")
 
     sampling = _command(commands, "sample", "draw images from seed, seed + 1, ... into shards, a .tar each", _sample)
     sampling.add_argument("count", metavar="N", type=int, help="how many")
-    sampling.add_argument("out", metavar="OUT", help="a folder or a bucket")
+    sampling.add_argument("out", type=commandline.place, metavar="OUT", help="a folder or a bucket")
     sampling.add_argument("--model", required=True, help=model)
     sampling.add_argument("--seed", type=int, default=0, help="of the first sample (default: 0)")
 
     measuring = _command(commands, "features", "write the statistics of a set, for any FID with it", _features)
-    measuring.add_argument("source", metavar="IN", help=f"{images}, or of shards as `sample` draws them")
-    measuring.add_argument("out", metavar="OUT.npz", help="the file to write, in a folder or a bucket")
+    measuring.add_argument(
+        "source", type=commandline.place, metavar="IN", help=f"{images}, or of shards as `sample` draws them"
+    )
+    measuring.add_argument(
+        "out", type=commandline.place, metavar="OUT.npz", help="the file to write, in a folder or a bucket"
+    )
     measuring.add_argument("--protocol", choices=list(PROTOCOLS), default="pytorch-fid", help="how images are resized")
     measuring.add_argument("--keep", action="store_true", help="keep the features in it, for metrics beside FID")
     return parser
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, about: str, plan: object
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
+    commands: "argparse._SubParsersAction[commandline.Parser]", name: str, about: str, plan: object
+) -> commandline.Parser:
+    command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     command.add_argument(
         "--address", metavar="ray://HEAD:10001", help="a cluster of Ray (default: the cores of this machine)"
     )

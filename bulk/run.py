@@ -67,16 +67,25 @@ def _claim(place: places.Place, plan: Plan) -> None:
     """Writes what the results depend on, or compares it with what they depend on that are there."""
     if not plan.about:
         return
-    found = place.read(ABOUT)
+    found, shown = place.read(ABOUT), addresses.without_secrets(plan.written)
     if found is None:
         place.write(ABOUT, json.dumps(plan.about, indent=2).encode())
-    elif (before := json.loads(found)) != plan.about:
+        return
+    try:
+        before = json.loads(found)
+    except (ValueError, RecursionError):
+        before = None
+    if not isinstance(before, dict):
+        raise ConflictError(
+            f"{shown} holds results, but its {ABOUT} is damaged, so that nobody can tell whose. Choose another place.",
+            where=shown,
+        )
+    if before != plan.about:
         changes = [
             f"{name} {before.get(name)!r}, now {value!r}"
             for name, value in plan.about.items()
             if before.get(name) != value
         ]
-        shown = addresses.without_secrets(plan.written)
         raise ConflictError(
             f"{shown} holds results of another run ({'; '.join(changes)}), and would be taken "
             "for this one's. Choose another place.",

@@ -20,6 +20,7 @@ from bulk.run import Plan
 from bulk.shipping import Shipped
 from models import Generator, InputError, Origin
 
+MOST = 1_000_000_000  # samples; two million shards, which are listed
 SHARD = 512  # samples
 _BATCH = 32  # that the network sees at a time, on any device: others would round otherwise
 
@@ -38,8 +39,8 @@ def sample(count: int, written: str, checkpoint: Path, seed: int) -> Plan:
     Raises:
         InputError, NotFoundError, CheckpointError: nothing can be made of these.
     """
-    if count < 1:
-        raise InputError(f"Draw 1 sample or more, not {count}.", where="count")
+    if not 1 <= count <= MOST:
+        raise InputError(f"Draw 1 sample or more, and at most {MOST:,}, not {count}.", where="count")
     generator = models.load(checkpoint, Generator)
     models.check_seed(seed)
     models.check_seed(seed + count - 1)

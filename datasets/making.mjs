@@ -39,7 +39,7 @@ export function wanted(command, flags) {
 
 function whole(name, text, { least, most }) {
   const value = Number(text);
-  if (!/^\d+$/.test(text) || value < least || value > most) {
+  if (!/^(0|[1-9]\d*)$/.test(text) || value < least || value > most) {
     throw new UsageError(`--${name} must be a whole number from ${least} to ${most}, not "${text}".`);
   }
   return value;

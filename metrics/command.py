@@ -27,7 +27,7 @@ from metrics.extraction.extractor import Backend, Extractor, Precision, Progress
 from metrics.extraction.protocols import PROTOCOLS
 from metrics.extraction.sources import Samples
 from metrics.network import weights
-from models import GanError, InputError, WeightsUnavailable, console, legible, strict_json
+from models import GanError, InputError, WeightsUnavailable, commandline, console, legible, strict_json
 
 _FEATURES = "features"  # a folder inside the cache
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"  # never seconds an image
@@ -63,22 +63,27 @@ class _StandardError:
             sys.stderr.flush()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m metrics", description="Scores of generated images.")
+def _parser() -> commandline.Parser:
+    parser = commandline.Parser(prog="python -m metrics", description="Scores of generated images.")
     commands = parser.add_subparsers(required=True, metavar="command")
     sets = "a folder, a .zip or .tar archive, an .npz of images or statistics, or a generator's .safetensors"
 
     score = commands.add_parser("score", help="compare two sets of images")
-    score.add_argument("a", help=f"generated images: {sets}")
-    score.add_argument("b", nargs="?", help=f"real images: {sets}")
-    score.add_argument("--held-out", metavar="SET", help="for data_copying: real images that were not trained on")
+    score.add_argument("a", type=commandline.place, help=f"generated images: {sets}")
+    score.add_argument("b", type=commandline.place, nargs="?", help=f"real images: {sets}")
+    score.add_argument(
+        "--held-out",
+        type=commandline.place,
+        metavar="SET",
+        help="for data_copying: real images that were not trained on",
+    )
     score.add_argument("--metrics", default="fid", help=f"separated by commas, of {','.join(scoring.METRICS)}")
     score.add_argument("--bootstrap", type=int, default=scoring.REPLICATES, help="resamples for the intervals; 0: none")
     _extraction_options(score)
     score.set_defaults(run=_score)
 
     stats = commands.add_parser("stats", help="write the statistics of a set, as pytorch-fid reads them")
-    stats.add_argument("source", help=sets)
+    stats.add_argument("source", type=commandline.place, help=sets)
     stats.add_argument("out", type=Path, help="the .npz to write")
     stats.add_argument("--features", action="store_true", help="keep the features in it too, for metrics beside FID")
     _extraction_options(stats)
@@ -97,7 +102,7 @@ def _extraction_options(parser: argparse.ArgumentParser) -> None:
     add("--backend", choices=get_args(Backend), default="torch", help="openvino: an optional extra for CPUs")
     add("--device", help="a torch device; by default cuda where there is one")
     add("--batch-size", type=int, help="images the network sees at a time")
-    add("--workers", type=int, default=2, help="decoding threads")
+    add("--workers", type=commandline.within(1, 256), default=2, help="decoding threads")
     add("--samples", type=int, default=10_000, help="images to draw from a checkpoint")
     add("--seed", type=int, default=0, help="of a checkpoint's first sample, of resamples and subsets")
     add("--weights", help="Inception weights to use (default: GAN_INCEPTION_WEIGHTS, the cache, the registry)")

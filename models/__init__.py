@@ -4,7 +4,7 @@ model = models.load("models/pretrained/NAME.safetensors")
 images = model(models.draw(models.sample_seeds(0, 16), model.latent_size))     # [16, c, s, s] in [-1, 1]
 """
 
-from models import addresses, console, filesets, origin, strict_json, tiles
+from models import addresses, commandline, console, filesets, origin, strict_json, tiles
 from models.architectures import Architecture, AutoencoderConfig, ClassifierConfig, SamplerConfig, TranslatorConfig
 from models.checkpoints.checkpoint import (
     add_directions,
@@ -134,6 +134,7 @@ __all__ = [
     "check_seed",
     "check_sides",
     "coded_as",
+    "commandline",
     "compose",
     "console",
     "crop",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args, get_type_hints
 
-from models import console, strict_json
+from models import commandline, console, strict_json
 from models.checkpoints.checkpoint import add_directions, load
 from models.checkpoints.foreign import import_checkpoint
 from models.checkpoints.told import Told
@@ -17,7 +17,7 @@ from models.faces import Generator
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status: 0, or 2 with the reason on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m models", description=__doc__)
+    parser = commandline.Parser(prog="python -m models", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="print a checkpoint's metadata as JSON, once it is checked whole")
     info.add_argument("file", type=Path)
@@ -38,13 +38,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     complete.add_argument("file", type=Path)
     console.ready()
-    arguments = parser.parse_args(argv)
+    typed = parser.parse_args(argv)
     try:
-        if arguments.command == "import":
-            _import(arguments)
-        if arguments.command == "directions":
-            add_directions(arguments.file)
-        described = _describe(arguments.out if arguments.command == "import" else arguments.file)
+        if typed.command == "import":
+            _import(typed)
+        if typed.command == "directions":
+            add_directions(typed.file)
+        described = _describe(typed.out if typed.command == "import" else typed.file)
         console.answer(strict_json.dumps(described, indent=2))
     except (GanError, OSError) as error:
         print(f"error: {console.sentence(error)}", file=sys.stderr)
@@ -55,12 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _import(arguments: argparse.Namespace) -> None:
-    told = Told(**{field.name: getattr(arguments, field.name) for field in dataclasses.fields(Told)})
-    domains = tuple(arguments.domains)
-    classes = arguments.classes and _lines(arguments.classes)
+def _import(typed: argparse.Namespace) -> None:
+    told = Told(**{field.name: getattr(typed, field.name) for field in dataclasses.fields(Told)})
+    domains = tuple(typed.domains)
+    classes = typed.classes and _lines(typed.classes)
     metadata = import_checkpoint(
-        arguments.file, arguments.out, reverse=arguments.reverse, domains=domains, classes=classes, told=told
+        typed.file, typed.out, reverse=typed.reverse, domains=domains, classes=classes, told=told
     )
     taken = {"output": told.output or "tanh"} | {
         name: value for name, value in metadata.architecture.items() if name in ("padding", "activation")

@@ -77,7 +77,8 @@ class Call:
         parameters: those in the path, and the headers that the endpoint names in its table entry.
         body: the endpoint's model, filled from JSON, form fields or the query; None for an endpoint without one.
         files: uploads by form field; they are closed when the handler returns.
-        progress: where a job reports (done, total); None for a request, which somebody waits for.
+        is_job: nobody waits at the other end, so that there is no deadline, limits are larger, and others go first.
+        progress: where a job that runs reports (done, total); None for a request, and for a job at its submission.
         show: where a job shows what it makes.
         caller: the name of the client's API key, or its address.
         principal: whose key it is; None where no keys are asked for.
@@ -91,6 +92,7 @@ class Call:
     parameters: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     files: Mapping[str, list[File]] = field(default_factory=dict)
+    is_job: bool = False
     progress: Progress | None = None
     show: Show = lambda picture: None
     caller: str = ""
@@ -102,11 +104,6 @@ class Call:
     def out(self) -> BinaryIO:
         """Where an answer of many parts is written."""
         return io.BytesIO() if self.spool is None else self.spool
-
-    @property
-    def is_job(self) -> bool:
-        """Nobody waits at the other end, so that there is no deadline, and others go first."""
-        return self.progress is not None
 
 
 @dataclass(frozen=True)

@@ -180,8 +180,8 @@ class Runtime:
         await asyncio.to_thread(self.telemetry.close)
 
     async def beside_the_loop(self, call: Call, function: Callable[..., Result], *arguments: object) -> Result:
-        """Runs work on pixels or files on a thread: a request's, or the jobs' own, which nobody waits for."""
-        if call.is_job:
+        """Runs work on pixels or files on a thread: a request's, or that of running jobs, which nobody waits for."""
+        if call.progress is not None:
             return await asyncio.get_running_loop().run_in_executor(self._jobs_pool, function, *arguments)
         return await self._pool.run(call.caller, function, *arguments)
 

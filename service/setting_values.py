@@ -14,16 +14,15 @@ from pydantic import BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 import models
-from models import Precision
+from models import Precision, commandline
 
 ESCAPED = "cannot be read as an address; a password's @ is written %40, its / %2F, its # %23 and its ? %3F."
-_NUMERAL = re.compile(r"\s*-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?\s*", re.ASCII)
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+", re.ASCII)  # as a browser writes it
 
 
 def _numeral(value: object) -> object:
     """A text as JSON writes numbers. Pydantic alone reads 9_0 as 90, too, and `inf`."""
-    if isinstance(value, str) and _NUMERAL.fullmatch(value) is None:
+    if isinstance(value, str) and commandline.NUMERAL.fullmatch(value.strip(" \t\r\n")) is None:
         raise PydanticCustomError("numeral", "Write a number in digits, such as 90 or 0.5")
     return value
 
@@ -64,7 +63,7 @@ def half_the_cores() -> int:
 def all_cores() -> int:
     """`OMP_NUM_THREADS` where it is set: "4,2" has 4 at the outermost level, as OpenMP reads it."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    if asked and not (_NUMERAL.fullmatch(asked) and asked.isdecimal() and 1 <= int(asked) <= 1024):
+    if asked and not (commandline.NUMERAL.fullmatch(asked) and asked.isdecimal() and 1 <= int(asked) <= 1024):
         raise ValueError(f"OMP_NUM_THREADS is {asked[:20]!r}; write a whole number from 1 to 1024, or unset it.")
     return int(asked or os.cpu_count() or 1)
 

@@ -50,7 +50,7 @@ class Settings(BaseModel):
     The text under a setting is its `description`: `table()` prints it, for docs/api/operating.md.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
     models: Folders = (Path("models/pretrained"),)
     """Folders searched for `NAME.safetensors` and `NAME@VERSION.safetensors`, separated by `:`."""

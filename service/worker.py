@@ -5,7 +5,6 @@ It takes jobs from where GAN_JOBS says that they wait, and answers nothing but h
 it hands its jobs back, and whoever works next begins them again.
 """
 
-import argparse
 import asyncio
 import contextlib
 import os
@@ -20,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from models import commandline
 from service.http.protocol import http_protocol
 from service.logs import set_up_logging
 from service.routes import metrics_route, start
@@ -59,9 +59,9 @@ def settings_of_a_worker() -> Settings:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser("python -m service.worker", description="Runs jobs, and answers how it is.")
+    parser = commandline.Parser("python -m service.worker", description="Runs jobs, and answers how it is.")
     parser.add_argument("--host", default="127.0.0.1", help="address of /readyz and /metrics (%(default)s)")
-    parser.add_argument("--port", type=int, default=3001, help="their port (%(default)s)")
+    parser.add_argument("--port", type=commandline.within(0, 65_535), default=3001, help="their port (%(default)s)")
     typed = parser.parse_args(words)
     try:
         settings = settings_of_a_worker()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models import GanError, InputError, console
+from models import GanError, InputError, commandline, console
 from training.classifier import command as classifier
 from training.engine.console import say
 from training.games.table import games
@@ -57,22 +57,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> commandline.Parser:
     """The parser of all commands; flags come from the options of the games, and are never abbreviated."""
-    top = argparse.ArgumentParser(
+    top = commandline.Parser(
         prog="python -m training",
-        allow_abbrev=False,
         description="A run goes on with --resume FOLDER, or is given by --config RUN.json; either names its game. "
         "With --continue one command begins a run and goes on with it.",
     )
     commands = top.add_subparsers(dest="command", required=True, metavar="|".join([*games(), *TOOLS]))
     for kind, game in games().items():
-        command = commands.add_parser(kind, help=game.about, description=game.about, allow_abbrev=False)
+        command = commands.add_parser(kind, help=game.about, description=game.about)
         _add_sources(command)
         command.add_argument("--dry-run", action="store_true", help="check everything, print it with sizes, and stop")
         add_flags(command, game.Run)
     for name, tool in TOOLS.items():
-        command = commands.add_parser(name, help=tool.ABOUT, description=tool.ABOUT, allow_abbrev=False)
+        command = commands.add_parser(name, help=tool.ABOUT, description=tool.ABOUT)
         tool.add_arguments(command)
     return top
 
@@ -126,7 +125,7 @@ def _with_kind(arguments: list[str]) -> list[str]:
     """
     if not arguments or not arguments[0].startswith("--"):
         return arguments
-    sources = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    sources = commandline.Parser(add_help=False)
     _add_sources(sources)
     origin, base = _source(sources.parse_known_args(arguments)[0])
     if not origin:

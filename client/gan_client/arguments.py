@@ -1,26 +1,41 @@
 """What can be typed after `gan`, and what is said of what cannot be meant (status 2, before anybody is asked)."""
 
 import argparse
+import math
 import os
+import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from gan_client.client import DEFAULT_URL
 from gan_client.options import ClipFormat, Format, Metric, Protocol, Term
 
 KEPT_REFERENCE = "reference:"  # begins a set that is no path
+_NUMERAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?", re.ASCII)  # RFC 8259, section 6
+
+
+class _Parser(argparse.ArgumentParser):
+    """Takes numbers as the service does: Python's own int and float read `1_0`, `nan` and the digits of every script.
+
+    Flags are written in full.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **{"allow_abbrev": False, **named})
+        self.register("type", int, _whole)
+        self.register("type", float, _real)
 
 
 def parser() -> argparse.ArgumentParser:
     """Of all commands: `command` is the one that was typed, `url` and `api_key` are the environment's by default."""
-    top = argparse.ArgumentParser(prog="gan", description="Command line of the GAN service.", allow_abbrev=False)
+    top = _Parser(prog="gan", description="Command line of the GAN service.")
     _address_options(top)
     top.set_defaults(url=os.environ.get("GAN_URL") or DEFAULT_URL, api_key=os.environ.get("GAN_API_KEY", ""))
     top.set_defaults(callback=None)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, about: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=about, description=about, allow_abbrev=False)
+        made = commands.add_parser(name, help=about, description=about)
         _address_options(made)
         return made
 
@@ -122,42 +137,65 @@ def _url(text: str) -> str:
     return text
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+def _whole(text: str) -> int:
+    if not _NUMERAL.fullmatch(text) or not text.removeprefix("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number; write digits, such as 90")
+    if len(text) > 19:  # a seed has as many at most
+        raise argparse.ArgumentTypeError(f"{text[:40]} is too large a number")
     return int(text)
 
 
+def _real(text: str) -> float:
+    if not _NUMERAL.fullmatch(text) or math.isinf(number := float(text)):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number; write digits, such as 90, 0.5 or 1e-4")
+    return number
+
+
+def _count(text: str) -> int:
+    if (count := _whole(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return count
+
+
 def _label(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
+    return _whole(text) if _NUMERAL.fullmatch(text) and text.isdecimal() else text
 
 
 def _step(text: str) -> tuple[str, float]:
     name, _, amount = text.partition("=")
     try:
-        return name, float(amount)
-    except ValueError:
+        return name, _real(amount)
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is no step; one is NAME=AMOUNT, such as sefa-1=2") from None
 
 
 def _term(text: str) -> Term:
     seed, _, weight = text.partition("=")
     try:
-        return {"seed": int(seed), "weight": float(weight)}
-    except ValueError:
+        return {"seed": _whole(seed), "weight": _real(weight)}
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r} is no term; one is SEED=WEIGHT, such as 7=0.5") from None
 
 
 def _existing(text: str) -> Path:
-    if not Path(text).exists():
+    if not _is_there(text):
         raise argparse.ArgumentTypeError(f"{text}: no such file or folder")
     return Path(text)
 
 
 def _folder(text: str) -> Path:
-    if Path(text).exists() and not Path(text).is_dir():
+    if _is_there(text) and not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a file, and a folder is needed")
     return Path(text)
+
+
+def _is_there(text: str) -> bool:
+    if not text:  # a variable that is not set: it would stand for the folder that the command is in
+        raise argparse.ArgumentTypeError("an empty text names no file")
+    try:
+        return Path(text).exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise argparse.ArgumentTypeError(f"{text[:200]}: {error.strerror}") from error
 
 
 def _set(text: str) -> Path | str:

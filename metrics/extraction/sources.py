@@ -22,6 +22,7 @@ from models import ImageError, InputError, filesets, legible
 from models.images import Pixels
 
 READING = "upright"  # how files become pixels; kept features of another reading are not found again
+MOST_SAMPLES = 10_000_000
 _SAMPLING_BATCH = 32
 
 Item = Pixels | bytes | Path | Image.Image
@@ -215,8 +216,11 @@ def _from_iterable(items: Iterable[object]) -> Iterator[Loader]:
 
 
 def _open_samples(samples: Samples) -> Images:
-    if samples.count < 1:
-        raise InputError(f"A checkpoint needs a sample count of at least 1, not {samples.count}.", where="samples")
+    if not 1 <= samples.count <= MOST_SAMPLES:
+        raise InputError(
+            f"A checkpoint needs a sample count of at least 1, and at most {MOST_SAMPLES:,}, not {samples.count}.",
+            where="samples",
+        )
     generator = models.load(samples.checkpoint, models.Generator)
 
     def batches() -> Iterator[Pixels]:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-import torch
 from pydantic import BaseModel, BeforeValidator, Field
 
 import models
@@ -16,8 +15,8 @@ from service.call import Answer, Call
 from service.directions import fits
 from service.directions.kept import KeptDirection, Method
 from service.endpoints.fields import MAX_IMAGES, Body, Latent, ModelName, Seed, listed
-from service.endpoints.points import DirectionName, Space, at_home, of_seeds
-from service.endpoints.squares import codes
+from service.endpoints.points import DirectionName, Space, at_home, given, of_seeds
+from service.endpoints.squares import codes, looked_at
 from service.engine.sampler import Sampler
 from service.http.body import FileField
 from service.http.operation import Operation
@@ -120,17 +119,13 @@ async def _side(
     files = call.files[side]
     if (seeds is not None) + (latents is not None) + bool(files) != 1:
         raise InputError(f"Give the set {side} as {side}_seeds, {side}_latents or photos in {side}.", where=side)
-    network = served.unit.network
     if files:
-        points = await codes(runtime, call, served, files)
+        points = await codes(runtime, call, served, await looked_at(runtime, call, files))
     elif seeds is not None:
-        points = await of_seeds(runtime, call, served, seeds, network.home)
+        points = await of_seeds(runtime, call, served, seeds, served.unit.network.home)
     else:
         space: models.Space = call.body.space
-        size = network.size_of(space)
-        if any(len(row) != size for row in latents or []):
-            raise InputError(f"Each latent of {served.id} has {size} numbers.", where=f"{side}_latents")
-        points = await at_home(call, served.unit, torch.tensor(latents, dtype=torch.float32), space)
+        points = await at_home(call, served.unit, given(served, latents or [], space, f"{side}_latents"), space)
     return points.double().numpy()
 
 

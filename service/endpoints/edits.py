@@ -15,7 +15,7 @@ from service.endpoints.openai import (
     named,
     size_of,
 )
-from service.endpoints.pipeline import Order, direction_of, translate_all
+from service.endpoints.pipeline import Order, checked, direction_of, translate_all
 from service.endpoints.provenance import origin_of
 from service.http.body import FileField
 from service.http.operation import Operation
@@ -49,7 +49,7 @@ async def edit(runtime: Runtime, call: Call) -> Answer:
     )
     masks = call.files.get("mask", [])
     allowed = [*masks, *[None] * (len(uploads) - len(masks))]  # it is of the first photo, as OpenAI has it
-    done = await translate_all(runtime, call, order, uploads, allowed)
+    done = await translate_all(runtime, call, order, await checked(runtime, call, order, uploads, allowed))
     images = [Finished(one.file, one.height, one.width, one.origin) for one in done]
     return await answer(runtime, call, "image_edit", served.id, images)
 

@@ -19,7 +19,7 @@ from service.encoding.packing import ZipPack
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
 from service.endpoints.provenance import origin_of
-from service.endpoints.squares import Squares, check_encodes, encoded, squares
+from service.endpoints.squares import Looked, Squares, check_encodes, encoded, looked_at, squares
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights
 from service.engine.inversion import Found, Search, candidates, invert
@@ -118,8 +118,19 @@ class Encoded:
         return origin_of(self.served, "compositeWithTrainedAlgorithmicMedia", text)
 
 
-async def encode(runtime: Runtime, call: Call) -> Answer:
-    """Photos to points, in the form that was asked for."""
+@dataclass(frozen=True)
+class Asked:
+    """What a request comes to; `search` says how to look for latents where the model has no encoder."""
+
+    served: Served[Sampler]
+    photos: Looked
+    output: Output
+    kind: ImageFormat
+    search: Search | None
+
+
+async def prepare(runtime: Runtime, call: Call) -> Asked:
+    """Raises InputError for what does not fit the model, and what `looked_at` does."""
     request: EncodeRequest = call.body
     served = runtime.registry.encoder(request.model)
     uploads = call.files["images"]
@@ -130,7 +141,14 @@ async def encode(runtime: Runtime, call: Call) -> Answer:
     search = _search(served, request) if call.is_job else None
     if search is None:
         check_encodes(served)
-    photos = await squares(runtime, call, served.unit, uploads)
+    return Asked(served, await looked_at(runtime, call, uploads), output, kind, search)
+
+
+async def encode(runtime: Runtime, call: Call) -> Answer:
+    """Photos to points, in the form that was asked for."""
+    asked = await prepare(runtime, call)
+    served, search = asked.served, asked.search
+    photos = await squares(runtime, call, served.unit, asked.photos)
     if search is None:
         rows = Latents(await encoded(call, served.unit, photos), None, "w")
     else:
@@ -138,7 +156,7 @@ async def encode(runtime: Runtime, call: Call) -> Answer:
     again = await patience.images(served.unit, rows, None if search else call.progress, call.show)
     runtime.served("encode", served.source.name, again)
     l1, perceptual = await runtime.beside_the_loop(call, _distances, runtime, photos.pixels, again)
-    return await _answer(runtime, call, Encoded(served, photos, rows, again, l1, perceptual), output, kind)
+    return await _answer(runtime, call, Encoded(served, photos, rows, again, l1, perceptual), asked.output, asked.kind)
 
 
 def _search(served: Served[Sampler], request: EncodeRequest) -> Search | None:
@@ -258,6 +276,7 @@ ENCODE = Operation(
     "Find the latents of photos",
     encode,
     "generate",
+    prepare,
     description=(
         "The largest square about a photo's centre, scaled to the model's size, upright, in sRGB, without alpha, goes "
         "through its encoder. For a model without one, send the same to POST /v1/jobs/encode, which searches."

@@ -7,12 +7,15 @@
     GET /v1/jobs/{id}/events   the same as it changes (events.py)
     DELETE /v1/jobs/{id}       cancels; removes a job that is over
 
-`job_of(operation)` makes the first kind from any operation, so a job can do neither more nor less than its request.
+`job_of(operation)` makes the first kind from any operation that says how it prepares, so a job can do neither more nor
+less than its request, and is refused at its submission for what the request is refused for before any work.
 With an `Idempotency-Key` header, submitting again (after a lost answer) finds the first job instead of a second one.
 """
 
 import asyncio
+import dataclasses
 import errno
+import functools
 from typing import BinaryIO
 
 from pydantic import BaseModel, Field, create_model
@@ -46,7 +49,7 @@ def job_of(operation: Operation, body: type[BaseModel] | None = None) -> Operati
         answers={"application/json": JobView},
         headers={"Location": "The job's address."},
         request_headers={_KEY: "Any unique text; sent again, it finds the job instead of making another."},
-        errors=(409,),
+        errors=(409, *(status for status in operation.errors if status != 406)),  # whatever its Accept says
         examples=operation.examples,
     )
 
@@ -60,11 +63,21 @@ def _with_callback(body: type[BaseModel] | None) -> type[BaseModel]:
 
 
 def _submit(operation: Operation) -> Handler:
+    assert operation.prepare is not None
+    prepare = operation.prepare
+
     async def submit(runtime: Runtime, call: Call) -> Answer:
         packed = await asyncio.to_thread(envelope.pack_call, call)
-        key = call.parameters.get(_KEY)
-        callback = call.body.callback
-        record = await runtime.jobs.submit(operation.name, packed, key, call.caller, call.principal, callback)
+        becomes = dataclasses.replace(call, accept="*/*", is_job=True)  # what the envelope keeps of it
+        record = await runtime.jobs.submit(
+            operation.name,
+            packed,
+            call.parameters.get(_KEY),
+            call.caller,
+            call.principal,
+            call.body.callback,
+            functools.partial(prepare, runtime, becomes),
+        )
         return Answer.of(view(record), headers={"Location": f"/v1/jobs/{record.id}"}, status=202)
 
     return submit

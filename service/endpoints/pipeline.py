@@ -41,16 +41,19 @@ def direction_of(network: models.Translator, wanted: str, where: str = "directio
     return named[wanted]
 
 
-async def translate_all(
+Checked = Sequence[tuple[Upload, Header]]
+"""Photos and clips whose headers say that they can be translated as ordered."""
+
+
+async def checked(
     runtime: Runtime, call: Call, order: Order, files: list[File], allowed: Sequence[File | None] = ()
-) -> list[Translated]:
-    """At once, so that images of one size meet in batches; for a job one by one, with patience for a full queue.
+) -> Checked:
+    """Looks at headers alone.
 
     Args:
         allowed: of each photo the client's mask of what may change, as large as it, or None; left out, none has one.
 
-    Raises what `models.decode` and `order.reads_mask` do, InputError for transparency in a JPEG and for a mask of
-    another size, LimitError for sizes, OverloadError.
+    Raises what `models.opened` does, InputError for a mask of another size, LimitError for sizes.
     """
     most = runtime.most_pixels(call)
     uploads = [Upload(photo, mask) for photo, mask in zip(files, allowed or [None] * len(files), strict=True)]
@@ -61,16 +64,26 @@ async def translate_all(
             clips.check(order, header, kind, runtime.most_clip_pixels(call), call.is_job)
         else:
             models.check_sides(order.kind, header.height, header.width, header.name, "format")
+    return list(zip(uploads, headers, strict=True))
+
+
+async def translate_all(runtime: Runtime, call: Call, order: Order, uploads: Checked) -> list[Translated]:
+    """At once, so that images of one size meet in batches; for a job one by one, with patience for a full queue.
+
+    Raises what `models.decode` and `order.reads_mask` do, InputError for transparency in a JPEG and for a mask that is
+    turned another way, OverloadError.
+    """
+    most, headers = runtime.most_pixels(call), [header for _, header in uploads]
     if call.progress is not None:
         pieces = Pieces(order, headers, call.progress, call.show)
         pipeline = _Pipeline(Shared(runtime, call, order, most, pieces))
-        return await _one_by_one(pipeline, pieces, list(zip(uploads, headers, strict=True)))
+        return await _one_by_one(pipeline, pieces, uploads)
     shared = Shared(runtime, call, order, most)
     pipeline = _Pipeline(shared)
     ways = 2 if order.cycle else 1
     sizes = [(one.height, one.width) for one in headers for _ in range(ways * order.frames(one))]
     with order.unit.let_in(shared.flow, sizes):
-        tasks = [asyncio.create_task(pipeline.go(one, header)) for one, header in zip(uploads, headers, strict=True)]
+        tasks = [asyncio.create_task(pipeline.go(upload, header)) for upload, header in uploads]
         try:
             return await asyncio.gather(*tasks)
         finally:
@@ -87,9 +100,7 @@ def _looked_at(upload: Upload, most: int) -> Header:
     return header
 
 
-async def _one_by_one(
-    pipeline: "_Pipeline", pieces: "Pieces", uploads: list[tuple[Upload, Header]]
-) -> list[Translated]:
+async def _one_by_one(pipeline: "_Pipeline", pieces: Pieces, uploads: Checked) -> list[Translated]:
     for upload, header in uploads:
         await pipeline.look(upload, header)
     pieces.tell(0)

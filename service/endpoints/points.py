@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
@@ -55,10 +56,31 @@ Terms = Annotated[
 ]
 
 
-async def combined(
-    runtime: Runtime, call: Call, served: Served[Sampler], terms: Sequence[Term], space: models.Space
+def given(
+    served: Served[Sampler], latents: Sequence[Sequence[float]], space: models.Space, where: str = "latents"
 ) -> torch.Tensor:
-    """The sum of the terms in a space, float32 [1, size]. Nothing is normalised: weights need not sum to 1.
+    """A client's own points of a space, float32 [n, size]. Raises InputError, for the field `where`, where they have
+    another length, and as `Sampler.check_points` does."""
+    size = served.unit.network.size_of(space)
+    if any(len(row) != size for row in latents):
+        raise InputError(f"Each latent of {served.id} has {size} numbers in the space {space}.", where=where)
+    points = torch.tensor(latents, dtype=torch.float32).reshape(-1, size)
+    served.unit.check_points(points, space)
+    return points
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A weighted sum in a space: of what seeds stand for, and of points [n, size]; `shares` are the seeds' first."""
+
+    space: models.Space
+    seeds: list[int]
+    points: torch.Tensor
+    shares: list[float]
+
+
+def sum_of(served: Served[Sampler], terms: Sequence[Term], space: models.Space) -> Sum:
+    """Nothing is normalised: weights need not sum to 1.
 
     Raises InputError for a term that names nothing or two things, or a latent of another length, LimitError for more
     than 1,024 points.
@@ -73,17 +95,18 @@ async def combined(
         parts += [(point, weight / len(points)) for point in points]
     if len(parts) > _MOST_POINTS:
         raise LimitError(f"These are {len(parts):,} points; one sum takes {_MOST_POINTS:,}.", where="combine")
-    served.unit.check_space(space)
     seeds = [point for point, _ in parts if isinstance(point, int)]
     latents = [point for point, _ in parts if not isinstance(point, int)]
-    size = served.unit.network.size_of(space)
-    if any(len(row) != size for row in latents):
-        raise InputError(f"Each latent of {served.id} has {size} numbers in the space {space}.", where="combine")
-    drawn = await of_seeds(runtime, call, served, seeds, space)
     shares = [share for point, share in parts if isinstance(point, int)]
     shares += [share for point, share in parts if not isinstance(point, int)]
-    rows = torch.cat([drawn, torch.tensor(latents, dtype=torch.float32).reshape(-1, size)]).double()
-    return (torch.tensor(shares, dtype=torch.float64) @ rows).float()[None]
+    return Sum(space, seeds, given(served, latents, space, "combine"), shares)
+
+
+async def summed(runtime: Runtime, call: Call, served: Served[Sampler], wanted: Sum) -> torch.Tensor:
+    """The point itself, float32 [1, size]."""
+    drawn = await of_seeds(runtime, call, served, wanted.seeds, wanted.space)
+    rows = torch.cat([drawn, wanted.points]).double()
+    return (torch.tensor(wanted.shares, dtype=torch.float64) @ rows).float()[None]
 
 
 async def of_seeds(

@@ -51,16 +51,21 @@ def view(reference: Reference) -> ReferenceView:
     return ReferenceView(**{**asdict(reference), "created_at": created})
 
 
-async def create(runtime: Runtime, call: Call) -> Answer:
-    """A set to statistics, kept under a name."""
+async def prepare(runtime: Runtime, call: Call) -> Images | FeatureSet:
+    """The set. Raises ConflictError for a name that is taken, NotFoundError for an extractor, and as `sets.uploaded`
+    does."""
     request: ReferenceRequest = call.body
     await runtime.references.check_free(request.name)
     runtime.extractors.check(request.extractor)
     source = await sets.uploaded(call.files["images"], "images", runtime.settings)
-    if isinstance(source, Images):
-        kept = await _extracted(runtime, call, source, request)
-    else:
-        kept = _checked(source, request)
+    return source if isinstance(source, Images) else _checked(source, request)
+
+
+async def create(runtime: Runtime, call: Call) -> Answer:
+    """A set to statistics, kept under a name."""
+    request: ReferenceRequest = call.body
+    source = await prepare(runtime, call)
+    kept = await _extracted(runtime, call, source, request) if isinstance(source, Images) else source
     skipped = source.left_out if isinstance(source, Images) else None
     reference = await runtime.references.add(request.name, kept, source.name, skipped)
     headers = {"Location": f"/v1/references/{reference.name}"}
@@ -124,6 +129,7 @@ CREATE_REFERENCE = Operation(
     "Keep a set's statistics",
     create,
     "references",
+    prepare,
     description="A large set takes longer than a request may: send it to POST /v1/jobs/reference.",
     body=ReferenceRequest,
     files=(FileField("images", "Images, or one zip or tar of them, or one .npz of statistics.", most=sets.MOST_FILES),),

@@ -1,6 +1,7 @@
 """POST /v1/sample: seeds, latents or sums of them to images."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
@@ -15,7 +16,7 @@ from service.encoding import pictures
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import MAX_IMAGES, Body, Latent, ModelName, Quality, Seed, Truncation
 from service.endpoints.plans import PACKS, Plan, file_of, grid, headers_of
-from service.endpoints.points import Space, Steps, Terms, at_home, combined, step
+from service.endpoints.points import Space, Steps, Sum, Terms, at_home, given, step, sum_of, summed
 from service.engine import patience
 from service.engine.classes import ClassLabel, class_weights, default_classes
 from service.engine.sampler import Latents, Sampler
@@ -100,8 +101,28 @@ _SMALL = 64 * 64 * 3  # values; one such image is encoded sooner than another th
 _FEW = 16  # latents drawn in one go
 
 
-async def sample(runtime: Runtime, call: Call) -> Answer:
-    """Seeds or latents to images, in the form that was asked for."""
+@dataclass(frozen=True)
+class Asked:
+    """What a request comes to, whose parts fit each other and the model.
+
+    Attributes:
+        source: what is drawn from: points float32 [count, size] of the request's space, or a sum; None for seeds.
+        classes: weights float32 [1 or count, classes], of all images or of each; None for the seeds' own.
+        change: what directions add to each point, float32 [size of the model's home].
+    """
+
+    served: Served[Sampler]
+    count: int
+    output: Output
+    kind: ImageFormat
+    source: torch.Tensor | Sum | None
+    classes: torch.Tensor | None
+    change: torch.Tensor | None
+
+
+async def prepare(runtime: Runtime, call: Call) -> Asked:
+    """Raises InputError where the parts of a request contradict each other or the model, LimitError for a grid that no
+    file holds, NotFoundError for models and directions, NotAcceptableError."""
     request: SampleRequest = call.body
     served = runtime.registry.sampler(request.model)
     count = _count(request)
@@ -112,47 +133,57 @@ async def sample(runtime: Runtime, call: Call) -> Answer:
     if output == "grid":
         size = served.unit.network.image_size
         pictures.check_sheet(kind, *models.grid_size(count, size, size))
-    plan = await make_plan(runtime, call, served, count)
-    if output in ("image", "grid"):
-        return await _one_picture(runtime, call, plan, output, kind)
-    return await _packed(runtime, call, plan, output, kind)
+    served.unit.check_space(request.space)
+    source = _source(served, request)
+    classes = class_weights(served.unit.network, request.classes, 1)
+    if source is not None:
+        served.unit.check_classes(classes)
+    change = await step(runtime, served, request.directions) if request.directions else None
+    return Asked(served, count, output, kind, source, classes, change)
 
 
-async def make_plan(runtime: Runtime, call: Call, served: Served[Sampler], count: int) -> Plan:
-    """Turns a request into latents and classes; raises InputError where its parts contradict each other."""
+async def sample(runtime: Runtime, call: Call) -> Answer:
+    """Seeds or latents to images, in the form that was asked for."""
+    asked = await prepare(runtime, call)
+    plan = await _plan(runtime, call, asked)
+    if asked.output in ("image", "grid"):
+        return await _one_picture(runtime, call, plan, asked.output, asked.kind)
+    return await _packed(runtime, call, plan, asked.output, asked.kind)
+
+
+async def _plan(runtime: Runtime, call: Call, asked: Asked) -> Plan:
+    """Draws latents, with their classes."""
     request: SampleRequest = call.body
-    network, space = served.unit.network, request.space
-    _check_one_source(request)
-    served.unit.check_space(space)
-    seeds = None
-    if request.latents is not None:
-        size = network.size_of(space)
-        if any(len(row) != size for row in request.latents):
-            raise InputError(f"Each latent of {served.id} has {size} numbers.", where="latents")
-        points = torch.tensor(request.latents, dtype=torch.float32)
-    elif request.combine is not None:
-        points = await combined(runtime, call, served, request.combine, space)
+    served, count, classes = asked.served, asked.count, asked.classes
+    network, space, seeds = served.unit.network, request.space, None
+    if isinstance(asked.source, Sum):
+        points = await summed(runtime, call, served, asked.source)
+    elif asked.source is not None:
+        points = asked.source
     else:
         seeds, space = _seeds(call.seed if request.seed is None else request.seed, count), "z"
         draw = partial(models.draw, latent_size=network.latent_size, truncation=request.truncation)
         few = [seeds[start : start + _FEW] for start in range(0, count, _FEW)]
         # With a small truncation the latents of a job take seconds to draw.
         points = draw(seeds) if count == 1 else torch.cat(await runtime.each(call, draw, few))
-    if request.directions:
-        change = await step(runtime, served, request.directions)
-        points, space = await at_home(call, served.unit, points, space) + change, network.home
-    labels = request.classes if request.classes is not None or seeds is None else default_classes(network, seeds)
-    classes = class_weights(network, labels, count)
-    return Plan(served, Latents(points, classes, space), seeds, request.truncation, request.directions or {})
+        if classes is None:
+            classes = class_weights(network, default_classes(network, seeds), count)
+    if asked.change is not None:
+        points, space = await at_home(call, served.unit, points, space) + asked.change, network.home
+    weights = None if classes is None else classes.expand(count, -1)
+    return Plan(served, Latents(points, weights, space), seeds, request.truncation, request.directions or {})
 
 
-def _check_one_source(request: SampleRequest) -> None:
-    """Raises InputError where more than one thing says what is drawn from."""
+def _source(served: Served[Sampler], request: SampleRequest) -> torch.Tensor | Sum | None:
+    """Raises InputError where more than one thing says what is drawn from, or what is given does not fit the model."""
     if request.latents is not None and (request.seed is not None or request.truncation is not None):
         raise InputError("Give latents, or seed and truncation, not both.", where="latents")
     others = (request.seed, request.latents, request.truncation)
     if request.combine is not None and any(one is not None for one in others):
         raise InputError("Give combine, or seed, truncation or latents, not both.", where="combine")
+    if request.latents is not None:
+        return given(served, request.latents, request.space)
+    return None if request.combine is None else sum_of(served, request.combine, request.space)
 
 
 def _seeds(seed: int | list[int], count: int) -> list[int]:
@@ -225,6 +256,7 @@ SAMPLE = Operation(
     "Draw images",
     sample,
     "generate",
+    prepare,
     body=SampleRequest,
     answers={
         **{media: None for name, media in pictures.MEDIA.items() if name != "json"},

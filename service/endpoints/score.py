@@ -125,14 +125,20 @@ class Side:
     about: Mapping[str, Any]
 
 
-async def score(runtime: Runtime, call: Call) -> Answer:
-    """Two sets to distances, with intervals and verdicts."""
+async def prepare(runtime: Runtime, call: Call) -> tuple[Side, Side | None]:
+    """The sets a and b, which `is` alone does without. Raises NotFoundError for an extractor, and as `_side` does."""
     request: ScoreRequest = call.body
     runtime.extractors.check(request.extractor)
     asked = SetRequest.b(call)
     a = await _side(runtime, call, SetRequest.a(call))
     alone = request.metrics == ["is"] and not asked.ways
-    b = None if alone else await _side(runtime, call, asked)
+    return a, None if alone else await _side(runtime, call, asked)
+
+
+async def score(runtime: Runtime, call: Call) -> Answer:
+    """Two sets to distances, with intervals and verdicts."""
+    request: ScoreRequest = call.body
+    a, b = await prepare(runtime, call)
     sides = [side for side in (a, b) if side is not None]
     named = request.extractor is not None
     network = named or "is" in request.metrics or any(isinstance(side.source, Images) for side in sides)
@@ -201,6 +207,7 @@ SCORE = Operation(
     "Score a set against another",
     score,
     "score",
+    prepare,
     description=(
         "Answers 503 with Retry-After while another set is being scored, and 504 for sets that take longer than the "
         "deadline: submit those as jobs (POST /v1/jobs/score), which also tell how far they are."

@@ -12,7 +12,7 @@ import models
 from models.errors import InputError
 from models.images import Pixels
 from service.call import Call, File
-from service.encoding.photos import read_header, read_photo
+from service.encoding.photos import Header, read_header, read_photo
 from service.engine import patience
 from service.engine.batcher import Flow
 from service.engine.sampler import Sampler
@@ -28,19 +28,24 @@ class Squares:
     pixels: Pixels
 
 
-async def squares(runtime: Runtime, call: Call, unit: Sampler, files: Sequence[File]) -> Squares:
-    """Decodes photos one after the other, of which only the squares are kept.
+Looked = Sequence[tuple[File, Header]]
+"""Photos whose headers are read."""
 
-    Raises what `models.decode` does, and LimitError, as for translation; sizes are looked at before any is decoded.
-    """
-    most = runtime.most_pixels(call)
-    headers = await runtime.each(call, functools.partial(read_header, most=most), files)
-    cut = functools.partial(_square, network=unit.network, most=most)
+
+async def looked_at(runtime: Runtime, call: Call, files: Sequence[File]) -> Looked:
+    """Raises what `models.opened` does before anything is decoded, and LimitError, as for translation."""
+    headers = await runtime.each(call, functools.partial(read_header, most=runtime.most_pixels(call)), files)
+    return list(zip(files, headers, strict=True))
+
+
+async def squares(runtime: Runtime, call: Call, unit: Sampler, photos: Looked) -> Squares:
+    """Decodes photos one after the other, of which only the squares are kept. Raises what `models.decode` does."""
+    cut = functools.partial(_square, network=unit.network, most=runtime.most_pixels(call))
     found = []
-    for file, header in zip(files, headers, strict=True):
+    for file, header in photos:
         async with runtime.decoded.hold(header.height * header.width):
             found.append(await runtime.beside_the_loop(call, cut, file))
-    return Squares(tuple(header.name for header in headers), np.stack(found))
+    return Squares(tuple(header.name for _, header in photos), np.stack(found))
 
 
 def _square(file: File, network: models.Generator, most: int) -> Pixels:
@@ -49,10 +54,10 @@ def _square(file: File, network: models.Generator, most: int) -> Pixels:
     return models.centre_square(image, network.image_size, network.channels)
 
 
-async def codes(runtime: Runtime, call: Call, served: Served[Sampler], files: Sequence[File]) -> torch.Tensor:
+async def codes(runtime: Runtime, call: Call, served: Served[Sampler], photos: Looked) -> torch.Tensor:
     """The photos' codes, float32 [n, code]. Raises as `squares` does, and InputError for a model without an encoder."""
     check_encodes(served)
-    found = await squares(runtime, call, served.unit, files)
+    found = await squares(runtime, call, served.unit, photos)
     return await encoded(call, served.unit, found)
 
 

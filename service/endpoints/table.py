@@ -6,7 +6,7 @@ from service.endpoints.encode import ENCODE, EncodeJob
 from service.endpoints.events import EVENTS
 from service.endpoints.generations import GENERATIONS
 from service.endpoints.inspect import INSPECT
-from service.endpoints.interpolate import INTERPOLATE, InterpolateJob
+from service.endpoints.interpolate import INTERPOLATE
 from service.endpoints.jobs import DELETE_JOB, GET_JOB, GET_RESULT, job_of
 from service.endpoints.models import MODEL, MODELS
 from service.endpoints.references import (
@@ -20,6 +20,7 @@ from service.endpoints.sample import SAMPLE, SampleJob
 from service.endpoints.score import SCORE
 from service.endpoints.translate import TRANSLATE
 from service.endpoints.variations import VARIATIONS
+from service.endpoints.walks import InterpolateJob
 from service.http.operation import Operation
 
 JOBS: tuple[tuple[Operation, Operation], ...] = (

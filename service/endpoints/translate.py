@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, BinaryIO, Literal, get_args
 
 from pydantic import BaseModel, Field
@@ -15,12 +16,13 @@ from service.encoding.photos import Header
 from service.encoding.pictures import ImageFormat
 from service.endpoints.fields import Body, ModelName, Quality
 from service.endpoints.orders import Order, Sound, Translated
-from service.endpoints.pipeline import direction_of, translate_all
+from service.endpoints.pipeline import Checked, checked, direction_of, translate_all
 from service.endpoints.provenance import origin_of
 from service.engine.translator import Translator
 from service.http import accept
 from service.http.body import FileField
 from service.http.operation import Operation
+from service.registry.checkpoints import Served
 from service.runtime import Runtime
 from service.setting_values import NUMERAL
 
@@ -100,8 +102,18 @@ _ONE: Mapping[str, Output] = {
 _SEVERAL: Mapping[str, Output] = {"application/zip": "zip", "application/json": "json"}
 
 
-async def translate(runtime: Runtime, call: Call) -> Answer:
-    """All images at once; those of one size share forward passes, with other requests' too."""
+@dataclass(frozen=True)
+class Asked:
+    """What a request comes to."""
+
+    served: Served[Translator]
+    order: Order
+    uploads: Checked
+    output: Output
+
+
+async def prepare(runtime: Runtime, call: Call) -> Asked:
+    """Raises InputError for what does not fit the model or the uploads, and as `checked` does."""
     request: TranslateRequest = call.body
     served = runtime.registry.translator(request.model)
     unit = served.unit
@@ -129,17 +141,25 @@ async def translate(runtime: Runtime, call: Call) -> Answer:
         shows_mask=request.mask,
         clip=functools.partial(_clip_format, request.format, call.accept),
     )
-    done = await translate_all(runtime, call, order, uploads, _one_each(call.files.get("mask", []), len(uploads)))
-    headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": direction}
-    if request.cycle:
+    masks = _one_each(call.files.get("mask", []), len(uploads))
+    return Asked(served, order, await checked(runtime, call, order, uploads, masks), output)
+
+
+async def translate(runtime: Runtime, call: Call) -> Answer:
+    """All images at once; those of one size share forward passes, with other requests' too."""
+    asked = await prepare(runtime, call)
+    served, order, output = asked.served, asked.order, asked.output
+    done = await translate_all(runtime, call, order, asked.uploads)
+    headers = {"X-Model": served.id, "X-Digest": served.digest, "X-Direction": order.direction}
+    if order.cycle:
         headers["X-Cycle-L1"] = ",".join(f"{one.cycle_l1:.6f}" for one in done)
     if output == "image":
         headers |= {"X-Sound": done[0].sound} if done[0].sound is not None else {}
         return Answer(done[0].file, _MEDIA[done[0].format], headers)
     out = call.out()
     pack = _zip if output == "zip" else _json
-    about = {"model": served.id, "digest": served.digest, "direction": direction, "format": order.kind}
-    await runtime.beside_the_loop(call, pack, out, about, unit, done)
+    about = {"model": served.id, "digest": served.digest, "direction": order.direction, "format": order.kind}
+    await runtime.beside_the_loop(call, pack, out, about, order.unit, done)
     return Answer(out, pictures.MEDIA[output], headers)
 
 
@@ -224,6 +244,7 @@ TRANSLATE = Operation(
     "Translate photos and clips",
     translate,
     "generate",
+    prepare,
     description=(
         "Any size from 1 x 1 to the service's limit in pixels; the answer has the same size and is upright. Large "
         "images go in overlapping tiles. GIF, animated WebP, APNG and, where PyAV is installed, MP4 and "

@@ -15,7 +15,7 @@ from service.endpoints.fields import Seed
 from service.endpoints.openai import Finished, ImageRequest, ImagesAnswer, answer, finished, form_of
 from service.endpoints.points import of_seeds
 from service.endpoints.provenance import origin_of
-from service.endpoints.squares import codes
+from service.endpoints.squares import codes, looked_at
 from service.engine.sampler import Latents
 from service.http.body import FileField
 from service.http.operation import Operation
@@ -42,7 +42,7 @@ async def vary(runtime: Runtime, call: Call) -> Answer:
     count = request.n or 1
     form = form_of(request, count, served.unit.network.image_size)
     seeds = models.sample_seeds(call.seed if request.seed is None else request.seed, count)
-    code = await codes(runtime, call, served, call.files["image"])
+    code = await codes(runtime, call, served, await looked_at(runtime, call, call.files["image"]))
     rows = Latents(models.lerp(code, await of_seeds(runtime, call, served, seeds, "w"), _AWAY), None, "w")
     pixels = await served.unit.images(rows)
     runtime.served("variations", served.source.name, pixels)

@@ -112,10 +112,14 @@ class Sampler:
     def check(self, rows: Latents) -> None:
         """Raises InputError for rows that this generator cannot take."""
         self.check_points(rows.latents, rows.space)
+        self.check_classes(rows.classes)
+
+    def check_classes(self, weights: torch.Tensor | None) -> None:
+        """Raises InputError for class weights where the model has no classes, and for none where it has."""
         classes = self.network.classes
-        if classes and rows.classes is None:
+        if classes and weights is None:
             raise InputError(f"This model needs a class: {', '.join(classes)}.", where="class")
-        if not classes and rows.classes is not None:
+        if not classes and weights is not None:
             raise InputError("This model has no classes; leave the class out.", where="class")
 
     def check_space(self, space: models.Space) -> None:

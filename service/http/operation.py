@@ -29,6 +29,9 @@ Content = type[BaseModel] | Mapping[str, Any] | None
 
 Handler = Callable[[Runtime, Call], Awaitable[Answer]]
 
+Prepare = Callable[[Runtime, Call], Awaitable[object]]
+"""What a handler begins with: raises whatever a call is refused for that can be known before the work itself."""
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -36,6 +39,7 @@ class Operation:
 
     Attributes:
         path: as Starlette writes it, such as /v1/references/{name}.
+        prepare: of an endpoint that has a job, which is refused at its submission as the request would be.
         body: model of the JSON body; with `files`, of the form's other fields; for GET and DELETE, of the query.
         answers: media type -> content of a successful answer.
         headers: of the answer.
@@ -52,6 +56,7 @@ class Operation:
     summary: str
     handler: Handler
     tag: str
+    prepare: Prepare | None = None
     description: str = ""
     body: type[BaseModel] | None = None
     files: tuple[FileField, ...] = ()

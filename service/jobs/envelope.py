@@ -37,7 +37,7 @@ def unpack_call(
     for field, name, size in head["files"]:
         files.setdefault(field, []).append(File(name, io.BytesIO(rest[:size])))
         rest = rest[size:]
-    return Call(body=body, files=files, progress=report, show=report.show, seed=seed, spool=spool)
+    return Call(body=body, files=files, is_job=True, progress=report, show=report.show, seed=seed, spool=spool)
 
 
 def _line(head: Mapping[str, Any]) -> bytes:

@@ -17,6 +17,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from service.storage import Store
 from service.telemetry import Telemetry
 
 __all__ = ["Jobs", "Runner", "UnreadableError"]
+
+Check = Callable[[], Awaitable[object]]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -148,6 +151,7 @@ class Jobs:
         client: str = "",
         principal: Principal | None = None,
         callback: str | None = None,
+        check: Check | None = None,
     ) -> Record:
         """Queues a job, or finds the one that was submitted under the same key, and queues it if it is not.
 
@@ -156,10 +160,12 @@ class Jobs:
             client: whose idempotency key it is, where there is no principal; others' equal keys are other keys.
             principal: whose API key submits it, and alone will see it, but for operators.
             callback: the address that is told when it is over.
+            check: raises what the job is bound to fail with; it is asked of a new job alone.
         Raises:
             ConflictError: the key was used for something else.
             InputError: the key is malformed, or the callback is not called.
             OverloadError: too many jobs wait, or the store or the queue cannot be used.
+            Whatever `check` does.
         """
         if callback is not None:
             self.webhooks.check(callback)
@@ -173,6 +179,8 @@ class Jobs:
                 f"{waiting} jobs are waiting already, the most accepted; try again later.",
                 retry_after_s=_BUSY_RETRY_S,
             )
+        if check is not None:
+            await check()
         owner = await self._owners.of(principal) if principal is not None else None
         request = Request(kind, digest, time.time(), models.random_seed(), "", owner, callback)
         try:

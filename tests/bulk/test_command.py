@@ -43,6 +43,7 @@ def photos(horses: list[Path], tmp_path: Path) -> str:
         (["translate", "http://photos", "{out}", *TO_ZEBRAS], "http://photos is no place for images"),
         (["translate", "{photos}", "{photos}/a.jpg/b", *TO_ZEBRAS], "lies inside"),
         (["sample", "0", "{out}", "--model", "cifar10-dcgan"], "1 sample or more"),
+        (["sample", "1" * 18, "{out}", "--model", "cifar10-dcgan"], "at most 1,000,000,000"),
         (["sample", "1", "{photos}/a.jpg", "--model", "cifar10-dcgan"], "is no folder to write to"),
         (["sample", "1", "{out}", "--model", "cifar10-dcgan", "--actors", "0"], "--actors is 1 or more"),
         (["sample", "1", "{out}", "--model", "cifar10-dcgan", "--address", "127.0.0.1:1"], "No cluster of Ray answers"),
@@ -75,6 +76,15 @@ def test_results_of_another_run_are_not_taken_for_this_ones(
     assert "command 'sample', now 'translate'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("damaged", ['{"command": "sam', "[]", "null", "\xff"])
+def test_results_of_nobody_knows_which_run_are_left_alone(
+    damaged: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bulk.json").write_bytes(damaged.encode("latin-1"))
+    assert main(["sample", "1", str(tmp_path), "--model", "cifar10-dcgan"]) == 2
+    assert "its bulk.json is damaged" in capsys.readouterr().err
+
+
 def test_a_finished_run_needs_no_actor(tmp_path: Path) -> None:
     (tmp_path / "000000000000.tar").write_bytes(b"drawn before")
     assert main(["sample", "3", str(tmp_path), "--model", "cifar10-dcgan", "--address", "127.0.0.1:1"]) == 0
@@ -90,7 +100,10 @@ def test_help_says_what_there_is(arguments: list[str], capsys: pytest.CaptureFix
     assert "usage: python -m bulk" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["sample", "1", "x", "--model", "m", "--sed", "1"], ["fly"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [["sample", "1", "x", "--model", "m", "--sed", "1"], ["sample", "1_000", "x", "--model", "m"], ["fly"], []],
+)
 def test_what_is_not_known_ends_with_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -315,8 +315,10 @@ def test_waiting_has_an_end(proxy, clock):
 
 
 def test_a_jobs_error_is_raised_by_wait(client):
-    job = client.submit(client.score, a_model="nothing", a_n=4, b_model="tiny", b_n=4)
-    with pytest.raises(ServiceError, match="There is no model nothing"):
+    with pytest.raises(ServiceError, match="There is no model nothing"):  # known before any work
+        client.submit(client.score, a_model="nothing", a_n=4, b_model="tiny", b_n=4)
+    job = client.submit(client.translate, HORSE.read_bytes()[:-400])
+    with pytest.raises(ServiceError, match="truncated or corrupt"):
         job.wait(timeout_s=300)
     job.cancel()
     with pytest.raises(ServiceError, match="There is no job"):

@@ -170,6 +170,20 @@ def test_two_statistics_files_need_no_weights(tmp_path: Path, monkeypatch: pytes
     assert command.main(["score", *files, "--metrics", "is"]) == 2, "the classifier is the network's"
 
 
+@pytest.mark.parametrize("flag", ["--samples=1_0", "--seed=٣", "--bootstrap= 7", "--boot=7"])
+def test_numbers_and_flags_are_taken_as_they_are_written(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["score", "nowhere", "nowhere", flag])
+    assert stopped.value.code == 2
+    assert flag.partition("=")[0] in capsys.readouterr().err
+
+
+def test_an_empty_name_is_not_the_folder_that_the_command_is_in(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["score", "", "nowhere"])
+    assert "argument a: an empty text names nothing" in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_all_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["score", str(tmp_path / "nope"), str(tmp_path / "no.npz"), "--no-cache"]) == 2
     assert capsys.readouterr().err.startswith("error: There is no file or folder")

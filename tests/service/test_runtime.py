@@ -11,7 +11,7 @@ from service.call import Call
 from service.runtime import Runtime
 from service.settings import Settings
 
-JOB = Call(progress=lambda done, total: None)
+JOB = Call(is_job=True, progress=lambda done, total: None)
 
 
 @pytest.fixture

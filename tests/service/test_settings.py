@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[2]
         ({"GAN_C2PA_CERTIFICATE": "chain.pem"}, "GAN_C2PA_KEY: .* go together"),
         ({"GAN_C2PA_TIMESTAMPS": "file:///etc/passwd"}, "GAN_C2PA_TIMESTAMPS"),
         ({"GAN_PRECISION": "auto", "GAN_DEVICE": "tpu"}, "GAN_DEVICE: .*cuda"),
+        ({"GAN_JOB_KEEP_H": "1e400"}, "GAN_JOB_KEEP_H: .*finite"),
     ],
 )
 def test_wrong_settings_are_named(environment: dict[str, str], message: str) -> None:

@@ -73,7 +73,19 @@ def test_bad_configuration_files(tmp_path, capsys, content, words):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["dcgan", "--bach", "3"], ["dcgan", "--batc", "3"], ["dcgan", "--batch", "x"], ["stylegan"], []],
+    [
+        ["dcgan", "--bach", "3"],
+        ["dcgan", "--batc", "3"],
+        ["dcgan", "--batch", "x"],
+        ["dcgan", "--batch", "1_0"],
+        ["dcgan", "--g-lr", "1e400"],
+        ["classifier", "--epochs", "nan"],
+        ["classifier", "--image-size", "0"],
+        ["classifier", "--seed", "-1"],
+        ["classifier", "--threads", "99999999"],
+        ["stylegan"],
+        [],
+    ],
 )
 def test_unknown_flags_end_with_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -17,10 +17,11 @@ import torch
 from tqdm import tqdm
 
 import models
-from models import Airbench, AirbenchConfig, metadata_of
+from models import SEED_LIMIT, Airbench, AirbenchConfig, commandline, metadata_of
 from training.classifier.learning import Recipe, accuracy, learn
 from training.data.images import Dataset, load_labelled
 from training.engine.console import say
+from training.run.build import device_named
 from training.run.checkpoint import code_version
 
 ABOUT = "Train a classifier of a data set's images, whose features measure sets of images (metrics --extractor)."
@@ -31,15 +32,22 @@ _DEFAULT = Recipe()
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `python -m training classifier`."""
     add = parser.add_argument
-    add("--data", required=True, help="MNIST, CIFAR-10, or train and test, one folder per class")
+    add(
+        "--data", type=commandline.place, required=True, help="MNIST, CIFAR-10, or train and test, one folder per class"
+    )
     add("--out", type=Path, required=True, help="folder of the run; its name is the checkpoint's")
-    add("--image-size", type=int, default=32, help="side in pixels (default: 32)")
+    add("--image-size", type=commandline.within(16, 256), default=32, help="side in pixels (default: 32)")
     add("--channels", type=int, choices=(1, 3), default=3, help="1: grey, 3: colour (default)")
     add("--width", type=int, default=64, help="channels of the first group, a quarter of the features (default: 64)")
     add("--epochs", type=float, default=_DEFAULT.epochs, help=f"default: {_DEFAULT.epochs:g}")
-    add("--seed", type=int, default=_DEFAULT.seed, help="fixes weights, order and every draw (default: 0)")
-    add("--threads", type=int, default=0, help="CPU threads for torch; 0: torch's own choice")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    add(
+        "--seed",
+        type=commandline.within(0, SEED_LIMIT - 1),
+        default=_DEFAULT.seed,
+        help="fixes weights, order and every draw (default: 0)",
+    )
+    add("--threads", type=commandline.within(0, 4096), default=0, help="CPU threads for torch; 0: torch's own choice")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def run(typed: argparse.Namespace) -> int:
@@ -50,7 +58,7 @@ def run(typed: argparse.Namespace) -> int:
     """
     if typed.threads:
         torch.set_num_threads(typed.threads)
-    recipe = Recipe(epochs=typed.epochs, seed=typed.seed)
+    recipe, device = Recipe(epochs=typed.epochs, seed=typed.seed), device_named(typed.device)
     train, test = load_labelled(typed.data, typed.image_size, typed.channels)
     typed.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -61,7 +69,7 @@ def run(typed: argparse.Namespace) -> int:
             bar.set_postfix(loss=f"{loss:.3f}")
             bar.update(done * recipe.batch - bar.n)
 
-        network = learn(train, typed.width, recipe, device=typed.device, kept=typed.out / STATE, progress=tell)
+        network = learn(train, typed.width, recipe, device=str(device), kept=typed.out / STATE, progress=tell)
     path = typed.out / f"{typed.out.resolve().name}.safetensors"
     save(path, network, train, test, recipe, time.perf_counter() - started)
     found = models.read_metadata(path).metrics

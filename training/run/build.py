@@ -13,13 +13,12 @@ from training.options.shared import Machine, Pace
 from training.run.start import begin
 
 
-def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
-    """Settles what the configuration leaves to the machine.
+def device_named(wanted: str, rank: int = 0) -> torch.device:
+    """A device that can be used; auto is the GPU of this process, where there is one.
 
     Raises:
-        InputError: a device that is not there, a batch that does not divide, compile or graphs without a GPU.
+        InputError: it is no device, or is not there.
     """
-    wanted = machine.device
     if wanted == "auto":
         wanted = f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", wanted):
@@ -29,6 +28,16 @@ def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {wanted} cannot be used here: {error}", where="device") from error
+    return device
+
+
+def stage(machine: Machine, pace: Pace, rank: int = 0, world: int = 1) -> Stage:
+    """Settles what the configuration leaves to the machine.
+
+    Raises:
+        InputError: a device that is not there, a batch that does not divide, compile or graphs without a GPU.
+    """
+    device = device_named(machine.device, rank)
     for name in ("compile", "graphs"):
         if getattr(machine, name) and device.type != "cuda":
             raise InputError(f"--{name} is for GPUs; this run is on {device.type}.", where=name)

@@ -40,8 +40,11 @@ def curves(folder: RunFolder) -> None:
     panels = [(title, names) for title, names in panels if any(name in line for line in lines for name in names)]
     if not panels:  # a log that somebody has taken away
         return
-    figure = Figure(figsize=(8, 2.2 * len(panels)))
-    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
+    height = 2.2 * len(panels)
+    figure = Figure(figsize=(8, height))
+    # Margins in inches: to have them fitted takes as long as to draw the figure.
+    margins = {"left": 0.09, "right": 0.98, "bottom": 0.45 / height, "top": 1 - 0.3 / height, "hspace": 0.25}
+    axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, gridspec_kw=margins)
     for axis, (title, names) in zip(axes[:, 0], panels, strict=True):
         for name in names:
             points = [(line["images"] / 1000, line[name]) for line in lines if name in line]
@@ -51,6 +54,5 @@ def curves(folder: RunFolder) -> None:
         axis.legend(fontsize=7, loc="upper right")
         axis.grid(alpha=0.3)
     axes[-1, 0].set_xlabel("kimg")
-    figure.tight_layout()
     with atomic_path(folder.root / "curves.png") as temporary:
         figure.savefig(temporary, format="png", dpi=110)

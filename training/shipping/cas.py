@@ -18,7 +18,18 @@ from typing import Any
 
 import torch
 
-from models import Classifier, Generator, InputError, draw, load, sample_seeds, strict_json, to_uint8
+from models import (
+    SEED_LIMIT,
+    Classifier,
+    Generator,
+    InputError,
+    commandline,
+    draw,
+    load,
+    sample_seeds,
+    strict_json,
+    to_uint8,
+)
 from training.classifier.learning import Recipe, accuracy, learn
 from training.data.images import Dataset, load_labelled, spread
 from training.engine.console import say
@@ -130,14 +141,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `python -m training cas`."""
     add = parser.add_argument
     add("checkpoint", type=Path, help="NAME.safetensors of a model with classes")
-    add("--data", required=True, help="the data that it learned: MNIST, CIFAR-10, or train and test by class")
+    add(
+        "--data",
+        type=commandline.place,
+        required=True,
+        help="the data that it learned: MNIST, CIFAR-10, or train and test by class",
+    )
     add("--out", type=Path, required=True, help="folder that holds the classifiers' runs; the same command goes on")
     add("--classifier", type=Path, help="one that has learned the real images (training classifier); default: train it")
-    add("--images", type=int, help="generated images; default: as many as there are for training")
+    add(
+        "--images",
+        type=commandline.within(1, 1_000_000),
+        help="generated images; default: as many as there are for training",
+    )
     add("--epochs", type=float, default=_DEFAULT.epochs, help=f"of each classifier (default: {_DEFAULT.epochs:g})")
     add("--width", type=int, default=64, help="of each classifier (default: 64)")
-    add("--seed", type=int, default=_DEFAULT.seed, help="of each classifier (default: 0)")
-    add("--threads", type=int, default=0, help="CPU threads for torch; 0: torch's own choice")
+    add(
+        "--seed",
+        type=commandline.within(0, SEED_LIMIT - 1),
+        default=_DEFAULT.seed,
+        help="of each classifier (default: 0)",
+    )
+    add("--threads", type=commandline.within(0, 4096), default=0, help="CPU threads for torch; 0: torch's own choice")
 
 
 def run(typed: argparse.Namespace) -> int:

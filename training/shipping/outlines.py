@@ -9,6 +9,7 @@ nothing of it, outlines of test photos among it, belongs into this project or in
 import argparse
 import json
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -77,13 +78,20 @@ def run(typed: argparse.Namespace) -> int:
     """Outlines every photo that has no outline yet.
 
     Raises:
-        InputError: no photos, or another package.  ImageError: a photo that does not decode.
+        InputError: no photos, two that would have one outline, outlines that would lie among the photos, or another
+            package.  ImageError: a photo that does not decode.
     """
     require_packages("onnxruntime")
+    if typed.out.resolve().is_relative_to(typed.photos.resolve()):
+        raise InputError(f"{typed.out} lies inside {typed.photos}: choose a folder outside of the photos.", where="out")
     outline = Outliner(typed.package)
     photos = filesets.open_files(typed.photos)
-    for name in photos.images:
-        path = (typed.out / name).with_suffix(".png")
+    if not photos.images:
+        raise InputError(f"There is no photo in {photos.name}.", where="photos")
+    paths = {name: (typed.out / name).with_suffix(".png") for name in photos.images}
+    if twice := [path for path, count in Counter(paths.values()).items() if count > 1]:
+        raise InputError(f"Two photos of {photos.name} would have the outline {twice[0]}: rename one.", where="photos")
+    for name, path in paths.items():
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)

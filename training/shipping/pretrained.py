@@ -15,7 +15,7 @@ import torch
 
 import metrics
 import models
-from models import InputError, load, save, with_directions, with_metadata
+from models import InputError, commandline, load, save, with_directions, with_metadata
 from training.engine.console import say
 from training.engine.packages import require_packages
 from training.games.alae_options import ALAERun
@@ -58,9 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for the runs")
     parser.add_argument("--models", type=Path, default=Path("models/pretrained"), help="folder to ship to")
     parser.add_argument("--statistics", type=Path, help="statistics .npz of the training images, in place of them")
-    parser.add_argument("--reference-images", type=int, help="training images to compare with, in place of all")
-    parser.add_argument("--images", type=int, default=50_000, help="generated images for FID")
-    parser.add_argument("--feature-images", type=int, default=2_000, help="generated images for KID and the failures")
+    parser.add_argument(
+        "--reference-images",
+        type=commandline.within(2, 1_000_000),
+        help="training images to compare with, in place of all",
+    )
+    parser.add_argument(
+        "--images", type=commandline.within(2, 1_000_000), default=50_000, help="generated images for FID"
+    )
+    parser.add_argument(
+        "--feature-images",
+        type=commandline.within(2, 1_000_000),
+        default=2_000,
+        help="generated images for KID and the failures",
+    )
     parser.add_argument(
         "--backend", choices=("torch", "openvino"), default="torch", help="what runs the Inception (docs/metrics.md)"
     )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from models import Autoencoder, InputError, load, to_float
+from models import Autoencoder, InputError, commandline, load, to_float
 from training.data.images import Dataset, load_labelled
 from training.engine.console import say
 
@@ -114,7 +114,9 @@ def _features(model: Autoencoder, data: Dataset, layer: str) -> Labelled:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `python -m training probe`."""
     parser.add_argument("checkpoint", type=Path, help="NAME.safetensors of an autoencoder")
-    parser.add_argument("--data", required=True, help="MNIST, CIFAR-10, or train and test, one folder per class")
+    parser.add_argument(
+        "--data", type=commandline.place, required=True, help="MNIST, CIFAR-10, or train and test, one folder per class"
+    )
 
 
 def run(typed: argparse.Namespace) -> int:

@@ -145,7 +145,7 @@ def test_a_job_of_a_model_with_an_encoder_gives_what_the_request_gives(
     photo = picture(20, 30)
     by_job = finished(encoding.url, encode(encoding.url, [photo], job=True, model="mirror"), wait_until)
     assert by_job.json() == encode(encoding.url, [photo], model="mirror").json()
-    refused = finished(encoding.url, encode(encoding.url, [photo], job=True, model="mirror", steps=5), wait_until)
+    refused = encode(encoding.url, [photo], job=True, model="mirror", steps=5)
     assert (refused.status_code, refused.json()["error"]["where"]) == (400, "steps")
 
 
@@ -170,9 +170,7 @@ def test_classes_are_looked_for_or_given(searching: Any, wait_until: Callable[..
     for label, expected in (({}, (0, 1)), ({"class": "dog"}, (1,)), ({"class": "0"}, (0,))):
         answer = finished(searching.url, encode(searching.url, [picture], job=True, **fields, **label), wait_until)
         assert answer.json()["photos"][0]["class"] in expected
-    refused = finished(
-        searching.url, encode(searching.url, [picture], job=True, **fields, **{"class": "cow"}), wait_until
-    )
+    refused = encode(searching.url, [picture], job=True, **fields, **{"class": "cow"})
     assert (refused.status_code, refused.json()["error"]["where"]) == (400, "class")
 
 

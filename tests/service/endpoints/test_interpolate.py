@@ -12,7 +12,7 @@ from PIL import Image, ImageSequence
 
 import models
 from models.errors import LimitError
-from service.endpoints.interpolate import MAX_JOB_FRAMES, InterpolateJob, plan_frames
+from service.endpoints.walks import MAX_JOB_FRAMES, InterpolateJob, Walk, walk_of
 
 
 def interpolate(url: str, accept: str = "*/*", **body: Any) -> requests.Response:
@@ -126,11 +126,15 @@ def test_a_map_takes_the_first_type_that_a_map_can_be(local: Any) -> None:
 
 def test_more_frames_than_a_job_makes_are_never_planned(local: Any) -> None:
     """A map of 10^8 latents would take the memory of the machine, and the event loop with it."""
-    network = local.runtime.registry.sampler("tiny").unit.network
+
+    def walk(**asked: Any) -> Walk:
+        tiny = local.runtime.registry.sampler("tiny")
+        return walk_of(tiny, InterpolateJob(**asked), photos=0, seed=0, most=MAX_JOB_FRAMES)
+
     for many in ({"seeds": [1, 2, 3, 4], "shape": "map", "steps": 10_000}, {"seeds": [1, 2, 3], "steps": 5001}):
         with pytest.raises(LimitError, match=r"0,000,000 frames|10,003 frames"):
-            plan_frames(network, InterpolateJob(**many), MAX_JOB_FRAMES)
-    assert len(plan_frames(network, InterpolateJob(seeds=[1, 2], steps=9999), MAX_JOB_FRAMES).latents) == 10_000
+            walk(**many)
+    assert walk(seeds=[1, 2], steps=9999).count == 10_000
 
 
 def test_a_zip_and_accept(local: Any) -> None:

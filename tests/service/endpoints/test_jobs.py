@@ -81,21 +81,27 @@ def test_a_job_may_draw_more_than_a_request(scoring: Any) -> None:
     assert last == alone.content
 
 
-def test_a_failed_job_gives_the_request_s_error(scoring: Any) -> None:
-    job = submit(scoring.url, "score", {**SCORE, "b_model": "nothing"}).json()["id"]
-    view = wait(scoring.url, job)
+@pytest.fixture(scope="module")
+def failed(scoring: Any) -> str:
+    """A job that failed for what only decoding shows: an image that ends in its middle."""
+    whole = IMAGES[0].read_bytes()
+    files = [("a", ("whole.png", whole)), ("a", ("half.png", whole[: len(whole) // 2]))]
+    job: str = submit(scoring.url, "score", data={"b_model": "tiny", "b_n": "8"}, files=files).json()["id"]
+    return job
+
+
+def test_a_failed_job_gives_the_request_s_error(scoring: Any, failed: str) -> None:
+    view = wait(scoring.url, failed)
     assert view["state"] == "failed"
-    assert "404" in view["note"]
-    answer = result(scoring.url, job)
-    assert answer.status_code == 404
-    assert "There is no model nothing" in answer.json()["error"]["message"]
+    assert "422" in view["note"]
+    answer = result(scoring.url, failed)
+    assert answer.status_code == 422
+    assert "half.png" in answer.json()["error"]["message"]
 
 
 def test_a_job_has_a_bound_of_its_own(scoring: Any) -> None:
     body = {"model": "tiny", "seeds": [1, 2, 3, 4], "shape": "map", "steps": 10_000}
-    job = submit(scoring.url, "interpolate", body).json()["id"]
-    assert wait(scoring.url, job)["state"] == "failed"
-    answer = result(scoring.url, job)
+    answer = submit(scoring.url, "interpolate", body)
     assert answer.status_code == 413
     assert "100,000,000 frames" in answer.json()["error"]["message"]
 
@@ -112,15 +118,14 @@ def test_the_form_of_a_result_is_the_body_s_and_not_the_submission_s(scoring: An
     assert result(scoring.url, job).json()["images"][0]["format"] == "webp"
 
 
-def test_a_result_has_one_form_whatever_the_download_accepts(scoring: Any) -> None:
+def test_a_result_has_one_form_whatever_the_download_accepts(scoring: Any, failed: str) -> None:
     job = submit(scoring.url, "sample", {"model": "tiny", "n": 2}).json()["id"]
     wait(scoring.url, job)
     answer = requests.get(f"{scoring.url}/v1/jobs/{job}/result", headers={"Accept": "application/json"}, timeout=300)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/zip")
-    failed = submit(scoring.url, "score", {**SCORE, "b_model": "nothing"}).json()["id"]
     wait(scoring.url, failed)
     url = f"{scoring.url}/v1/jobs/{failed}/result"
-    assert requests.get(url, headers={"Accept": "image/png"}, timeout=300).status_code == 404  # errors are JSON
+    assert requests.get(url, headers={"Accept": "image/png"}, timeout=300).status_code == 422  # errors are JSON
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from models.errors import BrokenImageError, LimitError, OverloadError
 from models.images import Pixels
 from models.origin import Origin
 from service.call import Call, File
-from service.endpoints.orders import Order
-from service.endpoints.pipeline import translate_all
+from service.endpoints.orders import Order, Translated
+from service.endpoints.pipeline import checked, translate_all
 from service.engine.batcher import Flow
 from service.engine.translator import Done, Translator
 from service.http.answers import error_answer
@@ -81,6 +81,10 @@ def order(unit: Played, **wanted: Any) -> Order:
     return Order("horse", cast(Translator, unit), origin=Origin("compositeWithTrainedAlgorithmicMedia", {}), **fields)
 
 
+async def translated(runtime: Runtime, call: Call, wanted: Order, photos: list[File]) -> list[Translated]:
+    return await translate_all(runtime, call, wanted, await checked(runtime, call, wanted, photos))
+
+
 def files(*photos: bytes) -> list[File]:
     return [File(f"{index}.png", io.BytesIO(photo)) for index, photo in enumerate(photos)]
 
@@ -89,17 +93,17 @@ def test_a_job_waits_for_room_in_the_queue_where_a_request_is_turned_away(runtim
     unit, seen = Played(), list[tuple[int, int]]()
     unit.fails = lambda count: OverloadError("Much is waiting.", retry_after_s=0.0) if count % 2 else None
     with pytest.raises(OverloadError):
-        asyncio.run(translate_all(runtime, Call(), order(unit), files(picture(2, 3))))
+        asyncio.run(translated(runtime, Call(), order(unit), files(picture(2, 3))))
     unit.asked.clear()
-    job = Call(progress=lambda done, total: seen.append((done, total)))
-    (done,) = asyncio.run(translate_all(runtime, job, order(unit, cycle=True), files(picture(2, 3))))
+    job = Call(is_job=True, progress=lambda done, total: seen.append((done, total)))
+    (done,) = asyncio.run(translated(runtime, job, order(unit, cycle=True), files(picture(2, 3))))
     assert (done.height, done.width, done.cycle_l1, seen) == (2, 3, 0.0, [(0, 2), (1, 2), (2, 2)])  # there and back
     assert unit.asked == ["a_to_b", "a_to_b", "b_to_a", "b_to_a"]
 
 
 def test_no_more_is_decoded_at_once_than_there_is_room_for(runtime: Runtime, picture: Picture) -> None:
     unit = Played()
-    done = asyncio.run(translate_all(runtime, Call(), order(unit), files(*[picture(8, 8)] * 7)))
+    done = asyncio.run(translated(runtime, Call(), order(unit), files(*[picture(8, 8)] * 7)))
     assert [one.name for one in done] == [f"{index}.png" for index in range(7)]
     assert 0 < unit.most <= 2 * 8 * 8
     assert runtime.decoded.free == 2 * 8 * 8
@@ -110,7 +114,7 @@ def test_of_a_clip_few_frames_wait_for_the_device(runtime: Runtime, picture: Pic
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
     unit = Played()
-    (done,) = asyncio.run(translate_all(runtime, Call(), order(unit, clip=lambda _: "gif"), files(buffer.getvalue())))
+    (done,) = asyncio.run(translated(runtime, Call(), order(unit, clip=lambda _: "gif"), files(buffer.getvalue())))
     assert (done.format, done.frames, unit.let_in_for, len(unit.asked)) == ("gif", 9, 9, 9)
     assert unit.most <= 3 * 8 * 8  # two at once, and the one that was decoded meanwhile
     assert runtime.decoded.free == 2 * 8 * 8
@@ -123,21 +127,21 @@ def test_what_headers_tell_is_said_before_anything_is_decoded(runtime: Runtime, 
     broken = picture(8, 8)[:-40]  # whose header is whole: it would be found when it is decoded
     odd = {"a full queue": picture(8, 8), "a size": picture(101, 1), "a format": picture(1, 16_384)}[what]
     with pytest.raises((OverloadError, LimitError)):
-        asyncio.run(translate_all(runtime, Call(), order(unit, kind="webp"), files(broken, odd)))
+        asyncio.run(translated(runtime, Call(), order(unit, kind="webp"), files(broken, odd)))
     assert unit.asked == []
 
 
 def test_a_round_trip_is_let_in_for_both_ways(runtime: Runtime, picture: Picture) -> None:
     unit = Played()
-    asyncio.run(translate_all(runtime, Call(), order(unit, cycle=True), files(picture(8, 8), picture(8, 8))))
+    asyncio.run(translated(runtime, Call(), order(unit, cycle=True), files(picture(8, 8), picture(8, 8))))
     assert unit.let_in_for == len(unit.asked) == 4
 
 
 def test_a_job_tells_of_a_broken_photo_before_it_begins(runtime: Runtime, picture: Picture) -> None:
     unit = Played()
-    job = Call(progress=lambda done, total: None)
+    job = Call(is_job=True, progress=lambda done, total: None)
     with pytest.raises(BrokenImageError) as caught:
-        asyncio.run(translate_all(runtime, job, order(unit), files(picture(8, 8), picture(8, 8)[:-40])))
+        asyncio.run(translated(runtime, job, order(unit), files(picture(8, 8), picture(8, 8)[:-40])))
     assert (caught.value.where, unit.asked) == ("1.png", [])
 
 
@@ -154,7 +158,7 @@ def test_an_error_that_has_been_answered_keeps_no_photo(runtime: Runtime, pictur
 
     async def answered() -> None:
         try:
-            await translate_all(runtime, Call(), order(unit), files(*[picture(8, 8)] * 4))
+            await translated(runtime, Call(), order(unit), files(*[picture(8, 8)] * 4))
         except OverloadError as error:
             error_answer(error)
         await runtime.beside_the_loop(Call(), int)  # after what the one thread was at when they left

@@ -14,7 +14,7 @@ def call(**body: object) -> Call:
         "none": [],
         "a": [File("é\n", io.BytesIO(b"")), File("2", io.BytesIO(b"two"))],
     }
-    return Call("text/html", {"id": "7"}, SampleJob.model_validate(body), files, None, "somebody")
+    return Call("text/html", {"id": "7"}, SampleJob.model_validate(body), files, caller="somebody")
 
 
 class Ignored:

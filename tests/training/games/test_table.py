@@ -20,15 +20,28 @@ KINDS = list(games())
 RECIPES = sorted((Path(__file__).parents[3] / "training" / "recipes").glob("*.json"))
 
 
-@pytest.fixture
-def run_of(smallest, tmp_path):
-    """A run of a game with four steps, by its kind."""
+@pytest.fixture(scope="module")
+def run_in(smallest):
+    """A run of a game with four steps, by its kind and folder."""
 
-    def make(kind: str, out: str = "run", **changes: dict) -> Run:
-        base = merged(smallest(kind), {"output": {"out": str(tmp_path / out), "name": "run"}})
+    def make(kind: str, folder: Path, **changes: dict) -> Run:
+        base = merged(smallest(kind), {"output": {"out": str(folder), "name": "run"}})
         return from_dict(games()[kind].Run, merged(base, changes))
 
     return make
+
+
+@pytest.fixture
+def run_of(run_in, tmp_path):
+    """The same, by its kind alone."""
+    return lambda kind, **changes: run_in(kind, tmp_path / "run", **changes)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def trained(request, run_in, tmp_path_factory):
+    """A run of each game that went straight to its end, and what came of it."""
+    run = run_in(request.param, tmp_path_factory.mktemp(request.param) / "run")
+    return run, train(run)
 
 
 def steps(run: Run) -> int:
@@ -48,12 +61,10 @@ def test_every_step_tells_finite_numbers(kind, run_of, stepped):
     assert set(game.family.weights()) == set(game.players.averages)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_n_steps_and_n_more_are_2n(kind, run_of):
-    straight, halves = run_of(kind, "straight"), run_of(kind, "halves")
-    whole = straight.pace.kimg
-    train(straight)
-    train(halves.changed(pace={"kimg": whole / 2}))
+def test_n_steps_and_n_more_are_2n(trained, run_of):
+    straight, _ = trained
+    halves = run_of(straight.kind)
+    train(halves.changed(pace={"kimg": straight.pace.kimg / 2}))
     assert train(halves, resume=True).finished
     a, b = (torch.load(Path(run.output.out) / "state.pt", weights_only=True) for run in (straight, halves))
     for part in ("networks", "averages"):
@@ -95,15 +106,13 @@ def _(model: models.Translator) -> torch.Tensor:
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_checkpoint_loads_and_answers(kind, run_of):
-    run = run_of(kind)
-    outcome = train(run)
+def test_the_checkpoint_loads_and_answers(trained):
+    run, outcome = trained
     model = models.load(outcome.checkpoint)
     images = answer(model)
     assert len(images) == 2
     assert images.abs().max() <= 1
-    assert model.metadata.training["run"] == kind
+    assert model.metadata.training["run"] == run.kind
     assert {"dataset", "dataset_digest", "loss", "config"} <= model.metadata.training.keys()
 
 

