@@ -6,7 +6,8 @@ D after E is the discriminator of a GAN, G after F its generator; E after G is t
 networks: the fully connected ones of the paper's MNIST experiment, for which an image is a row of numbers, and
 convolutional ones, whose G is DCGAN's generator with w in place of z, and whose E is the trunk of DCGAN's discriminator
 without a norm, since the game's penalty needs each image's gradient alone. All weights begin as He et al. 2015 have it,
-to which equalised learning rates belong (`training.games.optimize.equalized`).
+to which equalised learning rates belong (`training.games.optimize.equalized`); those of the fully connected encoder's
+first layer may be blurred (`smooth`).
 """
 
 from dataclasses import dataclass

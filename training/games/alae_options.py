@@ -32,8 +32,8 @@ class ALAENetwork(Network):
     smooth: float = Field(
         0.0,
         ge=0,
-        description="alae-mlp: deviation in pixels of the Gaussian that blurs the weights that the encoder's first layer "
-        "begins with; 0: none",
+        description="alae-mlp: deviation in pixels of the Gaussian that blurs what the encoder's first layer begins "
+        "with; 0: none",
     )
     width: int = Field(
         64, gt=0, description="alae-dcgan: channels of the generator's highest-resolution layer; doubled at each lower"
