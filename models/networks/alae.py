@@ -6,11 +6,13 @@ D after E is the discriminator of a GAN, G after F its generator; E after G is t
 networks: the fully connected ones of the paper's MNIST experiment, for which an image is a row of numbers, and
 convolutional ones, whose G is DCGAN's generator with w in place of z, and whose E is the trunk of DCGAN's discriminator
 without a norm, since the game's penalty needs each image's gradient alone. All weights begin as He et al. 2015 have it,
-to which equalised learning rates belong (`training.games.optimize.equalized`).
+to which equalised learning rates belong (`training.games.optimize.equalized`); those of the fully connected encoder's
+first layer may be blurred (`smooth`).
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import nn
@@ -19,7 +21,7 @@ from models.errors import InputError, check_choice, check_range
 from models.faces import Autoencoder
 from models.networks.blocks import activations
 from models.networks.dcgan import DCGANConfig, DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
-from models.networks.initial import initialize_as_he
+from models.networks.initial import initialize_as_he, smooth_filters
 from models.networks.table import architecture
 
 CONVOLUTIONAL_SIZES = (32, 64, 128)
@@ -40,6 +42,7 @@ class DenseALAEConfig:
         latent_size, code_size: components of z and of w.
         mapping_layers: of F, each as wide as a code.
         hidden: units in each of the two hidden layers of G and of E.
+        smooth: deviation in pixels of the Gaussian that blurs the weights that E's first layer begins with; 0: none.
     """
 
     image_size: int = 28
@@ -48,11 +51,13 @@ class DenseALAEConfig:
     code_size: int = 50
     mapping_layers: int = 6
     hidden: int = 1024
+    smooth: float = 0.0
 
     def __post_init__(self) -> None:
         check_range("image_size", self.image_size, 1, 256)
         check_choice("channels", self.channels, (1, 3))
         check_range("hidden", self.hidden, 1, 8192)
+        check_range("smooth", self.smooth, 0, 8)
         _check_latents(self)
 
     @property
@@ -176,6 +181,9 @@ class DenseEncoder(nn.Module):
         self.blocks = nn.ModuleList([_dense([pixels, config.hidden]), _dense([config.hidden, config.hidden])])
         self.head = _dense([config.hidden, config.code_size])
         initialize_as_he(self)
+        if config.smooth:
+            first = cast(nn.Linear, cast(nn.Sequential, self.blocks[0])[0])
+            smooth_filters(first, (config.channels, config.image_size, config.image_size), config.smooth)
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """The activations of both hidden layers, [n, hidden] each."""

@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -38,6 +39,26 @@ def initialize_as_he(module: nn.Module) -> None:
             nn.init.normal_(layer.weight, 0.0, he_deviation(layer))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def smooth_filters(layer: nn.Linear, shape: tuple[int, int, int], deviation: float) -> None:
+    """Blurs the weights that a layer of flattened images begins with, and keeps their scale.
+
+    Weights that are drawn one by one answer to the noise of single pixels as much as to strokes, and a wide layer keeps
+    most of what it begins with. Blurred, it begins by calling images near which lie a fraction of a stroke apart.
+
+    Args:
+        layer: images, flattened, to units.
+        shape: (channels, side, side) of the images.
+        deviation: of the Gaussian, in pixels.
+    """
+    channels, side, _ = shape
+    places = torch.arange(float(side))
+    gaussian = torch.softmax((places[:, None] - places).square() / (-2 * deviation**2), dim=1)
+    filters = layer.weight.detach().view(-1, channels, side, side)
+    smooth = gaussian @ filters @ gaussian.T
+    with torch.no_grad():
+        layer.weight.copy_((smooth * (filters.std() / smooth.std())).flatten(1))
 
 
 def initialize_orthogonally(module: nn.Module) -> None:

@@ -29,6 +29,12 @@ class ALAENetwork(Network):
     mapping_layers: int = Field(6, gt=0, description="layers of the mapping F, each as wide as a code")
     discriminator_layers: int = Field(3, gt=0, description="layers of the discriminator D, each as wide as a code")
     hidden: int = Field(1024, gt=0, description="alae-mlp: units in each hidden layer of generator and encoder")
+    smooth: float = Field(
+        0.0,
+        ge=0,
+        description="alae-mlp: deviation in pixels of the Gaussian that blurs what the encoder's first layer begins "
+        "with; 0: none",
+    )
     width: int = Field(
         64, gt=0, description="alae-dcgan: channels of the generator's highest-resolution layer; doubled at each lower"
     )

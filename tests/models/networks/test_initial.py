@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import relu
 
-from models.networks.initial import he_deviation, initialize_as_he
+from models.networks.initial import he_deviation, initialize_as_he, smooth_filters
 
 
 def after(layer: nn.Module, signal: torch.Tensor) -> float:
@@ -33,3 +33,19 @@ def test_the_deviation_is_that_of_the_paper():
     assert he_deviation(nn.Linear(8, 3)) == 0.5
     assert he_deviation(nn.Conv2d(2, 7, 2)) == 0.5
     assert he_deviation(nn.ConvTranspose2d(2, 7, 4, 2, 1)) == 0.5
+
+
+def test_smooth_filters_are_blurred_by_a_gaussian_and_keep_their_scale():
+    """A single point becomes a Gaussian of the deviation asked for, in its own channel; its scale stays."""
+    layer = nn.Linear(2 * 15 * 15, 3)
+    nn.init.zeros_(layer.weight)
+    filters = layer.weight.detach().view(3, 2, 15, 15)
+    filters[1, 0, 7, 7] = 1.0
+    before = float(filters.std())
+    smooth_filters(layer, (2, 15, 15), 1.5)
+    assert float(filters.std()) == pytest.approx(before, rel=1e-5)
+    assert not filters[[0, 2]].any()
+    assert not filters[1, 1].any()
+    spot, offsets = filters[1, 0] / filters.sum(), torch.arange(15) - 7
+    for side in (0, 1):
+        assert float(spot.sum(dim=side) @ offsets.square().float()) == pytest.approx(1.5**2, rel=0.01)

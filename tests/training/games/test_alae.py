@@ -212,6 +212,7 @@ def test_defaults_are_the_papers(tmp_path):
         ({"network": {"width": 5000}}, "--width: width is 1 to 1,024"),
         ({"network": {"encoder_width": 5000}}, "--encoder-width: encoder_width is 1 to 1,024"),
         ({"network": {"network": "alae-mlp", "hidden": 9999}}, "--hidden: hidden is 1 to 8,192"),
+        ({"network": {"network": "alae-mlp", "smooth": 9}}, "--smooth: smooth is 0 to 8, not 9"),
         ({"game": {"loss": "wgan"}}, "--loss must be one without clipping"),
         ({"game": {"perceptual": 1.0}}, "--perceptual is for dcgan and cyclegan"),
         ({"machine": {"compile": True}}, "--compile is not for alae"),
