@@ -1,6 +1,7 @@
 """From requests to calls: fields that are left out, in the address, or of no endpoint."""
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,14 @@ OPTIONAL = [
 ]
 
 
+def status_of(address: str, body: object) -> int:
+    """Of an answer; a queue that is full of jobs, which yield to everything else, is asked again."""
+    end = time.monotonic() + 300
+    while (status := requests.post(address, json=body, timeout=300).status_code) == 503 and time.monotonic() < end:
+        time.sleep(0.2)
+    return status
+
+
 @pytest.mark.parametrize(("path", "field"), OPTIONAL)
 def test_null_is_as_good_as_left_out(scoring: Any, path: str, field: str) -> None:
     bases = {
@@ -26,8 +35,7 @@ def test_null_is_as_good_as_left_out(scoring: Any, path: str, field: str) -> Non
     }
     base = bases.get(path.rpartition("/")[2], {"model": "tiny"})
     without = {name: value for name, value in base.items() if name != field}
-    expected = requests.post(scoring.url + path, json=without, timeout=300).status_code
-    assert requests.post(scoring.url + path, json={**base, field: None}, timeout=300).status_code == expected
+    assert status_of(scoring.url + path, {**base, field: None}) == status_of(scoring.url + path, without)
 
 
 @pytest.mark.parametrize("field", ["model", "direction", "output", "format", "quality", "cycle"])

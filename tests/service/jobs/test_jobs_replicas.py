@@ -141,7 +141,10 @@ def submit(url: str, kind: str, body: object, key: str | None = None) -> dict[st
 
 
 def look(url: str, job: str) -> dict[str, Any]:
-    view: dict[str, Any] = requests.get(f"{url}/v1/jobs/{job}", timeout=60).json()
+    answer = requests.get(f"{url}/v1/jobs/{job}", timeout=60)
+    while answer.status_code == 503:  # as above
+        answer = requests.get(f"{url}/v1/jobs/{job}", timeout=60)
+    view: dict[str, Any] = answer.json()
     return view
 
 
