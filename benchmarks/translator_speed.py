@@ -2,7 +2,7 @@
 
     python -m benchmarks.translator_speed horse2zebra horse2zebra-small
 
-A JPEG of a real photo of 256 px, horses to zebras, answered as PNG and as JPEG; all cores; 1 and 4 clients. The models
+A JPEG of a real photo of 256 px, horses to zebras, answered as PNG and as JPEG; 1 and 4 clients. The models
 take turns, so that a processor that slows down slows down all of them; of the rounds, the medians.
 """
 
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=SHIPPED, help="models of models/pretrained")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="for each model in a round")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="for translations; default: all cores")
     arguments = parser.parse_args()
     with Image.open(sorted(PHOTO.iterdir())[0]) as photo:
         file = models.encode(models.as_pixels(photo.convert("RGB").resize((256, 256))), "jpeg")
@@ -36,7 +37,7 @@ def main() -> None:
     for precision in NATIVE:
         environment = {
             "GAN_PRECISION": precision,
-            "GAN_TRANSLATE_THREADS": str(os.cpu_count() or 1),
+            "GAN_TRANSLATE_THREADS": str(arguments.threads),
             "GAN_MODELS": str(ROOT / "models" / "pretrained"),
         }
         with tempfile.TemporaryDirectory() as folder, running(Server("ours", OURS, environment), Path(folder)) as port:
