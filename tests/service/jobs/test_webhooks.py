@@ -73,7 +73,8 @@ async def running(store: FolderStore, callbacks: Callbacks, status: int = 200): 
     async def work(payload: bytes, seed: int, report: Report, spool: BinaryIO) -> Answer:
         return Answer(b"done", "text/plain", {}, status)
 
-    jobs = Jobs(store, dead_s=1.5, callbacks=callbacks)  # keeps house every 0.25 s; less, and a busy machine begins a job twice
+    # it keeps house every 0.25 s; with a shorter time a busy machine would take a job for dead, and begin it again
+    jobs = Jobs(store, dead_s=1.5, callbacks=callbacks)
     jobs.register("sample", work)
     await jobs.connect()
     await jobs.start()
