@@ -38,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, required=True, help="folder of the run; its name is the checkpoint's")
     add("--image-size", type=commandline.within(16, 256), default=32, help="side in pixels (default: 32)")
     add("--channels", type=int, choices=(1, 3), default=3, help="1: grey, 3: colour (default)")
+    add_learning_flags(parser)
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+
+
+def add_learning_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of how classifiers learn, whichever command trains them."""
+    add = parser.add_argument
     add("--width", type=int, default=64, help="channels of the first group, a quarter of the features (default: 64)")
     add("--epochs", type=float, default=_DEFAULT.epochs, help=f"default: {_DEFAULT.epochs:g}")
     add(
@@ -47,7 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fixes weights, order and every draw (default: 0)",
     )
     add("--threads", type=commandline.within(0, 4096), default=0, help="CPU threads for torch; 0: torch's own choice")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
 
 
 def run(typed: argparse.Namespace) -> int:

@@ -232,6 +232,9 @@ class Output(Options):
         return name
 
 
+CHECKPOINTS = ("start", "teacher")
+"""Options of a run's networks that name a checkpoint: paths of one machine, where there are such options."""
+
 # Options that say where and how fast a run goes, not what it computes: a resumed run may change them ...
 CHANGEABLE = ("machine.", "output.", "watch.", "data.data", "data.packed")
 

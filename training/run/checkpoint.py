@@ -13,6 +13,7 @@ import models
 from training.games.game import Game
 from training.options.flags import to_dict
 from training.options.run import Run
+from training.options.shared import CHECKPOINTS
 from training.run.state import Progress
 
 
@@ -37,7 +38,7 @@ def write(path: Path, run: Run, game: Game, progress: Progress, metrics: dict[st
             "seconds": round(progress.seconds, 1),
             "code": code_version(),
             "config": {name: config[name] for name in ("game", "optimizer", "pace")}
-            | {"data": _without(config["data"], "data"), "network": _without(config["network"], "start", "teacher")},
+            | {"data": _without(config["data"], "data"), "network": _without(config["network"], *CHECKPOINTS)},
         }
     )
     metadata = dataclasses.replace(metadata, training=training, metrics=metrics)

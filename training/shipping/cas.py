@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from models import (
-    SEED_LIMIT,
     Classifier,
     Generator,
     InputError,
@@ -30,6 +29,7 @@ from models import (
     strict_json,
     to_uint8,
 )
+from training.classifier.command import add_learning_flags
 from training.classifier.learning import Recipe, accuracy, learn
 from training.data.images import Dataset, load_labelled, spread
 from training.engine.console import say
@@ -37,7 +37,6 @@ from training.shipping.probe import interval
 
 ABOUT = "Measure a class-conditional model by classifiers: train on generated images, test on real ones; and reverse."
 _BATCH = 100
-_DEFAULT = Recipe()
 Progress = Callable[[str], None]
 
 
@@ -154,15 +153,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=commandline.within(1, 1_000_000),
         help="generated images; default: as many as there are for training",
     )
-    add("--epochs", type=float, default=_DEFAULT.epochs, help=f"of each classifier (default: {_DEFAULT.epochs:g})")
-    add("--width", type=int, default=64, help="of each classifier (default: 64)")
-    add(
-        "--seed",
-        type=commandline.within(0, SEED_LIMIT - 1),
-        default=_DEFAULT.seed,
-        help="of each classifier (default: 0)",
-    )
-    add("--threads", type=commandline.within(0, 4096), default=0, help="CPU threads for torch; 0: torch's own choice")
+    add_learning_flags(parser)
 
 
 def run(typed: argparse.Namespace) -> int:

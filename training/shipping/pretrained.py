@@ -24,6 +24,7 @@ from training.games.table import games
 from training.games.translator import TranslatorRun
 from training.options.flags import from_dict, merged, read_json
 from training.options.run import Run
+from training.options.shared import CHECKPOINTS
 from training.shipping import second, truncation
 from training.shipping.measure import AutoencoderPlan, Plan, SamplerPlan, TranslatorPlan, evenly, measure, split_of
 
@@ -31,7 +32,6 @@ ABOUT = "Train the shipped models again, from data to checkpoint to card."
 RECIPES = Path(__file__).parents[1] / "recipes"
 PRETRAINED = Path(models.__file__).parent / "pretrained"
 MAX_BYTES = 8_000_000
-CHECKPOINTS = frozenset({"start", "teacher"})  # options of a run's networks that name one
 PAIRED = frozenset({"google2openmoji"})  # data sets whose test pictures are pairs: equal names alone do not tell
 
 HOW_TO_GET_DATA = (

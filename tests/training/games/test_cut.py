@@ -10,13 +10,10 @@ from torch.nn.functional import cross_entropy, normalize
 
 import models
 from models import InputError, ResNetConfig
+from tests.training.games.unpaired import made, moved, photos, sight
 from training import CUTRun, train
-from training.engine.draws import Draws
-from training.engine.stage import Moment
-from training.games.judge import Sight
 from training.networks.backbone import EfficientNetLite
 from training.options.flags import from_dict, merged
-from training.run.build import build, stage
 
 ALL = {"patches": 1024}  # places of a layer at 32 px
 STILL = {"g_lr": 1e-9, "d_lr": 1e-9}
@@ -32,22 +29,6 @@ def cut(smallest, tmp_path):
         return from_dict(CUTRun, merged(base, changes))
 
     return make
-
-
-def made(run):
-    game = build(run, stage(run.machine, run.pace))[0]
-    for mover in game.movers.values():
-        mover.at(Moment(0, 0, 100))
-    return game
-
-
-def photos(count=2):
-    draws = torch.Generator().manual_seed(7)
-    return {domain: torch.rand(count, 3, 32, 32, generator=draws) * 2 - 1 for domain in "ab"}
-
-
-def sight(seed=0):
-    return Sight(Draws(torch.Generator().manual_seed(seed)), Moment(0, 0, 100))
 
 
 def seen(game, images):
@@ -66,17 +47,6 @@ def contrast(queries, keys):
         for query, key in zip(*layer, strict=True)
     ]
     return torch.stack(losses).mean()
-
-
-def moved(game, before):
-    """The networks of which a step has moved a weight."""
-    return {
-        name
-        for name, network in game.players.networks.items()
-        if any(
-            not torch.equal(new, old) for new, old in zip(network.parameters(), before[name].parameters(), strict=True)
-        )
-    }
 
 
 def test_the_generator_minimises_equation_5(cut):
@@ -127,10 +97,10 @@ def test_each_step_moves_its_networks_and_no_other(cut):
     game, real = made(cut()), photos()
     before = copy.deepcopy(game.players.networks)
     fake, _ = game._generator_step(real, sight())
-    assert moved(game, before) == {"a_to_b", "heads"}
+    assert moved(game.players.networks, before) == {"a_to_b", "heads"}
     before = copy.deepcopy(game.players.networks)
     game.opponents.step(real, fake, sight())
-    assert moved(game, before) == {"judge_b"}
+    assert moved(game.players.networks, before) == {"judge_b"}
 
 
 def test_a_run_keeps_the_heads_and_its_checkpoint_is_a_translator_of_one_direction(cut, small):

@@ -10,12 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import models
 from models import CheckpointError, InputError, NotFoundError, ResNetConfig
+from tests.training.games.unpaired import made, moved, photos, sight
 from training import DistilRun, train
-from training.engine.draws import Draws
-from training.engine.stage import Moment
-from training.games.judge import Sight
 from training.options.flags import from_dict, merged
-from training.run.build import build, stage
 from training.shipping.pretrained import RECIPES
 
 PLAIN = {"machine": {"precision": "fp32"}}
@@ -49,22 +46,6 @@ def distil(smallest, tmp_path):
         return from_dict(DistilRun, merged(merged(base, {"network": {"teacher": teacher}}), changes))
 
     return make
-
-
-def made(run):
-    game = build(run, stage(run.machine, run.pace))[0]
-    for mover in game.movers.values():
-        mover.at(Moment(0, 0, 100))
-    return game
-
-
-def photos():
-    draws = torch.Generator().manual_seed(7)
-    return {domain: torch.rand(2, 3, 32, 32, generator=draws) * 2 - 1 for domain in "ab"}
-
-
-def sight():
-    return Sight(Draws(torch.Generator().manual_seed(0)), Moment(0, 0, 100))
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -103,16 +84,12 @@ def test_each_step_moves_its_networks_and_the_teacher_stays(distil, teacher):
     game, real = made(distil(teacher(attention=8), network={"attention": 4})), photos()
     networks = {**game.players.networks, "teacher": game.teachers["a_to_b"]}
 
-    def moved(before):
-        pairs = {name: zip(one.parameters(), before[name].parameters(), strict=True) for name, one in networks.items()}
-        return {name for name, pair in pairs.items() if any(not torch.equal(new, old) for new, old in pair)}
-
     before = copy.deepcopy(networks)
     fake, _ = game._generator_step(real, sight())
-    assert moved(before) == {"a_to_b", "b_to_a"}
+    assert moved(networks, before) == {"a_to_b", "b_to_a"}
     before = copy.deepcopy(networks)
     game.opponents.step(real, fake, sight())
-    assert moved(before) == {"judge_a", "judge_b"}
+    assert moved(networks, before) == {"judge_a", "judge_b"}
 
 
 def test_a_student_of_one_direction_says_whose_it_is(distil, teacher, tmp_path):
