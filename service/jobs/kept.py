@@ -109,8 +109,14 @@ class Kept:
         return await self._read(Delivery, f"{job_id}.webhook") or Delivery()
 
     async def try_to_tell(self, job_id: str, number: int) -> None:
-        """Makes this attempt its own. Raises ConflictError where it is another's."""
-        await self._store.create(_SECTION, f"{job_id}-{number}.try", b"")
+        """Makes this attempt its own. Raises ConflictError where it is another's, or nobody needs it now."""
+        mine = f"{job_id}-{number}.try"
+        await self._store.create(_SECTION, mine, b"")
+        try:
+            await self._store.get(_SECTION, f"{job_id}.callback")
+        except NotFoundError:  # `told` removes it before the attempts, so another has told since we looked
+            await self._remove((mine,))
+            raise ConflictError("nobody is to be told any more") from None
 
     async def keep_delivery(self, job_id: str, delivery: Delivery) -> None:
         await self._store.put(_SECTION, f"{job_id}.webhook", delivery.dump())

@@ -90,8 +90,12 @@ class Webhooks:
             await self._kept.told(job_id, number)
             return
         most = len(self._callbacks.pauses_s) + 1
+        delivery = await self._kept.delivery(job_id)
+        if delivery.state != "pending":  # who told it died before saying so
+            await self._kept.told(job_id, number)
+            return
         if number > most:  # who made the last one died
-            delivery = dataclasses.replace(await self._kept.delivery(job_id), state="failed")
+            delivery = dataclasses.replace(delivery, state="failed")
         else:
             await self._kept.try_to_tell(job_id, number)
             status, error = await self._call(record)

@@ -277,3 +277,52 @@ def test_two_replicas_make_one_attempt(receiver: Receiver, tmp_path: Path) -> No
         assert len(receiver.seen) == 1
 
     asyncio.run(main())
+
+
+class Late(FolderStore):
+    """The store of a replica that is slow to begin an attempt: another has told meanwhile."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+
+    async def create(self, section: str, name: str, data: bytes) -> None:
+        if name.endswith(".try"):
+            self.asked.set()
+            await self.go.wait()
+        await super().create(section, name, data)
+
+
+def test_a_replica_that_comes_late_tells_nobody_twice(receiver: Receiver, tmp_path: Path) -> None:
+    async def main() -> None:
+        store, late, callbacks = FolderStore(tmp_path), Late(tmp_path), allowed(receiver.url, pauses_s=(600.0,))
+        one, two = Jobs(store, callbacks=callbacks), Jobs(late, callbacks=callbacks)
+        job = await one.submit("sample", b"", callback=receiver.url)
+        await one.delete(job.id)
+        await two.house.tidy()
+        await late.asked.wait()
+        await one.house.tidy()
+        await told(one, job.id)
+        await until(lambda: left(store, "result", "webhook"))
+        late.go.set()
+        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        await two.stop()
+        await one.stop()
+        assert await left(store, "result", "webhook")
+        assert len(receiver.seen) == 1
+
+    asyncio.run(main())
+
+
+def test_what_has_been_told_is_not_told_again_when_only_that_is_left_to_say(receiver: Receiver, tmp_path: Path) -> None:
+    async def main() -> None:
+        store = FolderStore(tmp_path)
+        async with running(store, allowed(receiver.url)) as jobs:
+            job = await jobs.submit("sample", b"", callback=receiver.url)
+            await told(jobs, job.id)
+            await until(lambda: left(store, "body", "json", "result", "webhook"))
+            await store.put("jobs", f"{job.id}.callback", b"")
+            await until(lambda: left(store, "body", "json", "result", "webhook"))
+        assert len(receiver.seen) == 1
+
+    asyncio.run(main())
