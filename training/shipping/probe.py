@@ -3,12 +3,14 @@
 The encoder learned without labels; two simple classifiers that have them look at what it makes of the training images,
 and name the test images: the nearest neighbour, and a linear support vector machine. Two layers are looked at, as the
 paper does (Pidhorskyi et al. 2020, table 1): the code, its "short features", and the activations before the encoder's
-last layer, its "long features".
+last layer, its "long features". Where the first hidden layer is another one of plain vectors, as a fully connected
+encoder's is, it is looked at too: "first".
 """
 
 import argparse
 import math
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,11 @@ from training.engine.console import say
 
 ABOUT = "Measure how well an encoder's features tell classes apart: nearest neighbour and linear accuracy."
 BATCH = 500  # images to encode, and rows of a distance matrix, at a time
+ABOUT_LAYERS = {
+    "first": "activations of the encoder's first layer",
+    "long": "activations before the encoder's last layer",
+    "short": "components of codes",
+}
 PENALTY = 1e-3  # of the linear classifier's squared weights, for features of deviation 1
 STEPS = 200  # of its optimizer at most
 
@@ -78,15 +85,17 @@ def interval(share: float, count: int) -> tuple[float, float]:
 
 
 def probe(model: Autoencoder, train: Dataset, test: Dataset) -> dict[str, dict[str, Any]]:
-    """Both classifiers on both layers: {"nearest_neighbour_long": {"value": ...}, ...}, values in
-    [0, 1].
+    """Both classifiers on each layer: {"nearest_neighbour_long": {"value": ...}, ...}, values in [0, 1].
 
     Args:
         train, test: images with labels, at the model's size.
     """
     found: dict[str, dict[str, Any]] = {}
-    for layer, about in (("long", "activations before the encoder's last layer"), ("short", "components of codes")):
-        seen, shown = (_features(model, data, layer) for data in (train, test))
+    layers = [_layers(model, data) for data in (train, test)]
+    for layer, about in ABOUT_LAYERS.items():
+        if layer not in layers[0]:
+            continue
+        seen, shown = (each[layer] for each in layers)
         size = f"{seen.features.shape[1]} {about}"
         for name, classify in (("nearest_neighbour", nearest_neighbour_accuracy), ("linear", linear_accuracy)):
             accuracy = classify(seen, shown)
@@ -102,13 +111,18 @@ def probe(model: Autoencoder, train: Dataset, test: Dataset) -> dict[str, dict[s
 
 
 @torch.inference_mode()
-def _features(model: Autoencoder, data: Dataset, layer: str) -> Labelled:
+def _layers(model: Autoencoder, data: Dataset) -> dict[str, Labelled]:
+    """What the encoder makes of all images, by the names of `ABOUT_LAYERS`."""
     assert data.labels is not None
-    encoder, rows = model.parts["encoder"], []
+    encoder, rows = model.parts["encoder"], defaultdict(list)
     for pixels in data.pixels.split(BATCH):
         images = to_float(pixels.numpy())
-        rows.append(model.encode(images) if layer == "short" else encoder.features(images)[-1].flatten(1))  # type: ignore[operator]
-    return Labelled(torch.cat(rows).clone(), data.labels)
+        hidden = encoder.features(images)  # type: ignore[operator]
+        rows["long"].append(hidden[-1].flatten(1))
+        rows["short"].append(model.encode(images))
+        if len(hidden) > 1 and hidden[0].dim() == 2:
+            rows["first"].append(hidden[0])
+    return {name: Labelled(torch.cat(parts).clone(), data.labels) for name, parts in rows.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -103,7 +103,7 @@ def test_from_data_to_checkpoint_to_card(arguments: argparse.Namespace, small: m
         assert "seed 0" in card
     autoencoder = models.load(shipped / "autoencoder.safetensors", models.Autoencoder)
     told = autoencoder.metadata.metrics
-    probed = {f"{way}_{layer}" for way in ("nearest_neighbour", "linear") for layer in ("long", "short")}
+    probed = {f"{way}_{layer}" for way in ("nearest_neighbour", "linear") for layer in ("first", "long", "short")}
     assert set(told) == {"fid", "kid", "precision", "recall", "fid_real", "fid_reconstructions"} | probed
     assert told["fid_reconstructions"]["reference"] == "cifar10 test"
     assert told["fid_real"]["reference"] == told["fid"]["reference"] == "cifar10 train"

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 import models
 from models import DCGANConfig, InputError
-from models.networks.alae import DenseALAEConfig
+from models.networks.alae import ConvALAEConfig, DenseALAEConfig
 from training.cli import main
 from training.data.images import Dataset, load_labelled
 from training.shipping.probe import Labelled, interval, linear_accuracy, nearest_neighbour_accuracy, probe
@@ -52,7 +52,7 @@ def test_the_interval_is_wilsons(right, count):
     assert interval(right / count, count) == pytest.approx((expected.low, expected.high), abs=1e-4)
 
 
-def test_both_layers_of_an_encoder_are_looked_at():
+def test_the_layers_of_an_encoder_are_looked_at():
     """A code that is the same for every image tells nothing; the layer before it tells black from white."""
     model = saved_model()
     torch.nn.init.zeros_(model.parts["encoder"].head[0].weight)
@@ -62,8 +62,21 @@ def test_both_layers_of_an_encoder_are_looked_at():
     found = probe(model, data, data)
     assert found["nearest_neighbour_long"]["value"] == found["linear_long"]["value"] == 1
     assert found["nearest_neighbour_short"]["value"] == found["linear_short"]["value"] == 0.5
+    assert found["nearest_neighbour_first"]["value"] == found["linear_first"]["value"] == 1
+    assert found["linear_first"]["protocol"] == "accuracy on 9 activations of the encoder's first layer"
     assert found["linear_long"]["protocol"].startswith("accuracy on 9 activations")
     assert found["linear_short"]["protocol"] == "accuracy on 5 components of codes"
+
+
+def test_the_maps_of_a_convolutional_encoder_are_no_vectors():
+    torch.manual_seed(0)
+    config = ConvALAEConfig(32, width=4, encoder_width=4, latent_size=3, code_size=5)
+    model = models.Autoencoder(
+        {name: part.eval() for name, part in config.parts().items()}, config, models.metadata_of(config), ""
+    )
+    data = Dataset("shades", torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 32, 32, 3), None)
+    data = Dataset(data.name, data.pixels.contiguous(), torch.arange(8) % 2, ("even", "odd"))
+    assert {name.rpartition("_")[2] for name in probe(model, data, data)} == {"long", "short"}
 
 
 def saved_model(path: Path | None = None) -> models.Autoencoder:
@@ -75,7 +88,7 @@ def saved_model(path: Path | None = None) -> models.Autoencoder:
     return models.Autoencoder({name: part.eval() for name, part in parts.items()}, config, metadata, "")
 
 
-def test_the_command_prints_four_lines(tmp_path, capsys):
+def test_the_command_prints_a_line_for_each_accuracy(tmp_path, capsys):
     saved_model(tmp_path / "toy.safetensors")
     for split in ("train", "test"):
         for name, level in (("dark", 20), ("light", 220)):
@@ -86,9 +99,9 @@ def test_the_command_prints_four_lines(tmp_path, capsys):
     assert main(["probe", str(tmp_path / "toy.safetensors"), "--data", str(tmp_path / "data")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
-        f"{way} {layer}" for layer in ("long", "short") for way in ("nearest neighbour", "linear")
+        f"{way} {layer}" for layer in ("first", "long", "short") for way in ("nearest neighbour", "linear")
     ]
-    assert "100.00%  accuracy on 9 activations before the encoder's last layer, of 8 test images" in lines[0]
+    assert "100.00%  accuracy on 9 activations before the encoder's last layer, of 8 test images" in lines[2]
 
 
 def test_what_cannot_be_probed_is_refused(tmp_path, capsys):
