@@ -40,10 +40,15 @@ def pairs(value: object) -> object:
     """`a=x,b=y` -> {"a": "x", "b": "y"}"""
     if not isinstance(value, str):
         return value
-    parts = [part.partition("=") for part in value.split(",") if part.strip()]
-    if any(not separator for _, separator, _ in parts):
-        raise ValueError("write it as name=value,name=value")
-    return {name.strip(): target.strip() for name, _, target in parts}
+    found: dict[str, str] = {}
+    for part in filter(str.strip, value.split(",")):
+        name, target = (side.strip() for side in part.partition("=")[::2])
+        if not name or not target:
+            raise ValueError("write it as name=value,name=value")
+        if name in found:
+            raise ValueError(f"{name[:80]!r} is there twice")
+        found[name] = target
+    return found
 
 
 def measured(value: object, info: ValidationInfo) -> object:

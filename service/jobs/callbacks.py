@@ -15,6 +15,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from standardwebhooks import Webhook
@@ -133,6 +134,7 @@ def _origin(url: str) -> Origin | None:
     """None for what is no address that could be called."""
     try:
         parsed = URL(url) if _VISIBLE.fullmatch(url) else URL()
+        _ = urlsplit(url).port  # which refuses what is not in digits; URL reads 8_0 as 80
     except ValueError:
         return None
     if parsed.scheme not in ("http", "https") or parsed.user or parsed.password or parsed.fragment:

@@ -28,6 +28,7 @@ def test_origins_are_compared_whole() -> None:
         "http://hooks.example.com/",
         "https://hooks.example.com:8443/",
         "https://hooks.example.com:0/",
+        "https://hooks.example.com:44_3/",
         "http://[::1]:9000/",
         "https://hooks.example.com.evil.com/",
         "https://evil.com/hooks.example.com",
