@@ -41,7 +41,8 @@ class Rates:
         self._memory = MemoryStorage()
         self._here = SlidingWindowCounterRateLimiter(self._memory)
         self._shown = addresses.without_secrets(url) if url else ""
-        self._pool = _pool(url, self._shown) if url is not None and self.limited else None
+        pool = _pool(url, self._shown) if url is not None else None  # a wrong address is said without a limit, too
+        self._pool = pool if self.limited else None
         self._shared = None if self._pool is None else SlidingWindowCounterRateLimiter(_storage(self._pool))
         self._alone_until = -math.inf
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import torch
-from pydantic import BeforeValidator, ValidationInfo
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 import models
@@ -88,10 +88,18 @@ def networks(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _regular(path: Path) -> Path:
+    """A missing file is said where it is read; a device or a pipe might never end."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file")
+    return path
+
+
 NUMERAL = BeforeValidator(_numeral)
 """After the bounds, or the OpenAPI document would not show them: `Annotated[int, Field(ge=1), NUMERAL]`."""
 
 Whole = Annotated[int, NUMERAL]
 Real = Annotated[float, NUMERAL]
 Names = Annotated[tuple[str, ...], split(",")]
+RegularFile = Annotated[Path, AfterValidator(_regular)]
 Folders = Annotated[tuple[Path, ...], split(os.pathsep)]

@@ -28,6 +28,7 @@ from service.setting_values import (
     Folders,
     Names,
     Real,
+    RegularFile,
     Whole,
     all_cores,
     half_the_cores,
@@ -157,7 +158,7 @@ class Settings(BaseModel):
     api_keys: Names = ()
     """SHA-256 of each accepted key, as hexadecimal digits, separated by commas; `NAME:DIGEST` gives the caller a name
     in logs and limits. Empty: no key is asked for."""
-    api_keys_file: Path | None = None
+    api_keys_file: RegularFile | None = None
     """A file with one such entry a line."""
     operators: Names = ()
     """Names of keys that see, fetch and cancel everybody's jobs; any other sees those that it submitted."""
@@ -193,13 +194,13 @@ class Settings(BaseModel):
     unsent_mb: Whole = Field(default=256, ge=1)
     """Answers that clients have not taken yet; past it, the one that has stood still longest is cut off."""
 
-    c2pa_certificate: Path | None = None
+    c2pa_certificate: RegularFile | None = None
     """A PEM file: the certificate that signs pictures, and those that lead to its authority. Unset: none are signed."""
-    c2pa_key: Path | None = Field(default=None, validate_default=True)
+    c2pa_key: RegularFile | None = Field(default=None, validate_default=True)
     """Its private key, a PEM file without a password."""
     c2pa_timestamps: str | None = Field(default=None, pattern=r"^https?://")
     """A timestamp authority (RFC 3161) that is asked for every picture that is signed. Unset: none."""
-    c2pa_anchors: Path | None = None
+    c2pa_anchors: RegularFile | None = None
     """A PEM file of the authorities whose signatures `/v1/inspect` calls trusted."""
 
     store: Annotated[str, BeforeValidator(os.fspath)] = "data/store"
@@ -209,7 +210,7 @@ class Settings(BaseModel):
     five minutes; `false` passes it through, where clients cannot reach the bucket."""
     cache: Path | None = None
     """Folder for the FID weights, once fetched; unset, the user's cache folder."""
-    inception_weights: Path | None = None
+    inception_weights: RegularFile | None = None
     """The file of FID weights, where it is not in the cache folder: docs/metrics.md says which files will do."""
     extractors: Annotated[dict[str, Path], BeforeValidator(pairs)] = {}
     """Networks that scores may use in the Inception's place, as `name=file` pairs: a classifier's .safetensors, or

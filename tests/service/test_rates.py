@@ -88,6 +88,11 @@ def test_while_redis_does_not_answer_each_counts_for_itself(redis: Server) -> No
     asyncio.run(main())
 
 
+def test_a_wrong_address_is_said_where_there_is_no_limit() -> None:
+    with pytest.raises(ValueError, match="GAN_RATES begins with"):
+        Rates(0, "http://127.0.0.1/")
+
+
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [

@@ -32,6 +32,9 @@ ROOT = Path(__file__).parents[2]
         ({"GAN_C2PA_CERTIFICATE": "chain.pem"}, "GAN_C2PA_KEY: .* go together"),
         ({"GAN_C2PA_TIMESTAMPS": "file:///etc/passwd"}, "GAN_C2PA_TIMESTAMPS"),
         ({"GAN_PRECISION": "auto", "GAN_DEVICE": "tpu"}, "GAN_DEVICE: .*cuda"),
+        ({"GAN_API_KEYS_FILE": "/dev/zero"}, "GAN_API_KEYS_FILE: .*/dev/zero is no regular file"),
+        ({"GAN_C2PA_ANCHORS": "/dev/zero"}, "GAN_C2PA_ANCHORS: .* no regular file"),
+        ({"GAN_INCEPTION_WEIGHTS": "/"}, "GAN_INCEPTION_WEIGHTS: .* no regular file"),
         ({"GAN_JOB_KEEP_H": "1e400"}, "GAN_JOB_KEEP_H: .*finite"),
     ],
 )
