@@ -78,7 +78,7 @@ def write_card(
 
     Args:
         command: the one that trains this checkpoint again.
-        curves: a picture of the run's curves, copied.
+        curves: a picture of the run's curves, copied; without it an earlier card's stays.
         extractor: what finds the failures; by default the Inception.
     Returns:
         The card's path.
@@ -91,9 +91,10 @@ def write_card(
         with atomic_path(picture) as temporary:
             temporary.write_bytes(encode(sheet, "webp"))  # a tenth of a PNG's size, for sheets of photos
         lines += [f"## {title}", "", f"![{title}]({picture.name})", ""]
+    picture = checkpoint.with_suffix(".curves.png")
     if curves is not None and curves.exists():
-        picture = checkpoint.with_suffix(".curves.png")
         shutil.copyfile(curves, picture)
+    if picture.exists():  # also of an earlier card, where the run is no longer at hand
         lines += ["## Training curves", "", f"![Training curves]({picture.name})", ""]
     page = "\n".join(_head(checkpoint, model, command) + lines)
     card = checkpoint.with_suffix(".md")

@@ -98,10 +98,10 @@ def _alike(checkpoint: Path, metadata: Metadata) -> dict[str, list[float]]:
 
 
 def _way(metadata: Metadata, name: str) -> list[Any]:
-    """What must be equal for two values to be compared."""
+    """What must be equal for two values to be compared. Not the digest of the data, which covers classes, too."""
     known = metadata.metrics.get(name, {})
     keys = ("images", "reference", "reference_images", "protocol", "extractor", "precision")
-    return [metadata.training.get("dataset_digest"), *(known.get(key) for key in keys)]
+    return [metadata.training.get("dataset"), *(known.get(key) for key in keys)]
 
 
 def _ranks(models: dict[str, list[float]]) -> str:

@@ -73,7 +73,7 @@ def scored(checkpoint: Path, name: str, fid: float, other: float, extractor: str
     }
     found = {key: {"value": value, "extractor": extractor, **about} for key, value in values.items()}
     config = models.DCGANConfig(image_size=16, latent_size=4, width=4)
-    metadata = models.metadata_of(config, metrics=found, training={"dataset_digest": "d"})
+    metadata = models.metadata_of(config, metrics=found, training={"dataset": "toy", "dataset_digest": name})
     models.save(checkpoint.with_name(f"{name}.safetensors"), config.parts(), metadata)
     return metadata
 
@@ -106,9 +106,12 @@ def test_the_card_shows_both(checkpoint: Path, classifier: Path, small: metrics.
     metadata.training.update(training)
     models.with_metadata(checkpoint, metadata)
     images = metrics.open_images(PIXELS)
+    checkpoint.with_suffix(".curves.png").write_bytes(b"of an earlier card")
     card = write_card(checkpoint, SamplerPlan(images, images, images, 8, 8, classifier), "again", extractor=small)
     page = card.read_text()
     assert "| frechet classifier | 90 |" in page
     assert "features of airbench sha256:0123456789ab" in page
     assert "FID is 4.0 times its floor" in page
     assert "(one.nearest.webp)" in page
+    assert "(one.curves.png)" in page
+    assert checkpoint.with_suffix(".curves.png").read_bytes() == b"of an earlier card"
