@@ -31,6 +31,26 @@ class Device:
         return [2 * item for item in items]
 
 
+class Stepped(Device):
+    """Ends one batch at a time, each when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._go, self._ended = threading.Semaphore(0), threading.Semaphore(0)
+
+    def run(self, key: Hashable, items: Sequence[int]) -> list[int]:
+        self.busy.set()
+        assert self._go.acquire(timeout=300)
+        try:
+            return super().run(key, items)
+        finally:
+            self._ended.release()
+
+    async def step(self) -> None:
+        self._go.release()
+        assert await asyncio.to_thread(self._ended.acquire, timeout=300)
+
+
 @pytest.fixture
 def device() -> Device:
     return Device()
@@ -136,20 +156,24 @@ def test_a_request_larger_than_the_queue_does_not_turn_small_ones_away(
     together(test())
 
 
-def test_one_item_beside_eight_large_requests_is_in_the_next_batch(
-    device: Device, executor: ThreadPoolExecutor
-) -> None:
+def test_one_item_beside_eight_large_requests_is_in_the_next_batch(executor: ThreadPoolExecutor) -> None:
     """Weighted fair queueing: whenever it comes, it is before what eight others want after their next batch."""
+    device = Stepped()
     batcher = Batcher(device.run, executor, max_size=16, max_queue=1024)
 
     async def test() -> None:
-        first = await hold(device, batcher)
+        first = asyncio.create_task(batcher.submit("k", 0))
+        await asyncio.to_thread(device.busy.wait, 300)
         large = [batcher.submit_all("k", [(100 * one + k, 16) for k in range(8)]) for one in range(1, 9)]
-        device.free.set()
         for item in range(1, 6):
-            before = len(device.batches)
-            assert await batcher.submit("k", item) == 2 * item
-            assert [item] in device.batches[before : before + 3]  # what ran when it came, perhaps one more, and it
+            small = asyncio.create_task(batcher.submit("k", item))
+            await asyncio.sleep(0)  # it is in the queue
+            for _ in range(3):  # what ran when it came, perhaps one more, and it
+                await device.step()
+            assert [item] in device.batches
+            assert await small == 2 * item
+        for _ in range(1 + 8 * 8 + 5 - len(device.batches)):
+            await device.step()
         await asyncio.gather(first, *(future for futures in large for future in futures))
 
     together(test())
