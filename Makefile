@@ -31,7 +31,6 @@ help: ## Show this list
 serve: $(VENV)/.service $(VENV)/.weights ## Serve at http://localhost:3000 (PORT=..., HOST=0.0.0.0 for other machines)
 	exec $(BIN)/bentoml serve service.app:GanService --host $(HOST) --port $(PORT)
 
-test: export OMP_NUM_THREADS := 1  # as there are processes enough for all cores
 test: $(VENV)/.dev $(VENV)/.weights $(S3) ## Run the tests (ARGS="tests/models -x" to choose)
 	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile $(ARGS)
 

@@ -86,14 +86,12 @@ class Webhooks:
         record = await self._kept.ending(job_id)
         if record is None:
             return
-        if record.callback is None:  # an equal idempotency key came with a callback, and was refused
+        delivery = await self._kept.delivery(job_id)
+        # an equal idempotency key came with a callback, and was refused; or who told of it died before saying so
+        if record.callback is None or delivery.state != "pending":
             await self._kept.told(job_id, number)
             return
         most = len(self._callbacks.pauses_s) + 1
-        delivery = await self._kept.delivery(job_id)
-        if delivery.state != "pending":  # who told it died before saying so
-            await self._kept.told(job_id, number)
-            return
         if number > most:  # who made the last one died
             delivery = dataclasses.replace(delivery, state="failed")
         else:

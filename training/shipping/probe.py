@@ -91,12 +91,10 @@ def probe(model: Autoencoder, train: Dataset, test: Dataset) -> dict[str, dict[s
         train, test: images with labels, at the model's size.
     """
     found: dict[str, dict[str, Any]] = {}
-    layers = [_layers(model, data) for data in (train, test)]
-    for layer, about in ABOUT_LAYERS.items():
-        if layer not in layers[0]:
-            continue
-        seen, shown = (each[layer] for each in layers)
-        size = f"{seen.features.shape[1]} {about}"
+    seen_by, shown_by = (_layers(model, data) for data in (train, test))
+    for layer, seen in seen_by.items():
+        shown = shown_by[layer]
+        size = f"{seen.features.shape[1]} {ABOUT_LAYERS[layer]}"
         for name, classify in (("nearest_neighbour", nearest_neighbour_accuracy), ("linear", linear_accuracy)):
             accuracy = classify(seen, shown)
             found[f"{name}_{layer}"] = {
@@ -118,10 +116,10 @@ def _layers(model: Autoencoder, data: Dataset) -> dict[str, Labelled]:
     for pixels in data.pixels.split(BATCH):
         images = to_float(pixels.numpy())
         hidden = encoder.features(images)  # type: ignore[operator]
-        rows["long"].append(hidden[-1].flatten(1))
-        rows["short"].append(model.encode(images))
         if len(hidden) > 1 and hidden[0].dim() == 2:
             rows["first"].append(hidden[0])
+        rows["long"].append(hidden[-1].flatten(1))
+        rows["short"].append(model.encode(images))
     return {name: Labelled(torch.cat(parts).clone(), data.labels) for name, parts in rows.items()}
 
 
